@@ -1,0 +1,188 @@
+"""Observation models p(x | parameters) in data space: what a decoder's output means.
+
+Each is a stateless class with the same four members. ``x [B, *shape]`` is raw data; ``params`` is a network's output
+of shape ``[B, *param_shape]``; log-probabilities are ``[B]`` in nats.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genmodels.core.errors import require
+from genmodels.core.quantise import from_symmetric
+from genmodels.core.spec import DataSpec
+
+
+def log_sub_exp_cdf(log_cdf_upper: Tensor, log_cdf_lower: Tensor) -> Tensor:
+    """``log(exp(a) - exp(b))`` for ``a > b``, without leaving log space."""
+    return log_cdf_upper + torch.log(-torch.expm1((log_cdf_lower - log_cdf_upper).clamp(max=-1e-7)))
+
+
+def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
+    r"""Mass a logistic density puts on each level's bin, the two end bins reaching to infinity.
+
+    Salimans et al. 2017 (PixelCNN++, eq. 2) on the scale where levels lie in [-1, 1]. With bin edges in units of the
+    scale, ``a`` above and ``b`` below, :math:`\sigma(a) - \sigma(b) = \sigma(a)\,\sigma(-b)\,(1 - e^{b - a})`, which
+    needs no clamp and sums to one over the levels exactly.
+
+    Args:
+        x: integers ``[...]``.
+        mean: ``[...]``, on [-1, 1].
+        log_scale: ``[...]``.
+        levels: number of levels.
+
+    Returns:
+        ``log P(x)``, elementwise ``[...]``.
+    """
+    half = 1.0 / (levels - 1)
+    centred = x.float() * (2.0 * half) - 1.0 - mean
+    inverse_scale = torch.exp(-log_scale)
+    log_below = F.logsigmoid((centred + half) * inverse_scale)  # log σ(a)
+    log_above = F.logsigmoid(-(centred - half) * inverse_scale)  # log σ(-b)
+    log_width = torch.log(-torch.expm1(-2.0 * half * inverse_scale))  # log(1 - e^{b-a})
+    inner = log_below + log_above + log_width
+    return torch.where(x == 0, log_below, torch.where(x == levels - 1, log_above, inner))
+
+
+def discretised_gaussian(x: Tensor, mean: Tensor, log_std: Tensor, levels: int) -> Tensor:
+    """Mass a Gaussian puts on each level's bin, the two end bins reaching to infinity (Ho et al. 2020, eq. 13).
+
+    Arguments and result as for :func:`discretised_logistic`. Each bin is measured in the tail it lies in, so the
+    logarithm stays finite far from the mean.
+    """
+    half = 1.0 / (levels - 1)
+    centred = x.float() * (2.0 * half) - 1.0 - mean
+    inverse_std = torch.exp(-log_std)
+    upper, lower = (centred + half) * inverse_std, (centred - half) * inverse_std
+    log_below = torch.special.log_ndtr(upper)
+    log_above = torch.special.log_ndtr(-lower)
+    right = centred > 0  # there Φ(upper) - Φ(lower) = Φ(-lower) - Φ(-upper) cancels less
+    log_big = torch.where(right, log_above, log_below)
+    log_small = torch.special.log_ndtr(torch.where(right, -upper, lower))
+    inner = log_sub_exp_cdf(log_big, log_small)
+    return torch.where(x == 0, log_below, torch.where(x == levels - 1, log_above, inner))
+
+
+def standard_normal_log_prob(z: Tensor) -> Tensor:
+    """``log N(z; 0, I) [B]`` in nats, summed over all but the first dimension."""
+    return -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(1)
+
+
+class Observation(ABC):
+    """p(x | params) for data of ``spec``; ``param_shape`` is what the decoder must output for one example."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        self.spec = spec
+
+    @property
+    def param_shape(self) -> tuple[int, ...]:
+        """Shape of the parameters of one example."""
+        return (2 * self.spec.shape[0], *self.spec.shape[1:])
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        """``log p(x | params) [B]`` in nats, in data space."""
+
+    @abstractmethod
+    def sample(self, params: Tensor) -> Tensor:
+        """One draw of ``x`` in data space."""
+
+    @abstractmethod
+    def mean(self, params: Tensor) -> Tensor:
+        """Mean (integer data: its nearest level) in data space; what people show as a VAE's sample."""
+
+
+class Bernoulli(Observation):
+    """Independent Bernoulli dimensions; ``params`` are logits. For data of two levels."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        require(spec.levels == 2, f"a Bernoulli decoder needs data of 2 levels, not {spec.levels}.")
+        super().__init__(spec)
+
+    @property
+    def param_shape(self) -> tuple[int, ...]:
+        """One logit per dimension."""
+        return self.spec.shape
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        """``sum_d x log σ(l) + (1 - x) log σ(-l)``."""
+        return -F.binary_cross_entropy_with_logits(params.float(), x.float(), reduction="none").flatten(1).sum(1)
+
+    def sample(self, params: Tensor) -> Tensor:
+        """Coin flips, uint8."""
+        return torch.bernoulli(torch.sigmoid(params.float())).to(torch.uint8)
+
+    def mean(self, params: Tensor) -> Tensor:
+        """The likelier level, uint8."""
+        return (params > 0).to(torch.uint8)
+
+
+def _split(params: Tensor) -> tuple[Tensor, Tensor]:
+    """Halves of ``params`` along the channel: location, log-scale (bounded to where float32 is sound)."""
+    location, log_scale = params.float().chunk(2, dim=1)
+    return location, log_scale.clamp(-7.0, 7.0)
+
+
+class DiscretisedLogistic(Observation):
+    """Independent discretised logistic dimensions (PixelCNN++, eq. 2); location and log-scale per dimension."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        require(spec.is_discrete, "a discretised logistic decoder needs integer data; use Gaussian.")
+        super().__init__(spec)
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        """Sum over dimensions of :func:`discretised_logistic`."""
+        location, log_scale = _split(params)
+        return discretised_logistic(x, location, log_scale, cast("int", self.spec.levels)).flatten(1).sum(1)
+
+    def sample(self, params: Tensor) -> Tensor:
+        """Rounding a logistic draw to the nearest level draws from the discretised law exactly."""
+        location, log_scale = _split(params)
+        p = torch.rand_like(location).clamp(1e-7, 1 - 1e-7)
+        return from_symmetric(location + log_scale.exp() * torch.logit(p), self.spec)
+
+    def mean(self, params: Tensor) -> Tensor:
+        """The level nearest to the location."""
+        return from_symmetric(_split(params)[0], self.spec)
+
+
+class Gaussian(Observation):
+    """Independent Gaussian dimensions with learned mean and log standard deviation. For continuous data."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        require(not spec.is_discrete, "a Gaussian density is no probability of integers; use DiscretisedLogistic.")
+        super().__init__(spec)
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        """``log N(x; mean, std²)``."""
+        mean, log_std = _split(params)
+        z = (x.float() - mean) * torch.exp(-log_std)
+        return standard_normal_log_prob(z) - log_std.flatten(1).sum(1)
+
+    def sample(self, params: Tensor) -> Tensor:
+        """``mean + std ε``."""
+        mean, log_std = _split(params)
+        return mean + log_std.exp() * torch.randn_like(mean)
+
+    def mean(self, params: Tensor) -> Tensor:
+        """The mean."""
+        return _split(params)[0]
+
+
+def suited_to(spec: DataSpec) -> Observation:
+    """The observation model that the data's levels call for.
+
+    >>> [type(suited_to(DataSpec((4,), n))).__name__ for n in (2, 256, None)]
+    ['Bernoulli', 'DiscretisedLogistic', 'Gaussian']
+    """
+    if spec.levels is None:
+        return Gaussian(spec)
+    return Bernoulli(spec) if spec.levels == 2 else DiscretisedLogistic(spec)
+
+
