@@ -1,8 +1,8 @@
 """Ground floor: what data is, what a likelihood is, and how one becomes the other. Plain torch."""
 
 from genmodels.core.errors import UserError
-from genmodels.core.likelihood import Kind, Likelihood, bits_per_dim
+from genmodels.core.likelihood import Kind, Likelihood, bits_per_dim, log_mean_exp
 from genmodels.core.score import Score
 from genmodels.core.spec import DataSpec
 
-__all__ = ["DataSpec", "Kind", "Likelihood", "Score", "UserError", "bits_per_dim"]
+__all__ = ["DataSpec", "Kind", "Likelihood", "Score", "UserError", "bits_per_dim", "log_mean_exp"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from genmodels.core.spec import DataSpec
@@ -53,3 +54,12 @@ def bits_per_dim(nats: Number, spec: DataSpec) -> Number:
     True
     """
     return -nats / (spec.dims * math.log(2))
+
+
+def log_mean_exp(log_weights: Tensor) -> Tensor:
+    """``log (1/K) sum_k w_k`` over the first dimension of ``log_weights [K, B]``.
+
+    With importance weights ``w_k = p(x, z_k) / q(z_k)`` its expectation is a lower bound on ``log p(x)`` that tightens
+    with K (Burda et al. 2016, eq. 8, arXiv:1509.00519).
+    """
+    return torch.logsumexp(log_weights, dim=0) - math.log(log_weights.shape[0])
