@@ -1,17 +1,16 @@
 """What every generative model is to the laboratory around it: a loss, an optimiser, and the abilities it declares.
 
-A model file holds the paper's mathematics. Logging, gradient clipping, accumulation and schedules are here, once, for
-one optimiser (:class:`GenerativeModel`) and for players who take turns (:class:`AdversarialModel`).
+A model file holds the paper's mathematics. Logging, clipping, accumulation and schedules stand here, once: for one
+optimiser in :class:`GenerativeModel`, for players who take turns in :class:`AdversarialModel`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -19,26 +18,80 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from genmodels.core import DataSpec, Likelihood
 
+NetworkFactory = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What to minimise, and the terms a person wants to watch (scalars; detached when logged)."""
+    """What to minimise, and the terms a person wants to watch (scalars)."""
 
     total: Tensor
     terms: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Laboratory(LightningModule, ABC):
-    """What both kinds of training share: the data spec, factories, clipping, logging, evaluation hooks.
+    """What both kinds of training share.
 
     Args:
-        spec: the data the model is built for.
-        optimizer: ``parameters -> Optimizer``.
+        spec: the data that the model is built for.
         scheduler: ``optimizer -> LRScheduler``, stepped once per batch, or ``None``.
-        clip_norm: largest global gradient norm, or ``None``.
+        clip_norm: largest global norm of the gradients of one optimiser's parameters, or ``None``.
+    """
+
+    def __init__(
+        self, spec: DataSpec, scheduler: SchedulerFactory | None = None, clip_norm: float | None = None
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.scheduler_factory = scheduler
+        self.clip_norm = clip_norm
+        self.logged: dict[str, float] = {}
+
+    def initialise(self, x: Tensor) -> None:
+        """Set data-dependent initial values from raw data ``x [B, *shape]``; called once, before a fresh training."""
+
+    def compiled_networks(self) -> Iterable[nn.Module]:
+        """Networks that ``compile=true`` compiles in place."""
+        return self.children()
+
+    def adopt(self, trainer_options: dict[str, Any]) -> dict[str, Any]:
+        """Take over trainer options that Lightning refuses for this kind of training; return the rest."""
+        return trainer_options
+
+    def clip(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Clip the global norm of the gradients of ``parameters`` in place."""
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+
+    def log_terms(self, terms: Mapping[str, Tensor]) -> None:
+        """Log training terms against the number of batches, on the logging interval only.
+
+        Straight to the loggers: Lightning's own step axis counts optimiser steps, two a batch for a GAN, and its
+        bookkeeping costs a fixed time each batch.
+        """
+        batch = self.trainer.fit_loop.total_batch_idx + 1
+        if batch % self.trainer.log_every_n_steps == 0:
+            self.logged = {f"train/{name}": float(value.detach()) for name, value in terms.items()}
+            for logger in self.loggers:
+                logger.log_metrics(self.logged, step=batch)
+
+    def validation_step(self, x: Tensor, batch_idx: int) -> None:
+        """Nothing here: callbacks watch validation, :class:`genmodels.metrics.Evaluation` watches the test."""
+
+    def test_step(self, x: Tensor, batch_idx: int) -> None:
+        """See :meth:`validation_step`."""
+
+
+class GenerativeModel(Laboratory):
+    """A model trained by minimising one loss with one optimiser.
+
+    Args:
+        spec: the data that the model is built for.
+        optimizer: ``parameters -> Optimizer``.
+        scheduler: see :class:`Laboratory`.
+        clip_norm: see :class:`Laboratory`.
     """
 
     def __init__(
@@ -48,47 +101,17 @@ class Laboratory(LightningModule, ABC):
         scheduler: SchedulerFactory | None = None,
         clip_norm: float | None = None,
     ) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec, scheduler, clip_norm)
         self.optimizer_factory = optimizer
-        self.scheduler_factory = scheduler
-        self.clip_norm = clip_norm
-
-    def initialise(self, x: Tensor) -> None:
-        """Set data-dependent initial values from one batch of raw data; called once, before a fresh training."""
-
-    def compiled_networks(self) -> Iterable[nn.Module]:
-        """Networks that ``compile=true`` compiles in place."""
-        return self.children()
-
-    def clip(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Clip the global norm of the gradients of ``parameters`` in place."""
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
-
-    def log_terms(self, terms: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Log training terms on the trainer's logging interval only: no host-device traffic between."""
-        if self._trainer is not None and (batch_idx + 1) % self.trainer.log_every_n_steps == 0:
-            self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()})
-
-    def validation_step(self, x: Tensor, batch_idx: int) -> None:
-        """Validation and test are watched by callbacks; see :mod:`genmodels.callbacks.evaluate`."""
-
-    def test_step(self, x: Tensor, batch_idx: int) -> None:
-        """See :meth:`validation_step`."""
-
-
-class GenerativeModel(Laboratory):
-    """A model trained by minimising one loss with one optimiser."""
 
     @abstractmethod
     def loss(self, x: Tensor) -> Loss:
-        """Loss of a batch of raw data ``x [B, *shape]``: a function of ``x``, the parameters and random draws alone."""
+        """Loss of raw data ``x [B, *shape]``: a function of ``x``, the parameters and random draws alone."""
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """Lightning's hook: the loss, with its terms logged."""
         loss = self.loss(x)
-        self.log_terms({"loss": loss.total, **loss.terms}, batch_idx)
+        self.log_terms({"loss": loss.total, **loss.terms})
         return loss.total
 
     def configure_optimizers(self) -> Any:
@@ -104,12 +127,83 @@ class GenerativeModel(Laboratory):
         self.clip(self.parameters())
 
 
+@dataclass(frozen=True)
 class Player:
-    """One side of an adversarial game: its network and the optimiser's hand-over."""
+    """One side of a game.
 
-    def __init__(self, network: nn.Module, optimizer: OptimizerFactory) -> None:
-        self.network = network
-        self.optimizer = optimizer
+    Attributes:
+        network: whose parameters this side moves.
+        optimizer: ``parameters -> Optimizer``.
+        loss: this side's loss of raw data ``x``.
+        every: plays on every so-many-th batch.
+    """
+
+    network: nn.Module
+    optimizer: OptimizerFactory
+    loss: Callable[[Tensor], Loss]
+    every: int = 1
+
+
+class AdversarialModel(Laboratory):
+    """A game: players with a loss and an optimiser each, who move in turn on the same batch.
+
+    Lightning's manual optimisation neither clips, accumulates nor steps a schedule; all three are done here.
+    """
+
+    def __init__(
+        self, spec: DataSpec, scheduler: SchedulerFactory | None = None, clip_norm: float | None = None
+    ) -> None:
+        super().__init__(spec, scheduler, clip_norm)
+        self.automatic_optimization = False
+        self.accumulate = 1
+
+    @abstractmethod
+    def players(self) -> Sequence[Player]:
+        """The sides, in the order in which they move."""
+
+    def adopt(self, trainer_options: dict[str, Any]) -> dict[str, Any]:
+        """Take over gradient accumulation."""
+        self.accumulate = trainer_options.get("accumulate_grad_batches", 1)
+        return trainer_options | {"accumulate_grad_batches": 1}
+
+    def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
+        """One move of every player whose turn it is; returns the sum of their losses, for the watch over NaNs."""
+        batch = self.trainer.fit_loop.total_batch_idx
+        terms: dict[str, Tensor] = {}
+        total = x.new_zeros((), dtype=self.dtype)
+        for index, player in enumerate(self.players()):
+            if (batch + 1) % player.every == 0:
+                loss = self.move(player, index, x, step=(batch + 1) % (self.accumulate * player.every) == 0)
+                terms |= loss.terms
+                total = total + loss.total.detach()
+        self.log_terms(terms)
+        return total
+
+    def move(self, player: Player, index: int, x: Tensor, step: bool) -> Loss:
+        """Backward pass of one player, with the other players' parameters held; then, if ``step``, its update."""
+        optimizer = self._listed(self.optimizers())[index]
+        self.toggle_optimizer(optimizer)
+        loss = player.loss(x)
+        self.manual_backward(loss.total / self.accumulate)
+        if step:
+            self.clip(player.network.parameters())
+            optimizer.step()
+            optimizer.zero_grad()
+            if self.scheduler_factory is not None:
+                self._listed(self.lr_schedulers())[index].step()
+        self.untoggle_optimizer(optimizer)
+        return loss
+
+    @staticmethod
+    def _listed(one_or_many: Any) -> list[Any]:
+        return one_or_many if isinstance(one_or_many, list) else [one_or_many]
+
+    def configure_optimizers(self) -> Any:
+        """One optimiser, and one schedule if there are any, per player."""
+        optimizers = [player.optimizer(player.network.parameters()) for player in self.players()]
+        if self.scheduler_factory is None:
+            return optimizers
+        return optimizers, [self.scheduler_factory(optimizer) for optimizer in optimizers]
 
 
 class Samples(ABC):
@@ -119,21 +213,26 @@ class Samples(ABC):
     def sample(self, n: int) -> Tensor:
         """Draw ``n`` examples ``[n, *shape]`` in data space, uint8 when the data are integers."""
 
+    @property
+    def sampling_protocol(self) -> dict[str, Any]:
+        """What a person must know to draw the same way: plain types, kept beside every number that rests on samples."""
+        return {}
+
 
 class HasLikelihood(ABC):
-    """A model with a (bound on or estimate of the) log-likelihood in data space."""
+    """A model with a log-likelihood, a bound on it or an estimate of it, in data space."""
 
     @abstractmethod
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
-        """``log p(x) [B]`` of raw data ``x [B, *shape]`` in nats, tightened by ``samples`` importance samples."""
+        """``log p(x) [B]`` of raw data ``x [B, *shape]`` in nats; bounds are tightened by ``samples`` draws."""
 
     def validation_likelihood(self, x: Tensor) -> Likelihood:
-        """A cheaper unbiased stand-in for :meth:`log_likelihood` with one sample, for use while training."""
+        """A cheap stand-in for one-sample :meth:`log_likelihood`, equal in expectation, for use while training."""
         return self.log_likelihood(x)
 
     @property
     def passes_per_example(self) -> int:
-        """Network passes that one sample of :meth:`log_likelihood` costs for one example."""
+        """Network passes that one-sample :meth:`log_likelihood` costs for one example."""
         return 1
 
 
@@ -142,31 +241,8 @@ class Encodes(ABC):
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
-        """Latent code ``[B, ...]`` of raw data."""
+        """Latent code ``[B, ...]`` of raw data ``x [B, *shape]``."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
         """Raw data ``[B, *shape]`` from a latent code."""
-
-
-def last_parameter(module: nn.Module) -> nn.Parameter:
-    """Any one parameter, to learn device and dtype from.
-
-    Raises:
-        StopIteration: if the module has none.
-    """
-    return next(module.parameters())
-
-
-__all__ = [
-    "Encodes",
-    "GenerativeModel",
-    "HasLikelihood",
-    "Laboratory",
-    "Loss",
-    "OptimizerFactory",
-    "Player",
-    "Samples",
-    "SchedulerFactory",
-    "torch",
-]

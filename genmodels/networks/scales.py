@@ -1,0 +1,15 @@
+"""How many times an image may be halved: the one rule by which networks fit their depth to the data."""
+
+from __future__ import annotations
+
+
+def halvings(height: int, width: int, smallest: int = 4) -> int:
+    """Number of times both sides can be halved exactly and stay at least ``smallest``.
+
+    >>> [halvings(n, n) for n in (8, 28, 32, 64, 7)]
+    [1, 2, 3, 4, 0]
+    """
+    count = 0
+    while height % 2 == 0 and width % 2 == 0 and min(height, width) // 2 >= smallest:
+        height, width, count = height // 2, width // 2, count + 1
+    return count
