@@ -1,1 +1,23 @@
+"""The laboratory's instruments: budget, averaging, checkpoints, validation, evaluation, pictures, progress."""
 
+from genmodels.callbacks.average import WeightAverage
+from genmodels.callbacks.budget import Budget
+from genmodels.callbacks.checkpoint import Checkpoint
+from genmodels.callbacks.evaluate import Evaluate
+from genmodels.callbacks.finite import StopOnNaN
+from genmodels.callbacks.progress import ProgressBar
+from genmodels.callbacks.randomness import Randomness
+from genmodels.callbacks.samples import SampleGrid
+from genmodels.callbacks.validate import Validate
+
+__all__ = [
+    "Budget",
+    "Checkpoint",
+    "Evaluate",
+    "ProgressBar",
+    "Randomness",
+    "SampleGrid",
+    "StopOnNaN",
+    "Validate",
+    "WeightAverage",
+]

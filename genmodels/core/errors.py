@@ -1,32 +1,5 @@
-"""The one exception a person reads: a sentence that says what is wrong and how to mend it."""
+"""Re-exported from :mod:`genmodels.errors`."""
 
-from __future__ import annotations
+from genmodels.errors import UserError, nearest, require
 
-from difflib import get_close_matches
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-
-class UserError(Exception):
-    """Bad input. The entry points print the sentence, without a traceback, and exit with status 1."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Hint naming the known name closest to ``name``, or all of them if none is close.
-
-    >>> nearest("vea", ["gan", "vae", "ddpm"])
-    "did you mean 'vae'?"
-    >>> nearest("zzz", ["gan", "vae"])
-    'choose one of: gan, vae'
-    """
-    choices = sorted(known)
-    close = get_close_matches(name, choices, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(choices)}"
-
-
-def require(condition: bool, sentence: str) -> None:
-    """Raise :class:`UserError` with ``sentence`` unless ``condition`` holds."""
-    if not condition:
-        raise UserError(sentence)
+__all__ = ["UserError", "nearest", "require"]

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmodels.core.errors import require
+from genmodels.errors import require
 from genmodels.core.quantise import from_symmetric
 from genmodels.core.spec import DataSpec
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genmodels.core.errors import UserError
+from genmodels.errors import UserError
 
 
 @dataclass(frozen=True)

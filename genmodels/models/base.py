@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from genmodels.core import DataSpec, Likelihood
+from genmodels.core import DataSpec, Likelihood, UserError
 
 NetworkFactory = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -60,22 +61,55 @@ class Laboratory(LightningModule, ABC):
         """Take over trainer options that Lightning refuses for this kind of training; return the rest."""
         return trainer_options
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say in the checkpoint whose it is."""
+        checkpoint["genmodels"] = self.identity
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the checkpoint of another model, or of other data.
+
+        Raises:
+            UserError: naming both.
+        """
+        found = checkpoint.get("genmodels")
+        if found != self.identity:
+            theirs = f"{found['model']} on data {found['shape']}" if found else "something that is not of genmodels"
+            ours = f"{self.identity['model']} on data {self.identity['shape']}"
+            raise UserError(f"the checkpoint is of {theirs}, not of {ours}; point to the right run folder.")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Class and data, in plain types."""
+        return {"model": type(self).__name__, "shape": list(self.spec.shape), "levels": self.spec.levels}
+
     def clip(self, parameters: Iterable[nn.Parameter]) -> None:
         """Clip the global norm of the gradients of ``parameters`` in place."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
 
     def log_terms(self, terms: Mapping[str, Tensor]) -> None:
-        """Log training terms against the number of batches, on the logging interval only.
+        """Log training terms on the trainer's logging interval only: between, nothing waits for the device."""
+        if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
+            self.logged = {f"train/{name}": float(value.detach()) for name, value in terms.items()}
+            self.log_values(self.logged)
+
+    def log_values(self, values: Mapping[str, float]) -> None:
+        """Send values to the loggers against the number of batches trained.
 
         Straight to the loggers: Lightning's own step axis counts optimiser steps, two a batch for a GAN, and its
         bookkeeping costs a fixed time each batch.
         """
-        batch = self.trainer.fit_loop.total_batch_idx + 1
-        if batch % self.trainer.log_every_n_steps == 0:
-            self.logged = {f"train/{name}": float(value.detach()) for name, value in terms.items()}
-            for logger in self.loggers:
-                logger.log_metrics(self.logged, step=batch)
+        for logger in self.loggers:
+            logger.log_metrics(dict(values), step=self.trainer.fit_loop.total_batch_idx + 1)
+
+    def log_image(self, name: str, image: Any) -> None:
+        """Show a PIL image in every logger that can."""
+        for logger in self.loggers:
+            if hasattr(logger, "log_image"):  # wandb
+                logger.log_image(name, [image], step=self.trainer.fit_loop.total_batch_idx + 1)
+            elif hasattr(logger.experiment, "add_image"):  # tensorboard
+                pixels = np.asarray(image)
+                logger.experiment.add_image(name, pixels, self.trainer.fit_loop.total_batch_idx + 1, dataformats="HWC")
 
     def validation_step(self, x: Tensor, batch_idx: int) -> None:
         """Nothing here: callbacks watch validation, :class:`genmodels.metrics.Evaluation` watches the test."""
@@ -246,3 +280,11 @@ class Encodes(ABC):
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
         """Raw data ``[B, *shape]`` from a latent code."""
+
+
+class Denoises(ABC):
+    """A model that samples by removing noise step by step, which is worth a picture."""
+
+    @abstractmethod
+    def denoising_strip(self, n: int, frames: int) -> Tensor:
+        """Raw data ``[frames, n, *shape]``: ``n`` samples at evenly spaced moments from pure noise to the end."""

@@ -1,0 +1,76 @@
+"""Exponential moving average of the weights (Polyak averaging), for models of any number of optimisers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from genmodels.errors import require
+
+
+class WeightAverage(Callback):
+    """Averages the parameters once a batch; validation sees the average, training and checkpoints the raw weights.
+
+    The decay is warmed up as ``min(decay, (1 + t) / (10 + t))``, so that the random start is forgotten. Buffers
+    (batch statistics, schedules) are taken from the model as they are. The average lies in the checkpoint under this
+    callback's state.
+
+    Args:
+        decay: weight of the old average in each update, in [0, 1).
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        require(0 <= decay < 1, f"ema.decay must lie in [0, 1), got {decay}.")
+        self.decay = decay
+        self.updates = 0
+        self.average: dict[str, Tensor] = {}
+        self._raw: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start from the model's own weights, or go on from a checkpoint's average on the model's device."""
+        current = dict(pl_module.named_parameters())
+        source = self.average or current
+        self.average = {name: source[name].detach().to(p.device).clone() for name, p in current.items()}
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        """``average <- decay average + (1 - decay) weights``, all tensors in one fused call."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in pl_module.parameters()], 1 - decay)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average in the model's place."""
+        if self.average:
+            self._raw = {name: p.detach().clone() for name, p in pl_module.named_parameters()}
+            copy_into(pl_module, self.average)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the model its own weights back."""
+        if self._raw:
+            copy_into(pl_module, self._raw)
+            self._raw = {}
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """An interruption during validation must not leave the average in the checkpoint's place."""
+        self.on_validation_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average and its age, for the checkpoint."""
+        return {"updates": self.updates, "average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a checkpoint's average."""
+        self.updates, self.average = state_dict["updates"], state_dict["average"]
+
+
+@torch.no_grad()
+def copy_into(module: torch.nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy ``weights`` by name into the parameters of ``module``, in place."""
+    for name, parameter in module.named_parameters():
+        parameter.copy_(weights[name])

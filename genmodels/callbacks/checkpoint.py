@@ -1,0 +1,94 @@
+"""Checkpoints that are whole or absent, and never of a model that has broken."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from genmodels.callbacks.finite import StopOnNaN
+from genmodels.callbacks.validate import Validate
+from genmodels.errors import UserError
+
+
+class Checkpoint(Callback):
+    """Keeps ``last.ckpt`` after every validation and every few minutes, and ``best.ckpt`` by validation likelihood.
+
+    A model without a likelihood has no ``best.ckpt``.
+
+    Args:
+        folder: where they lie.
+        validate: who knows the latest validation score.
+        guard: who knows whether the loss is still a number.
+        minutes: longest time between two saves.
+    """
+
+    def __init__(self, folder: str | Path, validate: Validate, guard: StopOnNaN, minutes: float = 5.0) -> None:
+        self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
+        self.minutes = minutes
+        self.best_score: float | None = None
+        self._validate, self._guard = validate, guard
+        self._saved_at = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        """Save if it has been long. One clock decides for all processes."""
+        overdue = time.monotonic() - self._saved_at > 60 * self.minutes
+        if trainer.world_size > 1:
+            overdue = bool(trainer.strategy.broadcast(overdue))
+        if overdue:
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, and once more under the name ``best`` if the score is the best so far."""
+        if trainer.sanity_checking or not trainer.training and trainer.state.fn != "fit":
+            return
+        score = self._validate.score
+        better = score is not None and (self.best_score is None or score < self.best_score)
+        if better:
+            self.best_score = score
+        self.save(trainer)
+        if better and trainer.is_global_zero:
+            link = self.best.with_suffix(".part")
+            link.unlink(missing_ok=True)
+            os.link(self.last, link)
+            link.replace(self.best)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Ctrl-C keeps what has been learnt."""
+        if isinstance(exception, KeyboardInterrupt) and self._validate is not None and trainer.state.fn == "fit":
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """Write beside, then rename over ``last.ckpt``.
+
+        Raises:
+            UserError: if the loss is no longer finite, or the disk refuses.
+        """
+        self._guard.check()
+        part = self.last.with_suffix(".part")
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            trainer.save_checkpoint(part)
+            if trainer.is_global_zero:
+                part.replace(self.last)
+        except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
+            part.unlink(missing_ok=True)
+            raise UserError(
+                f"the checkpoint {self.last} could not be written ({error}); free some space on that disk, "
+                "then resume from the one before."
+            ) from error
+        self._saved_at = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score, for the checkpoint."""
+        return {"best_score": self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing."""
+        self.best_score = state_dict["best_score"]

@@ -1,0 +1,47 @@
+"""A loss that is no longer a number ends the training, at a checkpoint that still was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from genmodels.errors import UserError
+
+
+class StopOnNaN(Callback):
+    """Remembers on the device the first batch whose loss was not finite, and asks for it only now and then.
+
+    Args:
+        every: batches between two questions on an accelerator, each of which waits for the device. On a CPU it
+            costs nothing, so every batch asks.
+    """
+
+    def __init__(self, every: int = 50) -> None:
+        self.every = every
+        self._bad: Tensor | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        """Note a bad loss; raise on the interval."""
+        loss = outputs["loss"].detach()
+        number = trainer.fit_loop.total_batch_idx + 1
+        this = torch.where(torch.isfinite(loss), torch.inf, float(number))
+        self._bad = this if self._bad is None else torch.minimum(self._bad, this)
+        if loss.device.type == "cpu" or number % self.every == 0:
+            self.check()
+
+    def check(self) -> None:
+        """Raise if a loss was not finite; whoever is about to save a checkpoint asks first.
+
+        Raises:
+            UserError: naming the batch.
+        """
+        if self._bad is not None and torch.isfinite(self._bad):
+            raise UserError(
+                f"the loss became NaN or infinite at batch {int(self._bad)}, so training stopped and "
+                "checkpoints/last.ckpt, if there is one, is from before; lower model.optimizer.lr or set model.clip_norm."
+            )

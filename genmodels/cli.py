@@ -1,0 +1,159 @@
+"""The console script: what one does with a run folder after training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from genmodels.errors import UserError, nearest, require
+from genmodels.launch import compose, config_folder, dotted, one_sentence_errors
+
+USAGE = """genmodels COMMAND run=FOLDER [key=value ...]
+
+  evaluate  run=FOLDER [metrics=[likelihood,fd]] [weights=ema|raw] [checkpoint=best.ckpt]
+            score the run's model again and add to its run.json
+  sample    run=FOLDER [n=64] [out=samples.png]
+            draw from the run's model into a picture, or into an array: out=samples.npz
+  resume    run=FOLDER [budget.max_batches=20000 ...]
+            go on training from the run's last checkpoint, then evaluate
+  compare   FOLDER [FOLDER ...]
+            one table of all runs under the folders
+
+Any key of the run's config can be overridden, as on the command line of train.py."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the console script."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return
+    with one_sentence_errors():
+        require(words[0] in COMMANDS, f"unknown command '{words[0]}'; {nearest(words[0], COMMANDS)}")
+        COMMANDS[words[0]](words[1:])
+
+
+def evaluate(words: list[str]) -> None:
+    """Score again; add to run.json without touching the rest."""
+    given = pairs(words)
+    folder, checkpoint = take_run(given), given.pop("checkpoint", None)
+
+    from rich.console import Console
+
+    from genmodels.compare import comparison_table
+    from genmodels.experiment import Experiment
+    from genmodels.runs import RunFolder
+
+    config = overridden(RunFolder.open(folder).config, given)
+    config.logger = None
+    experiment = Experiment.assemble(config)
+    experiment.test(config.weights, checkpoint)
+    if experiment.trainer.is_global_zero:
+        Console().print(comparison_table([experiment.folder.read()]))
+
+
+def resume(words: list[str]) -> None:
+    """Train on from the last checkpoint, then evaluate."""
+    given = pairs(words)
+    folder = take_run(given)
+
+    from genmodels.experiment import Experiment, recorded
+    from genmodels.runs import RunFolder, write_whole
+
+    run = RunFolder.open(folder)
+    run.checkpoint("last.ckpt")
+    config = overridden(run.config, given)
+    experiment = Experiment.assemble(config)
+    write_whole(run.config_file, OmegaConf.to_yaml(config, resolve=True))
+    run.update(status="running", error=None)
+    with recorded(experiment):
+        experiment.fit(resume=True)
+        experiment.test(config.weights)
+
+
+def sample(words: list[str]) -> None:
+    """Draw into a picture or an array."""
+    given = pairs(words)
+    folder = take_run(given)
+    n, out = given.pop("n", "64"), Path(given.pop("out", "samples.png"))
+    require(n.isdigit() and int(n) > 0, f"n must be a positive integer, got {n}.")
+    require(out.suffix in (".png", ".npz"), f"out must end in .png or .npz, got {out}.")
+    require(out.parent.is_dir(), f"out={out} lies in a folder that does not exist; make {out.parent} first.")
+
+    import numpy as np
+    import torch
+
+    from genmodels import plots
+    from genmodels.builder import build
+    from genmodels.models.base import Samples
+    from genmodels.runs import RunFolder, load_weights
+
+    run = RunFolder.open(folder)
+    config = overridden(run.config, given)
+    model = build(config.model, "model")
+    load_weights(model, run.checkpoint(), config.weights)
+    if not isinstance(model, Samples):
+        raise UserError(f"{type(model).__name__} has no samples to draw.")
+    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(config.seed)
+    with torch.no_grad():
+        x = model.sample(int(n)).cpu()
+    if out.suffix == ".npz":
+        np.savez_compressed(out, x=x.numpy())
+    else:
+        plots.picture(x, model.spec).save(out)
+    print(out)
+
+
+def compare(words: list[str]) -> None:
+    """One table of all runs under the given folders."""
+    require(bool(words), "name one or more folders: genmodels compare FOLDER ...")
+
+    from rich.console import Console
+
+    from genmodels.compare import comparison_table, find_runs
+
+    runs = [run for word in words for run in find_runs(Path(word))]
+    require(bool(runs), f"there is no run.json under {', '.join(words)}.")
+    Console().print(comparison_table(runs))
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "evaluate": evaluate,
+    "sample": sample,
+    "resume": resume,
+    "compare": compare,
+}
+
+
+def pairs(words: list[str]) -> dict[str, str]:
+    """``key=value`` words as a mapping."""
+    for word in words:
+        require("=" in word, f"'{word}' is not of the form key=value; see genmodels --help.")
+    return {key: value for key, _, value in (word.partition("=") for word in words)}
+
+
+def take_run(given: dict[str, str]) -> str:
+    """The run folder named by ``run=``."""
+    require("run" in given, "say which run: run=FOLDER")
+    return given.pop("run")
+
+
+def overridden(config: DictConfig, given: dict[str, str]) -> DictConfig:
+    """The run's config with overrides: a group's option replaces the group, a key must exist."""
+    groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
+    for key, value in given.items():
+        if key in groups:
+            config[key] = compose([f"{key}={value}"])[key]
+            continue
+        known = list(dotted(OmegaConf.to_container(config)))
+        require(key in known, f"unknown key '{key}'; {nearest(key, known)}")
+        OmegaConf.update(config, key, OmegaConf.create(f"v: {value}").v)
+    return config
+
+
+if __name__ == "__main__":
+    main()

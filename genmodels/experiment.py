@@ -1,0 +1,260 @@
+"""One experiment: compose, build, fit, evaluate, record. Knows no model and no data set by name."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer, seed_everything
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from genmodels import callbacks as cb
+from genmodels.builder import build
+from genmodels.errors import UserError, require
+from genmodels.core.score import Score
+from genmodels.data import DataModule
+from genmodels.models.base import Laboratory
+from genmodels.runs import RunFolder, config_hash, load_weights, now, read_checkpoint, surroundings
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything a run needs, built and checked, before anything is written."""
+
+    config: DictConfig
+    folder: RunFolder
+    data: DataModule
+    model: Laboratory
+    trainer: Trainer
+    budget: cb.Budget
+    evaluate: cb.Evaluate
+
+    @classmethod
+    def assemble(cls, config: DictConfig) -> Experiment:
+        """Build all parts from the config.
+
+        Raises:
+            UserError: for anything in the config that cannot be.
+        """
+        quiet()
+        check_settings(config)
+        seed_everything(config.seed, verbose=False)
+        budget = cb.Budget.parse(plain(config.budget), plain(config.default_budget))
+        data: DataModule = build(config.data, "data")
+        model: Laboratory = build(config.model, "model")
+        evaluate = cb.Evaluate({name: build(node, f"metrics.{name}") for name, node in (config.metrics or {}).items()})
+        folder = RunFolder(config.run_dir)
+        loggers = [build(node, f"logger.{name}") for name, node in (config.logger or {}).items()]
+        extra = [build(node, f"callbacks.{name}") for name, node in (config.callbacks or {}).items() if node]
+        title = f"{type(model).__name__} on {data.name}"
+        instruments = [*extra, *core_callbacks(config, folder, budget, title), evaluate]
+        trainer = make_trainer(config, model, loggers, instruments)
+        return cls(config, folder, data, model, trainer, budget, evaluate)
+
+    def fit(self, resume: bool = False) -> None:
+        """Train until the budget is spent; ``resume`` goes on from the run's last checkpoint."""
+        checkpoint = self.folder.checkpoint("last.ckpt") if resume else None
+        if checkpoint is not None:
+            read_checkpoint(checkpoint)  # refuses anything but tensors and plain types, whatever Lightning's version
+        self.data.setup("fit")
+        if checkpoint is None:
+            self.model.initialise(self.data.peek(512))
+        if self.config.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        if self.config.compile:
+            for network in self.model.compiled_networks():
+                network.compile()
+        steps = validation_interval(self.budget, self.data, self.config.validations)
+        self.trainer.val_check_interval, self.trainer.check_val_every_n_epoch = steps, None
+        self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
+
+    def test(self, weights: str, checkpoint: str | None = None) -> list[Score]:
+        """Evaluate the run's best checkpoint, or the one named, and record the scores."""
+        path = self.folder.checkpoint(checkpoint)
+        load_weights(self.model, path, weights)
+        self.trainer.test(self.model, datamodule=self.data, verbose=False)
+        if self.trainer.is_global_zero:
+            self.folder.add_scores(self.evaluate.scores, self.evaluate.refusals)
+            self.folder.update(evaluated={"checkpoint": path.name, "weights": weights})
+        return self.evaluate.scores
+
+    def cost(self) -> dict[str, Any]:
+        """What training has cost."""
+        spent = self.budget.spent
+        cuda = torch.cuda.is_available()
+        peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return {
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "train_seconds": round(spent["time"], 3),
+            "batches": int(spent["batches"]),
+            "examples": int(spent["examples"]),
+            "epochs": int(spent["epochs"]),
+            "peak_memory_bytes": peak,
+            "device": str(self.trainer.strategy.root_device),
+        }
+
+
+def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
+    """Train and evaluate as ``config`` says; returns the score that a sweep minimises.
+
+    Raises:
+        UserError: for bad input, before anything is written, or for a training that broke.
+    """
+    folder = RunFolder(config.run_dir)
+    if finished(folder, config):
+        Console().print(f"{folder.path} is finished already; skipped.")
+        return objective(list(scores_of(folder)), config)
+    experiment = Experiment.assemble(config)
+    if config.dry_run:
+        print_plan(experiment)
+        return None
+    experiment.data.prepare_data()
+    experiment.data.setup()
+    primary = int(os.environ.get("LOCAL_RANK", 0)) == 0
+    if primary:
+        details = {
+            "model": type(experiment.model).__name__,
+            "data": experiment.data.name,
+            "seed": config.seed,
+            "overrides": overrides or [],
+            "config_hash": config_hash(config),
+            **surroundings(),
+        }
+        experiment.folder.create(config, details)
+    with recorded(experiment):
+        for logger in experiment.trainer.loggers:
+            logger.log_hyperparams(plain(config))
+        experiment.fit()
+        scores = experiment.test(config.weights)
+    return objective(scores, config)
+
+
+@contextmanager
+def recorded(experiment: Experiment) -> Iterator[None]:
+    """Keep the run's status and cost in run.json, however the run ends; close the loggers."""
+    status, error = "failed", None
+    try:
+        yield
+        status = "finished"
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit once the callbacks have saved
+        status = "interrupted"
+        raise
+    except BaseException as problem:
+        error = f"{problem}" if isinstance(problem, UserError) else f"{type(problem).__name__}: {problem}"
+        raise
+    finally:
+        for logger in experiment.trainer.loggers:
+            logger.finalize("success" if status == "finished" else "failed")
+        if "wandb" in sys.modules:
+            import wandb
+
+            wandb.finish(exit_code=int(status != "finished"))
+        if experiment.folder.record_file.exists() and experiment.trainer.is_global_zero:
+            experiment.folder.update(status=status, error=error, ended=now(), cost=experiment.cost())
+
+
+def core_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:
+    """The instruments every run has, in the order in which they must act."""
+    guard, validate = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.Validate()
+    return [
+        cb.Randomness(config.seed),
+        budget,
+        guard,
+        validate,
+        cb.Checkpoint(folder.checkpoints, validate, guard),
+        cb.ProgressBar(title, budget, validate),
+    ]
+
+
+def make_trainer(config: DictConfig, model: Laboratory, loggers: list[Any], instruments: list[Callback]) -> Trainer:
+    """Lightning's Trainer, less the options that the model takes over."""
+    options = plain(config.trainer)
+    require(
+        not (torch.cuda.device_count() == 0 and options["accelerator"] in ("gpu", "cuda")),
+        "trainer.accelerator=gpu, but there is no GPU here; use trainer.accelerator=cpu.",
+    )
+    options = model.adopt(options)
+    return build(options, "trainer", logger=loggers, callbacks=instruments)
+
+
+def check_settings(config: DictConfig) -> None:
+    """Hold the root keys, which no signature describes, against their types and ranges."""
+    seed = config.seed
+    require(
+        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,
+        f"seed must be an integer from 0 to 4294967295, got {'null' if seed is None else seed}.",
+    )
+    for key in ("channels_last", "compile", "dry_run"):
+        require(isinstance(config[key], bool), f"{key} must be true or false, got {config[key]}.")
+    require(config.weights in ("ema", "raw"), f"weights must be ema or raw, got {config.weights}.")
+    count = config.validations
+    require(isinstance(count, int) and count >= 1, f"validations must be an integer of at least 1, got {count}.")
+
+
+def validation_interval(budget: cb.Budget, data: DataModule, validations: int) -> int:
+    """Batches between two validations, so that ``validations`` fit in the budget; 200 where it is one of time."""
+    batches = len(data.train_dataloader())
+    lengths = {"batches": 1.0, "epochs": batches, "examples": 1 / data.batch_size}
+    estimates = [limit * lengths[key] for key, limit in budget.limits.items() if key in lengths]
+    return max(1, int(min(estimates) / validations)) if estimates else 200
+
+
+def objective(scores: list[Score], config: DictConfig) -> float | None:
+    """The value a sweep minimises: the score named ``objective``, or the first; log-densities change sign."""
+    chosen = [s for s in scores if config.objective in (None, s.name)]
+    names = ", ".join(s.name for s in scores) or "none"
+    require(bool(chosen) or config.objective is None, f"objective={config.objective} was not measured; there is {names}.")
+    if not chosen:
+        return None
+    return -chosen[0].value if chosen[0].unit == "nats" else chosen[0].value
+
+
+def finished(folder: RunFolder, config: DictConfig) -> bool:
+    """Whether the folder holds this very experiment, complete: then a sweep that is started again passes over it."""
+    if not folder.record_file.exists():
+        return False
+    record = folder.read()
+    same = (record["config_hash"], record["seed"]) == (config_hash(config), config.seed)
+    return bool(same and record["status"] == "finished")
+
+
+def scores_of(folder: RunFolder) -> Iterator[Score]:
+    """The scores a run folder holds."""
+    for name, entry in folder.read()["metrics"].items():
+        yield Score.from_dict(name, entry)
+
+
+def print_plan(experiment: Experiment) -> None:
+    """What would be trained, for ``dry_run=true``."""
+    console, spec = Console(highlight=False), experiment.data.spec
+    console.print(f"data       {experiment.data.name}: {spec.shape}, levels {spec.levels}")
+    for name, child in experiment.model.named_children():
+        size = sum(p.numel() for p in child.parameters())
+        console.print(f"{name:<10} {type(child).__name__}, {size:,} parameters")
+    limits = ", ".join(f"{limit:g} {key}" for key, limit in experiment.budget.limits.items())
+    console.print(f"budget     {limits}, batches of {experiment.data.batch_size}")
+    console.print(f"metrics    {', '.join(experiment.evaluate.evaluations) or 'none'}")
+    console.print(f"folder     {experiment.folder.path}")
+
+
+def plain(node: Any) -> Any:
+    """Resolved dicts and lists."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def quiet() -> None:
+    """Silence hints of Lightning's that concern what this project does itself."""
+    import logging
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for pattern in (".*does not have many workers.*", ".*`LeafSpec`.*", ".*logging interval.*", ".*no val.*"):
+        warnings.filterwarnings("ignore", pattern)
+

@@ -1,0 +1,231 @@
+"""Generative adversarial network (Goodfellow et al. 2014, arXiv:1406.2661), convolutional on images (DCGAN)."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmodels.core import DataSpec
+from genmodels.errors import require
+from genmodels.core.quantise import dequantise, quantise
+from genmodels.models.base import (
+    AdversarialModel,
+    Loss,
+    NetworkFactory,
+    OptimizerFactory,
+    Player,
+    Samples,
+    SchedulerFactory,
+)
+
+
+class Objective(ABC):
+    """What the two players play for. ``real`` and ``fake`` are the discriminator's raw scores ``[B, 1]``."""
+
+    penalised = False  # whether the objective has a penalty on the gradient of each example's score
+
+    @abstractmethod
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of the discriminator, a scalar."""
+
+    @abstractmethod
+    def generator(self, fake: Tensor) -> Tensor:
+        """Loss of the generator, a scalar."""
+
+    def penalty(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor | None:
+        """Term that holds the discriminator to the objective's function class, if the objective has one."""
+        return None
+
+    def terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """What a person wants to watch."""
+        return {"score_real": real.mean(), "score_fake": fake.mean()}
+
+
+class Minimax(Objective):
+    r"""The game of eq. 1: :math:`\min_G \max_D V = E[\log D(x)] + E[\log(1 - D(G(z)))]`, with D = sigmoid(score)."""
+
+    def value(self, real: Tensor, fake: Tensor) -> Tensor:
+        """V(D, G)."""
+        return F.logsigmoid(real).mean() + F.logsigmoid(-fake).mean()
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """-V."""
+        return -self.value(real, fake)
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """The part of V that G can move."""
+        return F.logsigmoid(-fake).mean()
+
+    def terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """D(x), D(G(z)), and the Jensen-Shannon divergence that V would mean were D optimal (theorem 1), in nats."""
+        jsd = (self.value(real, fake) + 2 * math.log(2)) / 2
+        return {"d_real": torch.sigmoid(real).mean(), "d_fake": torch.sigmoid(fake).mean(), "jsd": jsd}
+
+
+class NonSaturating(Minimax):
+    """Same discriminator; the generator maximises log D(G(z)), for stronger gradients early on (§3)."""
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """-E[log D(G(z))]."""
+        return -F.logsigmoid(fake).mean()
+
+
+class Hinge(Objective):
+    """Hinge loss (Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, eq. 16-17)."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """E[max(0, 1 - real)] + E[max(0, 1 + fake)]."""
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """-E[fake]."""
+        return -fake.mean()
+
+
+class WassersteinGP(Objective):
+    """Wasserstein-1 distance with gradient penalty (Gulrajani et al. 2017, arXiv:1704.00028, eq. 3).
+
+    The penalty is per example: give the discriminator ``batch_norm=false``.
+    """
+
+    penalised = True
+
+    def __init__(self, weight: float = 10.0) -> None:
+        require(weight > 0, f"the gradient penalty's weight must be positive, got {weight}.")
+        self.weight = weight
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """E[fake] - E[real]."""
+        return fake.mean() - real.mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """-E[fake]."""
+        return -fake.mean()
+
+    def penalty(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """``weight E[(||∇D(x̂)|| - 1)²]`` at uniform mixtures x̂ of real and fake."""
+        share = torch.rand(real.shape[0], *[1] * (real.dim() - 1), device=real.device)
+        norm = input_gradient(discriminator, torch.lerp(real, fake, share)).norm(dim=1)
+        return self.weight * (norm - 1).square().mean()
+
+    def terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """The estimate of the Wasserstein-1 distance."""
+        return {"wasserstein": real.mean() - fake.mean()}
+
+
+def input_gradient(discriminator: nn.Module, x: Tensor) -> Tensor:
+    """Gradient of every example's score with respect to that example ``[B, D]``, itself differentiable; float32."""
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.detach().float().requires_grad_()
+        score = discriminator(x).sum()
+        (gradient,) = torch.autograd.grad(score, x, create_graph=True)
+    return gradient.flatten(1)
+
+
+class GAN(AdversarialModel, Samples):
+    """Generator G(z), z ~ N(0, I), against discriminator D(x).
+
+    Integer data are dequantised onto [-1, 1], so that D cannot tell real from fake by discreteness alone.
+
+    Args:
+        spec: data.
+        latent_dim: dimensions of z.
+        generator: ``((latent_dim,), data shape) -> network``.
+        discriminator: ``(data shape, (1,)) -> network`` giving a raw score.
+        objective: what the players play for.
+        optimizer: of the generator.
+        discriminator_optimizer: of the discriminator.
+        scheduler: of both, stepped per move, or ``None``.
+        clip_norm: largest gradient norm of a player, or ``None``.
+        discriminator_steps: moves of the discriminator for one of the generator (k of algorithm 1).
+        r1: weight of the zero-centred penalty ``r1/2 E[||∇D(x)||²]`` on real data (Mescheder et al. 2018, eq. 9).
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        latent_dim: int,
+        generator: NetworkFactory,
+        discriminator: NetworkFactory,
+        objective: Objective,
+        optimizer: OptimizerFactory,
+        discriminator_optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None = None,
+        clip_norm: float | None = None,
+        discriminator_steps: int = 1,
+        r1: float = 0.0,
+    ) -> None:
+        super().__init__(spec, scheduler, clip_norm)
+        require(latent_dim >= 1, f"model.latent_dim must be at least 1, got {latent_dim}.")
+        require(discriminator_steps >= 1, f"model.discriminator_steps must be at least 1, got {discriminator_steps}.")
+        require(r1 >= 0, f"model.r1 must not be negative, got {r1}.")
+        self.latent_dim = latent_dim
+        self.objective = objective
+        self.r1 = r1
+        self.discriminator_steps = discriminator_steps
+        self.optimizer_factories = (discriminator_optimizer, optimizer)
+        self.generator = generator((latent_dim,), spec.shape)
+        self.discriminator = discriminator(spec.shape, (1,))
+        self.penalised = r1 > 0 or objective.penalised
+        mixes = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules())
+        require(
+            not (self.penalised and mixes),
+            "a gradient penalty needs a discriminator without batch normalisation: "
+            "set model.discriminator.batch_norm=false.",
+        )
+
+    def players(self) -> Sequence[Player]:
+        """The discriminator moves first (algorithm 1)."""
+        d_optimizer, g_optimizer = self.optimizer_factories
+        return (
+            Player(self.discriminator, d_optimizer, self.discriminator_loss),
+            Player(self.generator, g_optimizer, self.generator_loss, every=self.discriminator_steps),
+        )
+
+    def compiled_networks(self) -> Iterable[nn.Module]:
+        """Compiled code has no second derivative, which a gradient penalty needs of the discriminator."""
+        return (self.generator,) if self.penalised else (self.generator, self.discriminator)
+
+    def discriminator_loss(self, x: Tensor) -> Loss:
+        """Loss of D on raw data ``x`` and as many fresh samples, which are held fixed."""
+        real_x = self.embed(x)
+        with torch.no_grad():
+            fake_x = self.generator(self.draw_latent(len(x)))
+        real, fake = self.discriminator(real_x), self.discriminator(fake_x)
+        total = self.objective.discriminator(real, fake)
+        terms = {"discriminator_loss": total, **self.objective.terms(real, fake)}
+        penalty = self.objective.penalty(self.discriminator, real_x, fake_x)
+        if penalty is not None:
+            total, terms["penalty"] = total + penalty, penalty
+        if self.r1 > 0:
+            r1 = self.r1 / 2 * input_gradient(self.discriminator, real_x).square().sum(1).mean()
+            total, terms["r1"] = total + r1, r1
+        return Loss(total, terms)
+
+    def generator_loss(self, x: Tensor) -> Loss:
+        """Loss of G on as many fresh samples as ``x`` has examples."""
+        loss = self.objective.generator(self.discriminator(self.generator(self.draw_latent(len(x)))))
+        return Loss(loss, {"generator_loss": loss})
+
+    def draw_latent(self, n: int) -> Tensor:
+        """``z ~ N(0, I) [n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Raw data on the scale on which D sees them: [-1, 1] for integers, unchanged otherwise."""
+        u, _ = dequantise(x, self.spec)
+        return 2 * u - 1 if self.spec.is_discrete else u
+
+    def decode(self, z: Tensor) -> Tensor:
+        """G(z) in data space."""
+        y = self.generator(z)
+        return quantise((y + 1) / 2, self.spec) if self.spec.is_discrete else y.float()
+
+    def sample(self, n: int) -> Tensor:
+        """G(z) for ``n`` fresh z, in data space."""
+        return self.decode(self.draw_latent(n))

@@ -1,0 +1,86 @@
+"""Generator and discriminator of DCGAN (Radford et al. 2016, arXiv:1511.06434, §3); MLPs for vectors."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm as spectral
+
+from genmodels.networks.mlp import mlp
+from genmodels.networks.scales import halvings
+
+
+def initialise(module: nn.Module) -> None:
+    """Weights from N(0, 0.02²), as the paper's §4 asks; normalisation scales from N(1, 0.02²)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def generator(in_shape: tuple[int, ...], out_shape: tuple[int, ...], width: int = 64, depth: int = 3) -> nn.Module:
+    """From a latent code ``(K,)`` to data on [-1, 1].
+
+    Images: a projection, then transposed convolutions with batch normalisation and ReLU, each doubling the sides and
+    halving the channels down to ``width``; tanh at the end. Vectors: an MLP four times as wide with ``depth`` hidden
+    layers, whose output is unbounded because continuous data are.
+    """
+    if len(out_shape) == 1:
+        return mlp(in_shape, out_shape, width=4 * width, depth=depth)
+    channels, height, breadth = out_shape
+    scales = halvings(height, breadth)
+    current = width << scales
+    coarse = (current, height >> scales, breadth >> scales)
+    layers: list[nn.Module] = [
+        nn.Linear(math.prod(in_shape), math.prod(coarse), bias=False),
+        nn.Unflatten(1, coarse),
+        nn.BatchNorm2d(current),
+        nn.ReLU(),
+    ]
+    for _ in range(scales):
+        layers += [nn.ConvTranspose2d(current, current // 2, 4, stride=2, padding=1, bias=False)]
+        current //= 2
+        layers += [nn.BatchNorm2d(current), nn.ReLU()]
+    layers += [nn.Conv2d(current, channels, 3, padding=1), nn.Tanh()]
+    return nn.Sequential(*layers).apply(initialise)
+
+
+def discriminator(
+    in_shape: tuple[int, ...],
+    out_shape: tuple[int, ...],
+    width: int = 64,
+    depth: int = 3,
+    batch_norm: bool = True,
+    spectral_norm: bool = False,
+) -> nn.Module:
+    """From data on [-1, 1] to a score: strided convolutions with leaky ReLU, channels doubling from ``width``.
+
+    Args:
+        in_shape: ``(C, H, W)`` or ``(D,)``.
+        out_shape: ``(1,)`` for one score an example.
+        width: channels of the first layer; an MLP is four times as wide.
+        depth: hidden layers (vectors).
+        batch_norm: normalise every strided layer (images). Gradient penalties are per example and need it off.
+        spectral_norm: divide every weight by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
+    """
+    if len(in_shape) == 1:
+        network: nn.Module = mlp(in_shape, out_shape, width=4 * width, depth=depth, activation=nn.LeakyReLU)
+    else:
+        channels, height, breadth = in_shape
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        for _ in range(halvings(height, breadth)):
+            layers += [nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=not batch_norm)]
+            height, breadth, width = height // 2, breadth // 2, 2 * width
+            layers += [nn.BatchNorm2d(width)] if batch_norm else []
+            layers += [nn.LeakyReLU(0.2)]
+        layers += [nn.Flatten(), nn.Linear(width * height * breadth, math.prod(out_shape))]
+        network = nn.Sequential(*layers).apply(initialise)
+    return network.apply(_with_spectral_norm) if spectral_norm else network
+
+
+def _with_spectral_norm(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        spectral(module)
+
+

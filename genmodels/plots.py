@@ -1,0 +1,53 @@
+"""Every picture the project draws, in one style."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from genmodels.core import DataSpec
+
+
+def image_grid(x: Tensor, spec: DataSpec, columns: int | None = None, smallest: int = 32) -> Image.Image:
+    """Grid of raw images ``x [N, C, H, W]``, a grey line between them, small ones enlarged to ``smallest`` pixels."""
+    n, channels, height, width = x.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    unit = x.float() / ((spec.levels or 2) - 1) if spec.is_discrete else (x.float() + 1) / 2
+    pixels = (unit.clamp(0, 1) * 255).round().byte().cpu()
+    pixels = pixels[:, :3] if channels >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
+    zoom = math.ceil(smallest / min(height, width))
+    pixels = pixels.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    canvas = torch.full((3, rows * (height * zoom + 1) + 1, columns * (width * zoom + 1) + 1), 128, dtype=torch.uint8)
+    for index, tile in enumerate(pixels):
+        top, left = (index // columns) * (height * zoom + 1) + 1, (index % columns) * (width * zoom + 1) + 1
+        canvas[:, top : top + height * zoom, left : left + width * zoom] = tile
+    return Image.fromarray(canvas.permute(1, 2, 0).numpy())
+
+
+def scatter(x: Tensor) -> Image.Image:
+    """Points ``x [N, D]`` in their first two dimensions."""
+    from matplotlib.figure import Figure
+
+    points = x.float().cpu().numpy()
+    points = points if points.shape[1] > 1 else np.hstack([points, np.zeros_like(points)])
+    figure = Figure(figsize=(4, 4), dpi=100)
+    axes = figure.add_subplot()
+    axes.scatter(points[:, 0], points[:, 1], s=4, color="#0072b2", alpha=0.6, linewidths=0)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xlabel("$x_1$")
+    axes.set_ylabel("$x_2$")
+    figure.tight_layout()
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return Image.open(buffer).convert("RGB")
+
+
+def picture(x: Tensor, spec: DataSpec) -> Image.Image:
+    """The picture that suits the data: a grid of images, or points."""
+    return image_grid(x, spec) if spec.is_image else scatter(x)

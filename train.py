@@ -1,0 +1,17 @@
+"""Train and evaluate one generative model, or with ``-m`` several: ``python train.py --help``."""
+
+import hydra
+from omegaconf import DictConfig
+
+from genmodels.launch import job, one_sentence_errors
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> float | None:
+    """Hydra's entry point."""
+    return job(config)
+
+
+if __name__ == "__main__":
+    with one_sentence_errors():
+        main()
