@@ -1,0 +1,149 @@
+"""Data files that are known by the SHA-256 of their content: found, checked once, or downloaded.
+
+A hash is that of the *decompressed* content for names in ``.gz``, because the same content is compressed differently by
+different mirrors.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import logging
+import os
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from genmodels.core.errors import UserError, require
+
+log = logging.getLogger(__name__)
+
+STAMPS = ".verified.json"
+"""Beside the data: ``{name: [size, mtime_ns, sha256]}`` of each file that was hashed and found whole."""
+
+
+def ensure(folder: Path, files: Mapping[str, str], url: str) -> None:
+    """Make sure that ``folder`` holds every one of ``files``, whole; download what is missing.
+
+    Args:
+        folder: where the files lie.
+        files: name to SHA-256 of the content.
+        url: address of one file, with ``{name}`` (or ``{stem}``, the name without ``.gz``) in the place of its name; or
+            of one ``.tar.gz`` archive that holds them all.
+
+    Raises:
+        UserError: if a file is missing and cannot be downloaded, or its content is not what the hash says.
+    """
+    missing = {name: sha for name, sha in files.items() if not (folder / name).exists()}
+    if missing:
+        try:
+            _download(folder, missing, url)
+        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:  # what requests raises is an OSError too
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            listed = ", ".join(f"{name} ({sha})" for name, sha in missing.items())
+            raise UserError(
+                f"{folder} lacks {listed} (SHA-256 of the content, decompressed) and {url} cannot be downloaded into it"
+                f" ({reason}): put the files there, or let data.root or GENMODELS_DATA name the folder"
+                f" that holds {folder.name}/."
+            ) from error
+    verify(folder, files)
+
+
+def verify(folder: Path, files: Mapping[str, str]) -> None:
+    """Hash every file whose size or time has changed since it was last found whole.
+
+    Raises:
+        UserError: naming the file whose content is not what the hash says.
+    """
+    stamps = _read_stamps(folder)
+    fresh: dict[str, list[int | str]] = {}
+    for name, expected in files.items():
+        stat = (folder / name).stat()
+        stamp: list[int | str] = [stat.st_size, stat.st_mtime_ns, expected]
+        if stamps.get(name) != stamp:
+            found = content_hash((folder / name).read_bytes(), compressed=name.endswith(".gz"))
+            require(
+                found == expected,
+                f"{folder / name} is truncated or altered: its content has SHA-256 {found}, expected {expected};"
+                " delete the file to have it downloaded again.",
+            )
+            fresh[name] = stamp
+    if fresh:
+        _write_stamps(folder, stamps | fresh)
+
+
+def content_hash(data: bytes, compressed: bool) -> str:
+    """SHA-256 of ``data``, gunzipped first if ``compressed``; ``"unreadable"`` for a broken gzip stream."""
+    try:
+        return hashlib.sha256(gzip.decompress(data) if compressed else data).hexdigest()
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return "unreadable"
+
+
+def _read_stamps(folder: Path) -> dict[str, list[int | str]]:
+    try:
+        return dict(json.loads((folder / STAMPS).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_stamps(folder: Path, stamps: Mapping[str, list[int | str]]) -> None:
+    try:
+        _replace(folder / STAMPS, json.dumps(stamps, indent=1).encode())
+    except OSError:
+        log.warning("%s cannot be written to: its files will be hashed again at every start.", folder)
+
+
+def _download(folder: Path, missing: Mapping[str, str], url: str) -> None:
+    """Fetch ``missing`` into ``folder``; a file takes its name only after its content was found right."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = set(missing)
+    fetch = _from_archive if url.endswith(".tar.gz") else _one_by_one
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+        for name, data in fetch(url, missing, Path(scratch)):
+            compress = name.endswith(".gz") and not data.startswith(b"\x1f\x8b")
+            data = gzip.compress(data, mtime=0) if compress else data
+            found = content_hash(data, compressed=name.endswith(".gz"))
+            require(
+                found == missing[name],
+                f"{url} sent {name} with SHA-256 {found}, expected {missing[name]}: nothing was kept;"
+                f" put the right file into {folder}.",
+            )
+            _replace(folder / name, data)
+            wanted.discard(name)
+    require(not wanted, f"{url} holds no {', '.join(sorted(wanted))}: put the files into {folder}.")
+
+
+def _one_by_one(url: str, names: Mapping[str, str], scratch: Path) -> Iterator[tuple[str, bytes]]:
+    for name in names:
+        yield name, _retrieve(url.format(name=name, stem=name.removesuffix(".gz")), scratch).read_bytes()
+
+
+def _from_archive(url: str, names: Mapping[str, str], scratch: Path) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(_retrieve(url, scratch)) as archive:
+        for member in archive:
+            name, data = Path(member.name).name, archive.extractfile(member)
+            if name in names and data is not None:
+                yield name, data.read()
+
+
+def _retrieve(url: str, scratch: Path) -> Path:
+    """Download with pooch, which shows what it does; the content is checked by the caller."""
+    import pooch
+
+    return Path(pooch.retrieve(url, known_hash=None, path=scratch))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write ``path`` at once or not at all."""
+    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.chmod(part, 0o644)  # mkstemp's 0600 would hide shared data from others
+        os.replace(part, path)
+    finally:
+        Path(part).unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""The one loader: a whole data set as one tensor, batches taken from it by index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmodels.core.errors import require
+
+
+class BatchLoader:
+    """Batches of raw data ``[B, *shape]``, cut from one tensor; any iterable is a dataloader to Lightning.
+
+    The order of every epoch, flips included, is a function of ``(seed, epoch)``. One *global* batch is ``world``
+    neighbouring batches, one a process, so that the examples of a training step do not depend on how many processes
+    share them.
+
+    Training (``drop_last``) gives every process the same number of equal batches and drops the remainder of the epoch,
+    unless the set is smaller than one global batch: then that is all of it. Evaluation sees every example exactly once;
+    processes have equally many batches, and numbers of examples that differ by one at most.
+
+    Each pass over the loader is the next epoch. ``state_dict`` says where the next batch to train on lies; Lightning
+    keeps it in the checkpoint, and after ``load_state_dict`` the first pass begins there.
+
+    Args:
+        x: the data ``[N, *shape]``, in memory, memory-mapped, or on the device.
+        batch_size: examples of one batch of one process.
+        index: rows of ``x`` to use, ``None`` for all.
+        shuffle: draw a new order every epoch; else batches of all rows are slices of ``x``, not copies.
+        drop_last: training; see above.
+        flip: mirror each example left to right with probability 1/2.
+        seed: decides orders and flips.
+        rank: number of this process.
+        world: number of processes.
+        in_flight: how many of the batches drawn are not trained on yet: one when an exception ends a training step.
+
+    >>> loader = BatchLoader(torch.arange(5), batch_size=2)
+    >>> len(loader), [batch.tolist() for batch in loader]
+    (3, [[0, 1], [2, 3], [4]])
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        batch_size: int,
+        *,
+        index: Tensor | None = None,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        flip: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        in_flight: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.x, self.index = x, index
+        self.shuffle, self.flip, self.seed = shuffle, flip, seed
+        self.in_flight = in_flight
+        self.size = len(x) if index is None else len(index)
+        require(self.size >= world, f"{self.size} examples cannot be shared by {world} processes; use fewer devices.")
+        self._bounds = (training_bounds if drop_last else evaluation_bounds)(self.size, batch_size, rank, world)
+        self._epoch = 0
+        self._next = 0  # batch of this epoch that is drawn next
+        self._begun = False  # whether a pass has begun where `_epoch` and `_next` say
+
+    def __len__(self) -> int:
+        """Batches of one epoch."""
+        return len(self._bounds)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """One pass; nothing happens before the first batch is asked for."""
+        if self._begun or self._next >= len(self):
+            self._epoch, self._next = self._epoch + 1, 0
+        self._begun = True
+        order, flips = self._draw(self._epoch)
+        for start, stop in self._bounds[self._next :]:
+            self._next += 1
+            x = self.x[start:stop] if order is None else self.x.index_select(0, order[start:stop])
+            yield x if flips is None else mirror(x, flips[start:stop])
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch, and the number of its batches that were trained on."""
+        return {"epoch": self._epoch, "batch": self._next - self.in_flight()}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next pass begin where ``state`` says."""
+        self._epoch, self._next, self._begun = state["epoch"], state["batch"], False
+
+    def _draw(self, epoch: int) -> tuple[Tensor | None, Tensor | None]:
+        """Rows of ``x`` in this epoch's order, and which of them to flip, both ``[N]``; ``None``: as they are."""
+        seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0])
+        generator = torch.Generator().manual_seed(seed)
+        order = self.index
+        if self.shuffle:
+            shuffled = torch.randperm(self.size, generator=generator).to(self.x.device)
+            order = shuffled if self.index is None else self.index[shuffled]
+        flips = (torch.rand(self.size, generator=generator) < 0.5).to(self.x.device) if self.flip else None
+        return order, flips
+
+
+def training_bounds(n: int, batch_size: int, rank: int, world: int) -> list[tuple[int, int]]:
+    """First and last-plus-one place of each batch of process ``rank``: equal batches, the remainder dropped.
+
+    >>> training_bounds(10, 2, rank=1, world=2)
+    [(2, 4), (6, 8)]
+    >>> training_bounds(3, 128, rank=0, world=1)
+    [(0, 3)]
+    """
+    size = min(batch_size, n // world)
+    starts = [(batch * world + rank) * size for batch in range(n // (world * size))]
+    return [(start, start + size) for start in starts]
+
+
+def evaluation_bounds(n: int, batch_size: int, rank: int, world: int) -> list[tuple[int, int]]:
+    """First and last-plus-one place of each batch of process ``rank``, which has one stretch of the data to itself.
+
+    All processes have the same number of batches, none of them empty: one that waits for a collective is never alone.
+
+    >>> evaluation_bounds(9, 2, rank=0, world=2), evaluation_bounds(9, 2, rank=1, world=2)
+    ([(0, 2), (2, 3), (3, 4)], [(4, 6), (6, 8), (8, 9)])
+    """
+    first, end = n * rank // world, n * (rank + 1) // world
+    longest = -(-n // world)
+    batches = -(-longest // batch_size)
+    edges = [first + min(k * batch_size, end - first - (batches - k)) for k in range(batches)] + [end]
+    return list(pairwise(edges))
+
+
+def mirror(x: Tensor, which: Tensor) -> Tensor:
+    """Images ``x [B, C, H, W]``, those that ``which [B]`` marks flipped left to right."""
+    return torch.where(which[:, None, None, None], x.flip(-1), x)

@@ -1,0 +1,26 @@
+"""Sources: one file per format, each an object with ``load(root) -> Arrays``."""
+
+from genmodels.data.sources.amat import BinarizedMnist
+from genmodels.data.sources.base import Arrays, Source
+from genmodels.data.sources.cifar import Cifar10Binary
+from genmodels.data.sources.digits import Digits
+from genmodels.data.sources.idx import Idx
+from genmodels.data.sources.image_folder import ImageFolder
+from genmodels.data.sources.npz import Npz
+from genmodels.data.sources.planar import Checkerboard, Gaussian, Mixture, Moons, SwissRoll
+
+__all__ = [
+    "Arrays",
+    "BinarizedMnist",
+    "Checkerboard",
+    "Cifar10Binary",
+    "Digits",
+    "Gaussian",
+    "Idx",
+    "ImageFolder",
+    "Mixture",
+    "Moons",
+    "Npz",
+    "Source",
+    "SwissRoll",
+]

@@ -1,0 +1,43 @@
+"""Larochelle's fixed binarisation of MNIST."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmodels.data.files import ensure
+from genmodels.data.sources.base import Arrays
+
+
+@dataclass(frozen=True)
+class BinarizedMnist:
+    """Statically binarised MNIST, split officially in three (Salakhutdinov & Murray 2008; Larochelle & Murray 2011).
+
+    Args:
+        folder: the files' folder under the data root.
+        url: where each lies, see :func:`genmodels.data.files.ensure`.
+        files: name to SHA-256 of the decompressed content: training, validation, test.
+    """
+
+    folder: str
+    url: str
+    files: Mapping[str, str]
+
+    def load(self, root: Path) -> Arrays:
+        """Images ``[50000 | 10000 | 10000, 1, 28, 28]`` of zeros and ones, without labels."""
+        folder = root / self.folder
+        ensure(folder, self.files, self.url)
+        train, val, test = (_read(folder / name) for name in self.files)
+        return Arrays(train, test, val=val)
+
+
+def _read(path: Path) -> Tensor:
+    """One image a line, 784 digits with a blank or newline after each: every second byte is a pixel."""
+    text = np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
+    return torch.from_numpy(text[::2] - ord("0")).view(-1, 1, 28, 28)

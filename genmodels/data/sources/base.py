@@ -1,0 +1,35 @@
+"""What a source hands over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A data set in memory (or memory-mapped), raw: uint8 ``[N, *shape]`` for integer data, float32 otherwise.
+
+    Attributes:
+        train: training examples.
+        test: test examples, never trained on.
+        train_labels: classes ``[N]``, int64, where the data have them.
+        test_labels: likewise.
+        val: the official validation examples, where there are any; else validation is carved from ``train``.
+    """
+
+    train: Tensor
+    test: Tensor
+    train_labels: Tensor | None = None
+    test_labels: Tensor | None = None
+    val: Tensor | None = None
+
+
+class Source(Protocol):
+    """A data set on disk, or a law to draw one from."""
+
+    def load(self, root: Path) -> Arrays:
+        """Read everything, once; files are looked for, and kept, under ``root``."""

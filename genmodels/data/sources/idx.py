@@ -1,0 +1,52 @@
+"""IDX files: MNIST, Fashion-MNIST and their kin."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmodels.core.errors import require
+from genmodels.data.files import ensure
+from genmodels.data.sources.base import Arrays
+
+
+@dataclass(frozen=True)
+class Idx:
+    """Four gzipped IDX files with MNIST's names and official split (http://yann.lecun.com/exdb/mnist).
+
+    Args:
+        folder: their folder under the data root.
+        url: where each lies, see :func:`genmodels.data.files.ensure`.
+        files: name to SHA-256 of the decompressed content.
+    """
+
+    folder: str
+    url: str
+    files: Mapping[str, str]
+
+    def load(self, root: Path) -> Arrays:
+        """Images ``[N, 1, H, W]`` and labels ``[N]``."""
+        folder = root / self.folder
+        ensure(folder, self.files, self.url)
+        train, test = (read_idx(folder / f"{split}-images-idx3-ubyte.gz").unsqueeze(1) for split in ("train", "t10k"))
+        labels, test_labels = (read_idx(folder / f"{split}-labels-idx1-ubyte.gz").long() for split in ("train", "t10k"))
+        return Arrays(train, test, labels, test_labels)
+
+
+def read_idx(path: Path) -> Tensor:
+    """One IDX file of unsigned bytes: two zeros, type 8, the number of dimensions, their big-endian sizes, the data.
+
+    Raises:
+        UserError: if the file is anything else.
+    """
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    require(data[:3] == b"\x00\x00\x08", f"{path} is not an IDX file of unsigned bytes.")
+    dims = data[3]
+    shape = np.frombuffer(data, ">u4", count=dims, offset=4).tolist()
+    return torch.frombuffer(data, dtype=torch.uint8, offset=4 + 4 * dims).reshape(shape)

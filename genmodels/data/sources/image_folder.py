@@ -1,0 +1,133 @@
+"""Any tree of PNG and JPEG images, decoded once into a memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genmodels.core.errors import UserError, require
+from genmodels.data.sources.base import Arrays
+from genmodels.data.split import hold_out
+
+SUFFIXES = {".png", ".jpg", ".jpeg"}
+MODES = {1: "L", 3: "RGB"}
+"""Pillow's name of an image by its number of channels."""
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Images of any size under ``path``, centre-cropped to the wanted aspect and resized (bicubic, antialiased).
+
+    The decoded images are kept under the data root, in a file named after a hash of the list of files with their sizes
+    and times and of the wanted shape: what changes is decoded anew, what does not is read from the map. They lie there
+    in random order, because the first examples of a sorted tree are of one class.
+
+    Args:
+        path: the folder; with both ``train/`` and ``test/`` inside, these are the split.
+        shape: wanted ``(C, H, W)`` with 1 or 3 channels.
+        test_size: fraction or count to test on, where there is no split.
+        seed: decides which, and the order.
+    """
+
+    path: str
+    shape: Sequence[int]
+    test_size: float = 0.1
+    seed: int = 0
+
+    def load(self, root: Path) -> Arrays:
+        """Images ``[N, C, H, W]``, memory-mapped; no labels.
+
+        Raises:
+            UserError: for a folder that is missing or empty, an image that will not decode, or a shape of no image.
+        """
+        folder = Path(self.path).expanduser().resolve()
+        shape = tuple(self.shape)
+        require(
+            len(shape) == 3 and shape[0] in MODES,
+            f"images have shape (C, H, W) with 1 or 3 channels, got {shape}; mend data.spec.shape.",
+        )
+        train, test = self._split(folder)
+        cache = root / "image_folder" / f"{_key([*train, *test], shape)}.npy"
+        if not cache.exists():
+            _decode_all([*train, *test], shape, cache)
+        images = torch.from_numpy(np.load(cache, mmap_mode="c"))  # "c" is read-only on disk, and torch does not warn
+        return Arrays(images[: len(train)], images[len(train) :])
+
+    def _split(self, folder: Path) -> tuple[list[Path], list[Path]]:
+        """Training and test files in a random order."""
+        if (folder / "train").is_dir() and (folder / "test").is_dir():
+            train, test = image_files(folder / "train"), image_files(folder / "test")
+            order, test_order = (_order(len(files), self.seed) for files in (train, test))
+            return [train[i] for i in order], [test[i] for i in test_order]
+        files = image_files(folder)
+        kept, held = hold_out(len(files), self.test_size, self.seed)
+        return [files[i] for i in kept], [files[i] for i in held]
+
+
+def image_files(folder: Path) -> list[Path]:
+    """All images under ``folder``, sorted by path.
+
+    Raises:
+        UserError: if there is no such folder, or no image in it.
+    """
+    require(folder.is_dir(), f"there is no folder {folder}; mend data.source.path.")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    require(bool(files), f"{folder} holds no PNG or JPEG image; mend data.source.path.")
+    return files
+
+
+def decode(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """One image as uint8 ``[C, H, W]``, upright, cropped and resized.
+
+    Raises:
+        UserError: naming the file, if it will not decode or has more than 8 bits a channel.
+    """
+    from PIL import Image, ImageOps
+
+    channels, height, width = shape
+    try:
+        with Image.open(path) as image:
+            require(image.mode[0] not in "IF", f"{path} has more than 8 bits a channel; convert it to 8.")
+            upright = ImageOps.exif_transpose(image).convert(MODES[channels])
+            fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} does not decode as an image ({error}); mend or remove it.") from error
+    return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def _decode_all(files: list[Path], shape: tuple[int, ...], cache: Path) -> None:
+    """Decode ``files`` into the array file ``cache``, which appears whole or not at all."""
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, part = tempfile.mkstemp(dir=cache.parent, prefix=".decoding-")
+    os.close(descriptor)
+    try:
+        images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
+
+        def write(i: int) -> None:
+            images[i] = decode(files[i], shape)
+
+        with ThreadPoolExecutor() as pool:  # decoding and resizing release the interpreter's lock
+            for _ in pool.map(write, range(len(files))):
+                pass
+        images.flush()
+        os.replace(part, cache)
+    finally:
+        Path(part).unlink(missing_ok=True)
+
+
+def _order(n: int, seed: int) -> list[int]:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def _key(files: list[Path], shape: tuple[int, ...]) -> str:
+    listing = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    return hashlib.sha256(json.dumps([shape, listing]).encode()).hexdigest()[:16]

@@ -1,0 +1,72 @@
+"""NumPy archives."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmodels.core.errors import UserError, require
+from genmodels.data.sources.base import Arrays
+from genmodels.data.split import hold_out
+
+
+@dataclass(frozen=True)
+class Npz:
+    """An ``.npz`` file with arrays ``train`` and ``test``, or ``x`` alone, of integers 0..255 or of floats.
+
+    Args:
+        path: the file.
+        test_size: fraction or count of ``x`` to test on.
+        seed: decides which.
+    """
+
+    path: str
+    test_size: float = 0.1
+    seed: int = 0
+
+    def load(self, root: Path) -> Arrays:
+        """Arrays as they are: integers as uint8, floats as float32; ``root`` is not used.
+
+        Raises:
+            UserError: for a file that is missing or broken, lacks the arrays, or holds values that are not data.
+        """
+        path = Path(self.path).expanduser()
+        arrays = _read(path)
+        if {"train", "test"} <= arrays.keys():
+            return Arrays(_raw(path, "train", arrays["train"]), _raw(path, "test", arrays["test"]))
+        if "x" not in arrays:
+            raise UserError(f"{path} holds {sorted(arrays)}: name its arrays 'train' and 'test', or 'x'.")
+        x = _raw(path, "x", arrays["x"])
+        kept, held = hold_out(len(x), self.test_size, self.seed)
+        return Arrays(x[kept], x[held])
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    require(path.is_file(), f"there is no file {path}; mend data.source.path.")
+    try:
+        with zipfile.ZipFile(path):  # np.load would take an .npy file or a pickle too
+            archive = np.load(path, allow_pickle=False)
+        with archive:
+            return {name: archive[name] for name in archive.files if name in ("train", "test", "x")}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} cannot be read as an .npz file ({error}); save it again with numpy.savez.") from error
+
+
+def _raw(path: Path, name: str, array: np.ndarray) -> Tensor:
+    """Uint8 or float32, no value changed in kind."""
+    where = f"array '{name}' of {path}"
+    require(array.ndim > 1 and len(array) > 0, f"{where} has shape {array.shape}; it must be [N, *shape] with N > 0.")
+    if array.dtype.kind in "bui":
+        require(
+            array.min() >= 0 and array.max() <= 255, f"{where} holds integers outside 0..255; shift or rescale them."
+        )
+        return torch.from_numpy(array.astype(np.uint8))
+    require(array.dtype.kind == "f", f"{where} has dtype {array.dtype}; it must be of integers or floats.")
+    require(bool(np.isfinite(array).all()), f"{where} holds NaN or infinity; clean it first.")
+    return torch.from_numpy(array.astype(np.float32))

@@ -1,0 +1,199 @@
+import gzip
+import hashlib
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genmodels.core import UserError
+from genmodels.data.sources import (
+    Checkerboard,
+    Cifar10Binary,
+    Digits,
+    Gaussian,
+    Idx,
+    ImageFolder,
+    Mixture,
+    Moons,
+    Npz,
+    SwissRoll,
+    image_folder,
+)
+
+NOWHERE = Path("unused")
+
+
+def put(folder, content):
+    """Write files; return their hashes as a source wants them."""
+    folder.mkdir()
+    for name, data in content.items():
+        (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+
+
+def test_digits_are_all_of_sklearns_split_evenly_by_class():
+    from sklearn.datasets import load_digits
+
+    data, images = Digits().load(NOWHERE), load_digits().images.astype(np.uint8)
+    both = torch.cat([data.train, data.test])
+    assert data.train.shape == (1437, 1, 8, 8) and data.test.shape == (360, 1, 8, 8) and data.train.dtype == torch.uint8
+    assert sorted(map(bytes, both.numpy())) == sorted(map(bytes, images))
+    of_class = {bytes(image): label for image, label in zip(images, load_digits().target, strict=True)}
+    assert all(of_class[bytes(x)] == y for x, y in zip(data.test.numpy(), data.test_labels.tolist(), strict=True))
+    share = data.test_labels.bincount() / torch.cat([data.train_labels, data.test_labels]).bincount()
+    assert (share - 0.2).abs().max() < 0.01
+    assert len(data.test_labels[:36].unique()) > 5  # a prefix is of all classes
+
+
+def test_digits_split_is_fixed():
+    assert Digits().load(NOWHERE).test.sum(dtype=torch.long) == 112_784
+
+
+def test_idx_reads_shapes_and_labels(tmp_path):
+    def idx(array):
+        return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+    images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    content = {}
+    for split in ("train", "t10k"):
+        content[f"{split}-images-idx3-ubyte.gz"] = idx(images)
+        content[f"{split}-labels-idx1-ubyte.gz"] = idx(np.array([5, 9], np.uint8))
+    data = Idx("set", "", put(tmp_path / "set", content)).load(tmp_path)
+    assert torch.equal(data.train, torch.from_numpy(images)[:, None])
+    assert data.test_labels.tolist() == [5, 9] and data.test_labels.dtype == torch.int64
+
+
+def test_idx_of_another_type_is_an_error(tmp_path):
+    content = {f"{split}-{kind}-ubyte.gz": b"\0\0\x0d\1" for split in ("train", "t10k") for kind in ("images-idx3",)}
+    with pytest.raises(UserError, match="not an IDX file"):
+        Idx("set", "", put(tmp_path / "set", content)).load(tmp_path)
+
+
+def test_cifar_reads_label_then_planes(tmp_path):
+    record = bytes([7]) + bytes([1] * 1024) + bytes([2] * 1024) + bytes([3] * 1024)
+    files = put(tmp_path / "c", {"data_batch_1.bin": record * 2, "data_batch_2.bin": record, "test_batch.bin": record})
+    data = Cifar10Binary("c", "", files).load(tmp_path)
+    assert data.train.shape == (3, 3, 32, 32) and data.test.shape == (1, 3, 32, 32)
+    assert data.train[2].amax((1, 2)).tolist() == [1, 2, 3] and data.train_labels.tolist() == [7, 7, 7]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten images of many sizes, kinds and depths, each of one brightness."""
+    for i in range(10):
+        path = tmp_path / "images" / f"class{i % 2}" / f"{i}.{'png' if i % 2 else 'JPG'}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode, colour = (("RGB", (20 * i,) * 3), ("L", 20 * i))[i % 3 == 0]
+        Image.new(mode, (20 + i, 30 - i), colour).save(path)
+    return tmp_path / "images"
+
+
+def test_image_folder_decodes_each_image_once(folder, tmp_path, monkeypatch):
+    source = ImageFolder(str(folder), (3, 8, 6), test_size=2)
+    data = source.load(tmp_path)
+    assert data.train.shape == (8, 3, 8, 6) and data.test.shape == (2, 3, 8, 6) and data.train.dtype == torch.uint8
+    assert torch.cat([data.train, data.test]).amax((1, 2, 3)).sort().values.tolist() == list(range(0, 200, 20))
+    with monkeypatch.context() as patch:
+        patch.setattr(image_folder, "decode", lambda *_: pytest.fail("decoded again"))
+        assert torch.equal(source.load(tmp_path).train, data.train)
+    Image.new("L", (9, 9), 255).save(folder / "new.png")
+    assert len(source.load(tmp_path).train) == 9
+    os.utime(folder / "new.png", (0, 0))  # as long as before, and another picture for all we know
+    source.load(tmp_path)
+    assert len(list((tmp_path / "image_folder").iterdir())) == 3  # and nothing half written
+
+
+def test_image_folder_crops_the_centre(tmp_path):
+    wide = np.zeros((4, 12), np.uint8)
+    wide[:, 4:8] = 200
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    assert (image_folder.decode(tmp_path / "wide.png", (1, 4, 4)) == 200).all()
+
+
+def test_image_folder_keeps_a_given_split(folder, tmp_path):
+    (folder / "class0").rename(folder / "train")
+    (folder / "class1").rename(folder / "test")
+    data = ImageFolder(str(folder), (1, 4, 4)).load(tmp_path)
+    assert sorted(data.test.amax((1, 2, 3)).tolist()) == [20, 60, 100, 140, 180]
+
+
+def test_image_folder_names_the_image_that_will_not_decode(folder, tmp_path):
+    broken = folder / "class1" / "3.png"
+    Image.fromarray(np.random.default_rng(0).integers(256, size=(20, 20), dtype=np.uint8)).save(broken)
+    broken.write_bytes(broken.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"3\.png does not decode as an image"):
+        ImageFolder(str(folder), (3, 8, 8)).load(tmp_path)
+    assert not list((tmp_path / "image_folder").iterdir())
+
+
+def test_image_folder_refuses_sixteen_bits_and_wrong_places(folder, tmp_path):
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(folder / "deep.png")
+    with pytest.raises(UserError, match=r"deep\.png has more than 8 bits"):
+        ImageFolder(str(folder), (1, 4, 4)).load(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no PNG or JPEG image"):
+        ImageFolder(str(tmp_path / "empty"), (1, 4, 4)).load(tmp_path)
+    with pytest.raises(UserError, match="there is no folder"):
+        ImageFolder(str(tmp_path / "absent"), (1, 4, 4)).load(tmp_path)
+    with pytest.raises(UserError, match="1 or 3 channels"):
+        ImageFolder(str(folder), (2, 4, 4)).load(tmp_path)
+
+
+def test_npz_keeps_kinds(tmp_path):
+    np.savez(tmp_path / "split.npz", train=np.arange(6).reshape(3, 2), test=np.zeros((1, 2), np.int64))
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(20, 3)))
+    split, x = Npz(str(tmp_path / "split.npz")).load(NOWHERE), Npz(str(tmp_path / "x.npz"), 0.25).load(NOWHERE)
+    assert split.train.tolist() == [[0, 1], [2, 3], [4, 5]] and split.train.dtype == torch.uint8
+    assert x.train.shape == (15, 3) and x.test.shape == (5, 3) and x.train.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"y": np.zeros((3, 2))}, "name its arrays 'train' and 'test', or 'x'"),
+        ({"x": np.full((3, 2), 256)}, "integers outside 0..255"),
+        ({"x": np.array([[0.0, np.nan]])}, "NaN or infinity"),
+        ({"x": np.zeros((3, 2), complex)}, "integers or floats"),
+        ({"x": np.zeros(3)}, "it must be"),
+    ],
+)
+def test_npz_says_what_is_wrong(arrays, sentence, tmp_path):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(UserError, match=sentence):
+        Npz(str(tmp_path / "bad.npz")).load(NOWHERE)
+
+
+def test_npz_truncated_or_missing_is_named(tmp_path):
+    path = tmp_path / "cut.npz"
+    np.savez(path, x=np.zeros((9, 2)))
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(UserError, match=r"cut\.npz cannot be read"):
+        Npz(str(path)).load(NOWHERE)
+    with pytest.raises(UserError, match="there is no file"):
+        Npz(str(tmp_path / "absent.npz")).load(NOWHERE)
+
+
+@pytest.mark.parametrize("law", [Gaussian(), Mixture(), Checkerboard()], ids=lambda law: type(law).__name__)
+def test_density_sums_to_one_and_predicts_the_draws(law):
+    """Integral over a grid is 1, and probability of each coarse cell is the frequency of draws in it."""
+    fine, coarse, width = 800, 8, 10.0
+    axis = (torch.arange(fine) + 0.5) * (width / fine) - width / 2
+    x = torch.cartesian_prod(axis, axis)
+    mass = (law.log_prob(x).exp() * (width / fine) ** 2).view(coarse, fine // coarse, coarse, -1).sum((1, 3))
+    assert mass.sum() == pytest.approx(1, abs=2e-3)
+    draws = law.sample(40_000, torch.Generator().manual_seed(0))
+    cell = ((draws + width / 2) * (coarse / width)).long().clamp(0, coarse - 1)
+    frequency = torch.bincount(cell[:, 0] * coarse + cell[:, 1], minlength=coarse**2).view(coarse, coarse) / len(draws)
+    assert (frequency - mass).abs().max() < 5 * math.sqrt(0.25 / len(draws))
+
+
+@pytest.mark.parametrize("law", [Gaussian, Mixture, Checkerboard, Moons, SwissRoll])
+def test_planar_data_are_a_function_of_the_seed(law):
+    one, same, other = (law(train_size=300, test_size=200, seed=seed).load(NOWHERE) for seed in (1, 1, 2))
+    assert one.train.shape == (300, 2) and one.test.shape == (200, 2) and one.train.dtype == torch.float32
+    assert torch.equal(one.train, same.train) and not torch.equal(one.train, other.train)
+    assert one.train.abs().max() < 6 and one.train.mean(0).abs().max() < 1
