@@ -30,6 +30,10 @@ class Split:
         """The split's first ``n`` rows of ``values``, all of them by default."""
         return values[:n] if self.index is None else values.index_select(0, self.index[:n])
 
+    def first(self, n: int) -> Split:
+        """The split of the first ``n`` rows."""
+        return Split(self.x, (torch.arange(len(self.x)) if self.index is None else self.index)[:n], self.labels)
+
 
 class DataModule(LightningDataModule):
     """Splits of one data set, each read once and kept raw.
@@ -48,6 +52,7 @@ class DataModule(LightningDataModule):
         flip: mirror training images at random; only where a mirrored image is as likely as the image.
         on_device: move the whole set to the accelerator once, and cut batches there.
         root: folder of data files, see :func:`genmodels.data.root.data_root`.
+        limit: keep only so many examples of each split, to try things out; ``None`` keeps all.
 
     Raises:
         UserError: for a size or seed out of range, or ``flip`` on data that are not images.
@@ -65,9 +70,10 @@ class DataModule(LightningDataModule):
         flip: bool = False,
         on_device: bool = False,
         root: str | None = None,
+        limit: int | None = None,
     ) -> None:
         super().__init__()
-        for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+        for key, value in {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "limit": limit or 1}.items():
             require(isinstance(value, int) and value > 0, f"data.{key} must be a positive integer, got {value!r}.")
         require(isinstance(seed, int) and seed >= 0, f"seed must be an integer of 0 or more, got {seed!r}.")
         require(spec.is_image or not flip, "data.flip=true mirrors images; this data set has none.")
@@ -81,6 +87,7 @@ class DataModule(LightningDataModule):
         self.flip = flip
         self.on_device = on_device
         self.root: Path = data_root(root)
+        self.limit = limit
         self._splits: dict[str, Split] = {}
         self._moved: dict[tuple[int, torch.device], Tensor] = {}
         self._train_loader: BatchLoader | None = None
@@ -109,6 +116,8 @@ class DataModule(LightningDataModule):
             "val": Split(data.train, held, data.train_labels) if data.val is None else Split(data.val),
             "test": Split(data.test, labels=data.test_labels),
         }
+        if self.limit is not None:
+            self._splits = {name: split.first(self.limit) for name, split in self._splits.items()}
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled and flipped; in the order of the data when Lightning overfits a few batches."""

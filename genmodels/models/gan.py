@@ -196,7 +196,7 @@ class GAN(AdversarialModel, Samples):
         real_x = self.embed(x)
         with torch.no_grad():
             fake_x = self.generator(self.draw_latent(len(x)))
-        real, fake = self.discriminator(real_x), self.discriminator(fake_x)
+        real, fake = self.discriminator(real_x).float(), self.discriminator(fake_x).float()
         total = self.objective.discriminator(real, fake)
         terms = {"discriminator_loss": total, **self.objective.terms(real, fake)}
         penalty = self.objective.penalty(self.discriminator, real_x, fake_x)
@@ -209,7 +209,8 @@ class GAN(AdversarialModel, Samples):
 
     def generator_loss(self, x: Tensor) -> Loss:
         """Loss of G on as many fresh samples as ``x`` has examples."""
-        loss = self.objective.generator(self.discriminator(self.generator(self.draw_latent(len(x)))))
+        fake = self.discriminator(self.generator(self.draw_latent(len(x)))).float()
+        loss = self.objective.generator(fake)
         return Loss(loss, {"generator_loss": loss})
 
     def draw_latent(self, n: int) -> Tensor:

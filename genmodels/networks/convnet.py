@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmodels.networks.mlp import mlp
-from genmodels.networks.scales import halvings
+from genmodels.networks.scales import coarsenings
 
 
 class ResidualBlock(nn.Module):
@@ -31,23 +31,26 @@ def encoder(
 ) -> nn.Module:
     """Network from images or vectors to a flat code.
 
+    Images are halved down to about 4x4 (8x8 ones to 2x2), each time by a strided convolution that doubles the
+    channels, followed by residual blocks; nothing is computed at the full resolution, which would cost most.
+
     Args:
         in_shape: ``(C, H, W)`` or ``(D,)``.
         out_shape: ``(K,)``.
-        width: channels at the finest scale, doubled at each halving; an MLP is eight times as wide.
+        width: channels after the first halving; an MLP is eight times as wide.
         blocks: residual blocks per scale (images).
         depth: hidden layers (vectors).
     """
     if len(in_shape) == 1:
         return mlp(in_shape, out_shape, width=8 * width, depth=depth)
     channels, height, breadth = in_shape
-    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1)]
-    for _ in range(halvings(height, breadth)):
-        layers += [ResidualBlock(width) for _ in range(blocks)]
-        layers += [nn.Conv2d(width, 2 * width, 4, stride=2, padding=1)]
-        height, breadth, width = height // 2, breadth // 2, 2 * width
-    layers += [ResidualBlock(width) for _ in range(blocks)]
-    layers += [nn.SiLU(), nn.Flatten(), nn.Linear(width * height * breadth, math.prod(out_shape))]
+    layers: list[nn.Module] = []
+    for scale in range(coarsenings(height, breadth)):
+        layers += [nn.SiLU()] if scale else []
+        layers += [nn.Conv2d(channels, width << scale, 4, stride=2, padding=1)]
+        channels, height, breadth = width << scale, height // 2, breadth // 2
+        layers += [ResidualBlock(channels) for _ in range(blocks)]
+    layers += [nn.SiLU(), nn.Flatten(), nn.Linear(channels * height * breadth, math.prod(out_shape))]
     return nn.Sequential(*layers)
 
 
@@ -58,14 +61,11 @@ def decoder(
     if len(out_shape) == 1:
         return mlp(in_shape, out_shape, width=8 * width, depth=depth)
     channels, height, breadth = out_shape
-    scales = halvings(height, breadth)
-    coarse = (width << scales, height >> scales, breadth >> scales)
+    scales = coarsenings(height, breadth)
+    widths = [channels, *(width << scale for scale in range(scales))]
+    coarse = (widths[-1], height >> scales, breadth >> scales)
     layers: list[nn.Module] = [nn.Linear(math.prod(in_shape), math.prod(coarse)), nn.Unflatten(1, coarse)]
-    current = coarse[0]
-    for _ in range(scales):
-        layers += [ResidualBlock(current) for _ in range(blocks)]
-        layers += [nn.SiLU(), nn.ConvTranspose2d(current, current // 2, 4, stride=2, padding=1)]
-        current //= 2
-    layers += [ResidualBlock(current) for _ in range(blocks)]
-    layers += [nn.SiLU(), nn.Conv2d(current, channels, 3, padding=1)]
+    for scale in range(scales, 0, -1):
+        layers += [ResidualBlock(widths[scale]) for _ in range(blocks)]
+        layers += [nn.SiLU(), nn.ConvTranspose2d(widths[scale], widths[scale - 1], 4, stride=2, padding=1)]
     return nn.Sequential(*layers)

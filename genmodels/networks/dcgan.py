@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral
 
 from genmodels.networks.mlp import mlp
-from genmodels.networks.scales import halvings
+from genmodels.networks.scales import coarsenings
 
 
 def initialise(module: nn.Module) -> None:
@@ -23,27 +23,23 @@ def generator(in_shape: tuple[int, ...], out_shape: tuple[int, ...], width: int 
     """From a latent code ``(K,)`` to data on [-1, 1].
 
     Images: a projection, then transposed convolutions with batch normalisation and ReLU, each doubling the sides and
-    halving the channels down to ``width``; tanh at the end. Vectors: an MLP four times as wide with ``depth`` hidden
+    halving the channels, ``width`` of which enter the last; tanh at the end. Vectors: an MLP four times as wide with ``depth`` hidden
     layers, whose output is unbounded because continuous data are.
     """
     if len(out_shape) == 1:
         return mlp(in_shape, out_shape, width=4 * width, depth=depth)
     channels, height, breadth = out_shape
-    scales = halvings(height, breadth)
-    current = width << scales
+    scales = coarsenings(height, breadth)
+    current = width << max(scales - 1, 0)
     coarse = (current, height >> scales, breadth >> scales)
-    layers: list[nn.Module] = [
-        nn.Linear(math.prod(in_shape), math.prod(coarse), bias=False),
-        nn.Unflatten(1, coarse),
-        nn.BatchNorm2d(current),
-        nn.ReLU(),
-    ]
-    for _ in range(scales):
+    layers: list[nn.Module] = [nn.Linear(math.prod(in_shape), math.prod(coarse), bias=False), nn.Unflatten(1, coarse)]
+    for _ in range(scales - 1):
+        layers += [nn.BatchNorm2d(current), nn.ReLU()]
         layers += [nn.ConvTranspose2d(current, current // 2, 4, stride=2, padding=1, bias=False)]
         current //= 2
-        layers += [nn.BatchNorm2d(current), nn.ReLU()]
-    layers += [nn.Conv2d(current, channels, 3, padding=1), nn.Tanh()]
-    return nn.Sequential(*layers).apply(initialise)
+    layers += [nn.BatchNorm2d(current), nn.ReLU()]
+    layers += [nn.ConvTranspose2d(current, channels, 4, stride=2, padding=1) if scales else nn.Conv2d(current, channels, 1)]
+    return nn.Sequential(*layers, nn.Tanh()).apply(initialise)
 
 
 def discriminator(
@@ -61,20 +57,21 @@ def discriminator(
         out_shape: ``(1,)`` for one score an example.
         width: channels of the first layer; an MLP is four times as wide.
         depth: hidden layers (vectors).
-        batch_norm: normalise every strided layer (images). Gradient penalties are per example and need it off.
+        batch_norm: normalise every layer but the first (images). Gradient penalties are per example and need it off.
         spectral_norm: divide every weight by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
     """
     if len(in_shape) == 1:
         network: nn.Module = mlp(in_shape, out_shape, width=4 * width, depth=depth, activation=nn.LeakyReLU)
     else:
         channels, height, breadth = in_shape
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
-        for _ in range(halvings(height, breadth)):
-            layers += [nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=not batch_norm)]
-            height, breadth, width = height // 2, breadth // 2, 2 * width
-            layers += [nn.BatchNorm2d(width)] if batch_norm else []
+        layers: list[nn.Module] = []
+        for scale in range(coarsenings(height, breadth)):
+            normalised = batch_norm and scale > 0
+            layers += [nn.Conv2d(channels, width << scale, 4, stride=2, padding=1, bias=not normalised)]
+            channels, height, breadth = width << scale, height // 2, breadth // 2
+            layers += [nn.BatchNorm2d(channels)] if normalised else []
             layers += [nn.LeakyReLU(0.2)]
-        layers += [nn.Flatten(), nn.Linear(width * height * breadth, math.prod(out_shape))]
+        layers += [nn.Flatten(), nn.Linear(channels * height * breadth, math.prod(out_shape))]
         network = nn.Sequential(*layers).apply(initialise)
     return network.apply(_with_spectral_norm) if spectral_norm else network
 

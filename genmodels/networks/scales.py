@@ -13,3 +13,12 @@ def halvings(height: int, width: int, smallest: int = 4) -> int:
     while height % 2 == 0 and width % 2 == 0 and min(height, width) // 2 >= smallest:
         height, width, count = height // 2, width // 2, count + 1
     return count
+
+
+def coarsenings(height: int, width: int) -> int:
+    """:func:`halvings` for networks that compute at coarse scales only: small images are halved twice if they can.
+
+    >>> [coarsenings(n, n) for n in (8, 28, 32, 64, 7)]
+    [2, 2, 3, 4, 0]
+    """
+    return halvings(height, width, smallest=max(1, min(4, height // 4, width // 4)))

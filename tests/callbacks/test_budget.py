@@ -1,0 +1,47 @@
+"""Budgets count batches alike for one optimiser and for two."""
+
+from __future__ import annotations
+
+import pytest
+from conformance.kinds import MODELS
+from conformance.test_laboratory import settings
+
+from genmodels.callbacks import Budget
+from genmodels.core import UserError
+from genmodels.experiment import run
+from genmodels.runs import RunFolder
+
+NONE = {"max_batches": None, "max_epochs": None, "max_examples": None, "max_time": None}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("limit", "batches"),
+    [("budget.max_batches=7", 7), ("budget.max_examples=41", 6), ("budget.max_epochs=2", 8), ("budget=examples:24", 3)],
+)
+def test_limits_mean_the_same_for_every_model(name, limit, batches, tmp_path):
+    """32 training examples (40 less the validation split's 8) in batches of 8: four batches an epoch."""
+    config = settings(name, "points", tmp_path, "data.val_size=8", "budget.max_batches=null", limit)
+    run(config)
+    assert RunFolder(tmp_path / "run").read()["cost"]["batches"] == batches
+
+
+def test_without_a_limit_the_data_sets_own_holds():
+    assert Budget.parse(NONE, {"max_batches": 5}).limits == {"batches": 5}
+    assert Budget.parse(NONE | {"max_time": "2m"}, {"max_batches": 5}).limits == {"time": 120}
+
+
+@pytest.mark.parametrize("bad", [0, -3, "soon", "10x", True, "", "nan"])
+def test_amounts_that_are_none(bad):
+    with pytest.raises(UserError, match=r"budget\.max_batches must be a positive amount"):
+        Budget(max_batches=bad)
+
+
+def test_a_short_form_that_is_not_understood():
+    with pytest.raises(UserError, match="write budget=time:10m"):
+        Budget.parse("10m", {})
+
+
+def test_no_limit_at_all():
+    with pytest.raises(UserError, match="set one of"):
+        Budget()

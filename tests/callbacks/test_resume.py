@@ -1,0 +1,48 @@
+"""A run that was stopped and resumed is the run that was never stopped."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+from conformance.kinds import MODELS
+from conformance.test_laboratory import settings
+
+from genmodels.experiment import Experiment, run
+from genmodels.runs import read_checkpoint
+
+# the stop falls in the middle of the second epoch, where validation and its checkpoint fall too
+COMMON = ("data.val_size=8", "trainer.log_every_n_steps=1", "callbacks.average.decay=0.5")
+
+
+def weights(folder):
+    state = read_checkpoint(folder / "run" / "checkpoints" / "last.ckpt")
+    return {**state["state_dict"], **{f"ema.{k}": v for k, v in state["callbacks"]["WeightAverage"]["average"].items()}}
+
+
+def losses(folder):
+    with (folder / "run" / "metrics.csv").open() as file:
+        return {row["step"]: {k: v for k, v in row.items() if k.startswith("train/")} for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_resumed_equals_uninterrupted(name, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    run(settings(name, "points", whole, *COMMON, "budget.max_batches=12", "validations=2"))
+
+    run(settings(name, "points", parts, *COMMON, "budget.max_batches=6", "validations=1"))
+    config = settings(name, "points", parts, *COMMON, "budget.max_batches=12", "validations=2")
+    experiment = Experiment.assemble(config)
+    experiment.fit(resume=True)
+    for logger in experiment.trainer.loggers:
+        logger.finalize("success")
+
+    expected, found = weights(whole), weights(parts)
+    for key, value in expected.items():
+        assert torch.equal(found[key], value), key
+    expected_losses = {k: v for k, v in losses(whole).items() if any(v.values())}
+    assert {k: v for k, v in losses(parts).items() if any(v.values())} == expected_losses
+    assert sorted(map(int, expected_losses)) == list(range(1, 13))

@@ -1,0 +1,61 @@
+"""The kinds of data that every model must take, as small arrays, and every model, found by itself."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+
+from genmodels.builder import build
+from genmodels.core import DataSpec
+from genmodels.launch import compose, options
+
+ROOT = Path(__file__).parents[2]
+MODELS = options("model")
+
+KINDS = {
+    "binary images": DataSpec((1, 8, 8), 2),
+    "grey images": DataSpec((1, 8, 8), 17),
+    "colour images": DataSpec((3, 12, 12), 256),
+    "odd images": DataSpec((1, 7, 7), 256),
+    "points": DataSpec((2,)),
+    "integer pairs": DataSpec((2,), 3),
+}
+
+
+def tiny(name: str) -> list[str]:
+    """Overrides that make a model small, declared beside its own test."""
+    file = ROOT / "tests" / "models" / f"test_{name}.py"
+    module_spec = importlib.util.spec_from_file_location(f"tiny_{name}", file)
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    return module.TINY
+
+
+def model_on(name: str, spec: DataSpec, *overrides: str, seed: int = 0):
+    """A tiny model for data of ``spec``."""
+    config = compose([f"model={name}", *tiny(name), *overrides])
+    OmegaConf.update(config, "data.spec.shape", list(spec.shape))
+    OmegaConf.update(config, "data.spec.levels", spec.levels)
+    torch.manual_seed(seed)
+    return build(config.model, "model")
+
+
+def examples(spec: DataSpec, n: int, seed: int = 0) -> torch.Tensor:
+    """``n`` structured examples: blobs whose brightness and place vary, or a bent line of points."""
+    generator = torch.Generator().manual_seed(seed)
+    if not spec.is_discrete:
+        t = torch.rand(n, 1, generator=generator) * 4 - 2
+        return torch.cat([t, t.square() + 0.2 * torch.randn(n, 1, generator=generator)], dim=1)
+    if not spec.is_image:
+        weights = torch.tensor([0.3, 0.05, 0.1, 0.02, 0.2, 0.08, 0.1, 0.05, 0.1])
+        cell = torch.multinomial(weights, n, replacement=True, generator=generator)
+        return torch.stack([cell // 3, cell % 3], dim=1).to(torch.uint8)
+    side = spec.shape[-1]
+    grid = torch.arange(side).float()
+    centre = torch.rand(n, 2, 1, generator=generator) * side
+    bump = torch.exp(-((grid - centre) ** 2) / side)  # [n, 2, side]
+    image = (bump[:, 0, :, None] * bump[:, 1, None, :])[:, None].expand(n, *spec.shape)
+    return (image * (spec.levels - 1)).round().to(torch.uint8)

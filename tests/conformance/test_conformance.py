@@ -1,0 +1,148 @@
+"""What every model owes, whatever it is: one suite, every model found automatically, every kind of data."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from conformance.kinds import KINDS, MODELS, examples, model_on
+
+from genmodels.models.base import AdversarialModel, Encodes, HasLikelihood, Samples
+
+pairs = pytest.mark.parametrize(
+    ("name", "kind"), [(name, kind) for name in MODELS for kind in KINDS], ids=lambda value: value.replace(" ", "-")
+)
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def losses(model, x):
+    """The loss of each side in its turn, with the parameters it must reach."""
+    if isinstance(model, AdversarialModel):
+        for player in model.players():
+            yield player.loss(x).total, list(player.network.parameters())
+    else:
+        yield model.loss(x).total, list(model.parameters())
+
+
+def train(model, x, steps, lr=1e-3):
+    """Plain training, without any laboratory."""
+    for _ in range(steps):
+        for total, parameters in losses(model, x):
+            gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+            with torch.no_grad():
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    if gradient is not None:
+                        parameter -= lr * gradient.sign()
+
+
+def ready(name, kind, *overrides, n=16):
+    """A tiny model after its data-dependent initialisation, and a batch."""
+    spec = KINDS[kind]
+    model, x = model_on(name, spec, *overrides), examples(spec, n)
+    model.initialise(x)
+    return model, x
+
+
+@pairs
+def test_samples_are_data(name, kind):
+    model, _ = ready(name, kind)
+    if not isinstance(model, Samples):
+        pytest.skip(f"{name} does not sample")
+    spec = KINDS[kind]
+    with torch.no_grad():
+        sample = model.eval().sample(5)
+    spec.check(sample)
+    assert len(sample) == 5
+    assert torch.isfinite(sample.float()).all()
+
+
+@pairs
+def test_likelihood_is_one_finite_number_an_example_and_says_its_kind(name, kind):
+    model, x = ready(name, kind)
+    if not isinstance(model, HasLikelihood):
+        pytest.skip(f"{name} has no likelihood")
+    with torch.no_grad():
+        for likelihood in (model.eval().log_likelihood(x), model.validation_likelihood(x)):
+            assert likelihood.nats.shape == (len(x),)
+            assert torch.isfinite(likelihood.nats).all()
+            assert likelihood.nats.dtype == torch.float32
+    if KINDS[kind].is_discrete:
+        assert likelihood.nats.mean() < 0, "a probability above one"
+
+
+@pairs
+def test_codes_round_trip_in_shape(name, kind):
+    model, x = ready(name, kind)
+    if not isinstance(model, Encodes):
+        pytest.skip(f"{name} does not encode")
+    with torch.no_grad():
+        KINDS[kind].check(model.eval().decode(model.encode(x)))
+
+
+@pairs
+def test_gradients_reach_every_parameter(name, kind):
+    model, x = ready(name, kind)
+    train(model, x, steps=2)  # networks that begin at zero let gradients through after the first steps
+    for total, parameters in losses(model, x):
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+        named = {id(p): n for n, p in model.named_parameters()}
+        unreached = [named[id(p)] for p, g in zip(parameters, gradients, strict=True) if g is None or not g.any()]
+        assert not unreached
+
+
+@every_model
+def test_same_seed_same_loss_and_samples(name):
+    def draw():
+        model, x = ready(name, "grey images")
+        torch.manual_seed(7)
+        first = torch.stack([total for total, _ in losses(model, x)])
+        return first, model.eval().sample(3)
+
+    (loss_a, sample_a), (loss_b, sample_b) = draw(), draw()
+    assert torch.equal(loss_a, loss_b)
+    assert torch.equal(sample_a, sample_b)
+
+
+@every_model
+def test_state_survives_a_file(name):
+    model, x = ready(name, "grey images")
+    train(model, x, steps=1)
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    buffer.seek(0)
+    other = model_on(name, KINDS["grey images"], seed=1)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    torch.manual_seed(3)
+    expected = model.eval().sample(3)
+    torch.manual_seed(3)
+    assert torch.equal(other.eval().sample(3), expected)
+
+
+@every_model
+@pytest.mark.parametrize("kind", ["grey images", "points"])
+def test_fits_one_batch(name, kind):
+    model, x = ready(name, kind, n=8)
+    if isinstance(model, AdversarialModel):
+        pytest.skip("a game has no loss that falls; its players are tested with their theory")
+    with torch.no_grad():
+        before = torch.stack([model.loss(x).total for _ in range(8)]).mean()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(80):
+        optimizer.zero_grad()
+        model.loss(x).total.backward()
+        optimizer.step()
+    with torch.no_grad():
+        after = torch.stack([model.loss(x).total for _ in range(8)]).mean()
+    assert after < before - 0.1
+
+
+@every_model
+def test_works_under_bf16_autocast_and_channels_last(name):
+    model, x = ready(name, "colour images")
+    model = model.to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        for total, parameters in losses(model, x):
+            assert total.dtype == torch.float32
+            assert torch.isfinite(total)
+            total.backward(inputs=parameters)

@@ -1,0 +1,125 @@
+"""Nine points, enumerated: probabilities sum to one, bounds to at most one, and samples come as often as they say.
+
+Then the same check on models broken on purpose: it must notice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from conformance.kinds import KINDS, MODELS, examples, model_on
+
+from genmodels.core import Kind
+from genmodels.models import realnvp, vae
+from genmodels.models.base import HasLikelihood
+
+SPEC = KINDS["integer pairs"]
+POINTS = torch.tensor(list(itertools.product(range(3), repeat=2)), dtype=torch.uint8)
+DRAWS = 400  # likelihood estimates averaged per point
+SAMPLES = 20_000
+
+
+def trained(name):
+    """Briefly trained on a skewed law over the nine points."""
+    model, x = model_on(name, SPEC), examples(SPEC, 512)
+    model.initialise(x)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model.loss(x[torch.randint(len(x), (128,))]).total.backward()
+        optimizer.step()
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Every model with a likelihood, trained once."""
+    torch.manual_seed(0)
+    with_likelihood = [name for name in MODELS if isinstance(model_on(name, SPEC), HasLikelihood)]
+    return {name: trained(name) for name in with_likelihood}
+
+
+@torch.no_grad()
+def masses(model, draws=DRAWS):
+    """``exp(E[nats])`` of every point, its relative standard error, and the kind."""
+    torch.manual_seed(1)
+    likelihood = model.log_likelihood(POINTS.repeat(draws, 1))
+    nats = likelihood.nats.view(draws, 9).double()
+    return nats.mean(0).exp(), nats.std(0) / math.sqrt(draws), likelihood.kind
+
+
+@torch.no_grad()
+def frequencies(model):
+    torch.manual_seed(2)
+    sample = model.sample(SAMPLES).long()
+    return torch.bincount(sample[:, 0] * 3 + sample[:, 1], minlength=9).double() / SAMPLES
+
+
+def assert_is_a_distribution(model):
+    """The check itself."""
+    mass, error, kind = masses(model)
+    noise = 4 * (mass * error).square().sum().sqrt().item() + 1e-6
+    total = mass.sum().item()
+    assert total <= 1 + noise, f"masses sum to {total}"
+    if kind is Kind.EXACT:
+        assert total >= 1 - noise, f"masses sum to {total}"
+    frequency = frequencies(model)
+    spread = (frequency * (1 - frequency) / SAMPLES).sqrt() + 1 / SAMPLES
+    slack = 4 * (spread + mass * error)
+    assert (mass <= frequency + slack).all(), f"masses {mass} above frequencies {frequency}"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sums_to_one(name, models):
+    if name not in models:
+        pytest.skip(f"{name} has no likelihood")
+    assert_is_a_distribution(models[name])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_bounds_are_not_vacuous(name, models):
+    """A bound that says nothing sums to little; briefly trained models do better."""
+    if name not in models:
+        pytest.skip(f"{name} has no likelihood")
+    assert masses(models[name])[0].sum() > 0.3
+
+
+@pytest.mark.parametrize("name", ["vae", "realnvp"])
+def test_importance_samples_close_the_gap(name, models):
+    """With many importance samples the bound becomes the frequency itself."""
+    torch.manual_seed(3)
+    with torch.no_grad():
+        mass = models[name].log_likelihood(POINTS, samples=4000).nats.double().exp()
+    frequency = frequencies(models[name])
+    assert mass.sum().item() == pytest.approx(1, abs=0.03)
+    torch.testing.assert_close(mass, frequency, atol=0.015, rtol=0.1)
+
+
+def test_a_forgotten_kl_is_caught(models, monkeypatch):
+    monkeypatch.setattr(vae, "kl_to_standard_normal", lambda mean, log_std: torch.zeros(len(mean)))
+    with pytest.raises(AssertionError):
+        assert_is_a_distribution(models["vae"])
+
+
+def test_a_forgotten_levels_term_is_caught(models, monkeypatch):
+    original = realnvp.dequantise
+
+    def without_levels(x, spec):
+        u, log_det = original(x, spec)
+        return u, torch.zeros_like(log_det)
+
+    monkeypatch.setattr(realnvp, "dequantise", without_levels)
+    with pytest.raises(AssertionError):
+        assert_is_a_distribution(models["realnvp"])
+
+
+def test_a_flipped_log_determinant_is_caught(models, monkeypatch):
+    flow = models["realnvp"].flow
+    original = flow.encode
+    monkeypatch.setattr(flow, "forward", lambda x: (lambda z, log_det: (z, -log_det))(*original(x)))
+    monkeypatch.setattr(flow, "encode", flow.forward)
+    with pytest.raises(AssertionError):
+        assert_is_a_distribution(models["realnvp"])

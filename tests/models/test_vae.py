@@ -1,0 +1,71 @@
+"""VAE: the bound's parts against closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from genmodels.core import DataSpec, Kind
+from genmodels.core.observation import Gaussian
+from genmodels.models.vae import VAE, kl_to_standard_normal
+
+TINY = ["model.latent_dim=3", "model.encoder.width=8", "model.decoder.width=8"]
+
+
+def test_kl_is_that_of_torch_distributions():
+    mean, log_std = torch.randn(5, 3), torch.randn(5, 3)
+    expected = kl_divergence(Normal(mean, log_std.exp()), Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(kl_to_standard_normal(mean, log_std), expected)
+
+
+class Affine(nn.Module):
+    """``x -> (W x + b, constant log-scale)``."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, log_scale: float) -> None:
+        super().__init__()
+        self.weight, self.bias, self.log_scale = weight, bias, log_scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        location = x @ self.weight.T + self.bias
+        return torch.cat([location, torch.full_like(location, self.log_scale)], dim=1)
+
+
+def linear_gaussian(posterior_scale: float = 1.0) -> tuple[VAE, torch.Tensor, torch.Tensor]:
+    """z ~ N(0, 1), x|z ~ N(w z, s² I) in two dimensions, with the exact posterior if ``posterior_scale`` is 1."""
+    w, s = torch.tensor([[1.5], [-0.7]]), 0.6
+    precision = 1 + (w.square().sum() / s**2).item()
+    encoder = Affine(w.T / (s**2 * precision), torch.zeros(1), math.log(posterior_scale / math.sqrt(precision)))
+    decoder = Affine(w, torch.zeros(2), math.log(s))
+    model = VAE(DataSpec((2,)), 1, lambda *_: encoder, lambda *_: decoder, Gaussian, torch.optim.Adam)
+    covariance = w @ w.T + s**2 * torch.eye(2)
+    x = torch.randn(64, 1) @ w.T + s * torch.randn(64, 2)
+    log_p = torch.distributions.MultivariateNormal(torch.zeros(2), covariance).log_prob(x)
+    return model, x, log_p
+
+
+def test_with_the_exact_posterior_every_importance_weight_is_the_likelihood():
+    model, x, log_p = linear_gaussian()
+    torch.testing.assert_close(model.log_likelihood(x, samples=3).nats, log_p, atol=1e-4, rtol=1e-4)
+
+
+def test_bounds_tighten_towards_the_closed_form():
+    torch.manual_seed(0)
+    model, x, log_p = linear_gaussian(posterior_scale=1.6)
+    x, log_p = x.repeat(64, 1), log_p.repeat(64)
+    gaps = [(log_p - model.log_likelihood(x, samples=k).nats).mean().item() for k in (1, 5, 50)]
+    assert gaps[0] > gaps[1] > gaps[2] > -1e-3
+    assert gaps[0] > 0.1
+    assert gaps[2] < 0.01
+    assert model.log_likelihood(x[:2]).kind is Kind.LOWER_BOUND
+
+
+def test_elbo_with_beta_is_reported_with_beta_one():
+    model, x, _ = linear_gaussian(posterior_scale=1.6)
+    torch.manual_seed(0)
+    one = model.log_likelihood(x).nats
+    model.beta = 4.0
+    torch.manual_seed(0)
+    assert torch.equal(model.log_likelihood(x).nats, one)

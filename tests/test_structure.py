@@ -1,0 +1,102 @@
+"""The house: imports point downwards, every model has its config, the top level is fixed."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from genmodels.builder import resolve
+from genmodels.launch import options
+
+ROOT = Path(__file__).parents[1]
+FLOORS = [
+    {"errors"},
+    {"core"},
+    {"networks", "transforms", "diffusion", "mcmc"},
+    {"models", "metrics", "data", "plots"},
+    {"callbacks", "loggers"},
+    {"builder", "runs"},
+    {"experiment", "compare"},
+    {"launch", "cli"},
+]
+FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
+FREE_OF_LABORATORY = {"core", "networks", "transforms", "diffusion", "mcmc"}
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT / "genmodels").with_suffix("").parts
+    return parts[0]
+
+
+def imports(path: Path):
+    """Modules imported at run time, also inside functions; imports for type checkers alone do not count."""
+    tree = ast.parse(path.read_text())
+    for_checkers = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
+    skipped = {id(child) for branch in for_checkers for child in ast.walk(branch)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "genmodels" else []
+            yield from names or [node.module]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+SOURCES = [p for p in sorted((ROOT / "genmodels").rglob("*.py")) if p.name != "__init__.py" or p.parent.name != "genmodels"]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_downwards(path):
+    own = room(path)
+    for module in imports(path):
+        if module.startswith("genmodels."):
+            other = module.split(".")[1]
+            upwards = FLOOR[other] > FLOOR[own]
+            assert not upwards, f"{path.name} on floor {own} imports {module}"
+            if own == "models":
+                assert other != "models" or module == "genmodels.models.base", "models never import each other"
+        if own in FREE_OF_LABORATORY:
+            assert module.split(".")[0] not in {"lightning", "hydra", "omegaconf", "wandb"}
+
+
+def test_every_model_file_has_its_config_and_the_other_way_round():
+    files = {path.stem for path in (ROOT / "genmodels" / "models").glob("*.py")} - {"__init__", "base"}
+    assert files == set(options("model"))
+    assert files == {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "models").glob("test_*.py")}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "conf" / "model").glob("*.yaml")), ids=lambda p: p.stem)
+def test_model_config_keys_are_the_constructors_parameters(file):
+    config = OmegaConf.load(file)
+    assert config._target_.startswith(f"genmodels.models.{file.stem}.")
+    assert set(config) - {"_target_"} == set(inspect.signature(resolve(config._target_, "model")).parameters)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "conf" / "data").glob("*.yaml")), ids=lambda p: p.stem)
+def test_data_config_keys_are_the_constructors_parameters(file):
+    config = OmegaConf.load(file)
+    assert set(config) == {"data", "default_budget"}
+    assert set(config.data) - {"_target_"} == set(inspect.signature(resolve(config.data._target_, "data")).parameters)
+    assert config.data.name == file.stem
+
+
+def test_top_level_is_fixed():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    top = {name.split("/")[0] for name in tracked.stdout.splitlines()}
+    allowed = {"conf", "genmodels", "tests", "train.py", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"}
+    assert {name for name in top if not name.startswith(".")} <= allowed
+
+
+@pytest.mark.parametrize("module", ["genmodels", "genmodels.launch", "genmodels.cli", "train"])
+def test_entry_points_import_no_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
