@@ -1,1 +1,27 @@
+"""Diffusion in plain torch: schedules, the forward process, what networks predict, reverse variances, samplers."""
 
+from genmodels.diffusion.predictions import Data, Noise, Prediction, Velocity
+from genmodels.diffusion.process import DiffusionProcess, along, random_times
+from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, Sampler
+from genmodels.diffusion.schedules import cosine, linear
+from genmodels.diffusion.variances import FixedLarge, FixedSmall, Learned, ReverseVariance
+
+__all__ = [
+    "DDIM",
+    "Ancestral",
+    "Data",
+    "Denoiser",
+    "DiffusionProcess",
+    "FixedLarge",
+    "FixedSmall",
+    "Learned",
+    "Noise",
+    "Prediction",
+    "ReverseVariance",
+    "Sampler",
+    "Velocity",
+    "along",
+    "cosine",
+    "linear",
+    "random_times",
+]

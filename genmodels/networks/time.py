@@ -1,0 +1,87 @@
+"""Networks that are told the time: a sinusoidal embedding, and a residual MLP for vectors."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+class SinusoidalEmbedding(nn.Module):
+    """Sines and cosines of ``t`` at geometric frequencies from 1 to 1/10000 (Vaswani et al. 2017, §3.5).
+
+    Args:
+        dim: length of the embedding, even.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        half = dim // 2
+        self.register_buffer("frequencies", torch.logspace(0, -4, half), persistent=False)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """``t [B] -> [B, dim]``."""
+        angle = t.float()[:, None] * self.frequencies
+        return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def time_embedding(dim: int) -> nn.Sequential:
+    """``t [B] -> [B, dim]``: sinusoids through a two-layer network."""
+    sinusoids = 2 * math.ceil(dim / 4)
+    return nn.Sequential(SinusoidalEmbedding(sinusoids), nn.Linear(sinusoids, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+
+def zeroed(module: Layer) -> Layer:
+    """The module with all parameters zero, so that what it ends contributes nothing at first."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+class TimeResidual(nn.Module):
+    """``h + f(h, time)`` with a two-layer f that starts at zero."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.into = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width))
+        self.time = nn.Linear(width, width)
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Dropout(dropout), zeroed(nn.Linear(width, width)))
+
+    def forward(self, h: Tensor, time: Tensor) -> Tensor:
+        """``h [B, width], time [B, width] -> [B, width]``."""
+        f: Tensor = self.out(self.into(h) + self.time(time))
+        return h + f
+
+
+class TimeMLP(nn.Module):
+    """Residual MLP on vectors, told the time; its output starts at zero.
+
+    Args:
+        in_features: D of the input.
+        out_features: D of the output.
+        width: hidden units.
+        depth: residual blocks.
+        dropout: probability of dropping a hidden unit.
+    """
+
+    def __init__(self, in_features: int, out_features: int, width: int, depth: int, dropout: float) -> None:
+        super().__init__()
+        self.time = nn.Sequential(time_embedding(width), nn.SiLU())
+        self.into = nn.Linear(in_features, width)
+        self.blocks = nn.ModuleList(TimeResidual(width, dropout) for _ in range(depth))
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zeroed(nn.Linear(width, out_features)))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """``x [B, in_features], t [B] -> [B, out_features]``."""
+        time = self.time(t)
+        h: Tensor = self.into(x)
+        for block in self.blocks:
+            h = block(h, time)
+        h = self.out(h)
+        return h

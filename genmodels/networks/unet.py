@@ -1,0 +1,165 @@
+"""The U-Net of Ho et al. 2020 (appendix B, arXiv:2006.11239), told the time; its depth follows from the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmodels.core.errors import require
+from genmodels.networks.scales import halvings
+from genmodels.networks.time import time_embedding, zeroed
+
+ATTENTION_SIDE = 16  # the paper attends at 16x16 of its 32x32 images
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm with at most 32 groups of at least 4 channels, as 32 groups are on the paper's 128 channels.
+
+    >>> [group_norm(c).num_groups for c in (128, 32, 6, 3)]
+    [32, 8, 1, 1]
+    """
+    fitting = [g for g in range(1, 33) if channels % g == 0 and channels // g >= 4]
+    return nn.GroupNorm(max(fitting, default=1), channels)
+
+
+def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    """3x3, same size (halved by stride 2)."""
+    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)
+
+
+class Attention(nn.Module):
+    """Single-head self-attention over pixels, added to its input; starts at zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = zeroed(nn.Linear(channels, channels))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """``[B, C, H, W] -> [B, C, H, W]``."""
+        pixels = self.norm(h).flatten(2).transpose(1, 2)  # [B, HW, C]
+        q, k, v = self.qkv(pixels).unsqueeze(1).chunk(3, dim=-1)  # each [B, 1, HW, C]
+        attended: Tensor = self.out(F.scaled_dot_product_attention(q, k, v).squeeze(1))
+        return h + attended.transpose(1, 2).reshape(h.shape)
+
+
+class Residual(nn.Module):
+    """Two convolutions with the time added between them, and a shortcut; attention after it where asked."""
+
+    def __init__(self, in_channels: int, out_channels: int, time_dim: int, dropout: float, attend: bool) -> None:
+        super().__init__()
+        self.into = nn.Sequential(group_norm(in_channels), nn.SiLU(), convolution(in_channels, out_channels))
+        self.time = nn.Linear(time_dim, out_channels)
+        self.out = nn.Sequential(
+            group_norm(out_channels), nn.SiLU(), nn.Dropout(dropout), zeroed(convolution(out_channels, out_channels))
+        )
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
+        self.attention = Attention(out_channels) if attend else nn.Identity()
+
+    def forward(self, h: Tensor, time: Tensor) -> Tensor:
+        """``h [B, in, H, W], time [B, time_dim] -> [B, out, H, W]``."""
+        f = self.out(self.into(h) + self.time(time)[:, :, None, None])
+        attended: Tensor = self.attention(self.shortcut(h) + f)
+        return attended
+
+
+class UNet(nn.Module):
+    """Down, across and up again, every state of the way down joined to the way up; the output starts at zero.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        widths: channels at each resolution, from the image's own down.
+        attend: whether to attend, at each resolution; the middle always does.
+        blocks: residual blocks at each resolution.
+        dropout: probability of dropping a feature inside a residual block.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        widths: Sequence[int],
+        attend: Sequence[bool],
+        blocks: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        time_dim = 4 * widths[0]
+        self.time = nn.Sequential(time_embedding(time_dim), nn.SiLU())
+        self.into = convolution(in_channels, widths[0])
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        channels, skips = widths[0], [widths[0]]
+        for level, width in enumerate(widths):
+            for _ in range(blocks):
+                self.down.append(Residual(channels, width, time_dim, dropout, attend[level]))
+                channels = width
+                skips.append(width)
+            if level < len(widths) - 1:
+                self.down.append(convolution(width, width, stride=2))
+                skips.append(width)
+        self.middle = nn.ModuleList(
+            Residual(channels, channels, time_dim, dropout, attend=first) for first in (True, False)
+        )
+        for level, width in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                self.up.append(Residual(channels + skips.pop(), width, time_dim, dropout, attend[level]))
+                channels = width
+            if level > 0:
+                self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), convolution(width, width)))
+        self.out = nn.Sequential(group_norm(channels), nn.SiLU(), zeroed(convolution(channels, out_channels)))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """``x [B, in, H, W], t [B] -> [B, out, H, W]``."""
+        time = self.time(t)
+        h: Tensor = self.into(x)
+        skips = [h]
+        for layer in self.down:
+            h = layer(h, time) if isinstance(layer, Residual) else layer(h)
+            skips.append(h)
+        for layer in self.middle:
+            h = layer(h, time)
+        for layer in self.up:
+            h = layer(torch.cat([h, skips.pop()], 1), time) if isinstance(layer, Residual) else layer(h)
+        h = self.out(h)
+        return h
+
+
+def unet(
+    in_shape: Sequence[int],
+    out_shape: Sequence[int],
+    width: int = 32,
+    multipliers: Sequence[int] = (1, 2, 2, 2),
+    blocks: int = 2,
+    dropout: float = 0.0,
+) -> UNet:
+    """A U-Net that halves the image while it can, and attends where its side is first 16 or less and in the middle.
+
+    Args:
+        in_shape: ``(C, H, W)`` of the input, any size.
+        out_shape: ``(C', H, W)`` of the output.
+        width: channels at the image's own resolution.
+        multipliers: of ``width``, at each resolution from the image's own down; the last one repeats.
+        blocks: residual blocks at each resolution.
+        dropout: see :class:`UNet`.
+
+    Raises:
+        UserError: if the two shapes differ in size, or a number is out of range.
+
+    >>> net = unet((1, 8, 8), (2, 8, 8), width=8)
+    >>> net(torch.zeros(3, 1, 8, 8), torch.ones(3)).shape
+    torch.Size([3, 2, 8, 8])
+    """
+    same_size = tuple(in_shape[1:]) == tuple(out_shape[1:])
+    require(same_size, f"a U-Net keeps the image's size: {tuple(in_shape)} -> {tuple(out_shape)} does not.")
+    require(min(width, blocks, *multipliers) >= 1, "a U-Net's width, blocks and multipliers must be at least 1.")
+    levels = 1 + halvings(in_shape[1], in_shape[2])
+    multipliers = [*multipliers, *[multipliers[-1]] * levels][:levels]
+    fits = [max(in_shape[1:]) // 2**level <= ATTENTION_SIDE for level in range(levels)]
+    attend = [fit and not any(fits[:level]) for level, fit in enumerate(fits)]
+    return UNet(in_shape[0], out_shape[0], [width * m for m in multipliers], attend, blocks, dropout)

@@ -1,0 +1,42 @@
+"""Each prediction is another name for the same pair (x_0, ε)."""
+
+import pytest
+import torch
+
+from genmodels.diffusion import Data, DiffusionProcess, FixedLarge, FixedSmall, Learned, Noise, Velocity, linear
+from genmodels.diffusion.gaussian import kl_divergence, log_prob
+
+
+@pytest.mark.parametrize("prediction", [Noise(), Data(), Velocity()], ids=lambda p: type(p).__name__)
+def test_conversions_invert_the_target(prediction):
+    torch.manual_seed(0)
+    process = DiffusionProcess(linear(50))
+    t = torch.arange(1, 51)
+    x0, noise = torch.randn(50, 2, 3, 3), torch.randn(50, 2, 3, 3)
+    x_t = process.diffuse(x0, t, noise)
+    target = prediction.target(process, x0, noise, t)
+    torch.testing.assert_close(prediction.x0(process, x_t, t, target), x0, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(prediction.noise(process, x_t, t, target), noise, atol=1e-3, rtol=1e-3)
+
+
+def test_learned_variance_lies_between_the_fixed_ones():
+    torch.manual_seed(0)
+    process, t, x_t = DiffusionProcess(linear(20)), torch.arange(1, 21), torch.randn(20, 3)
+    small, large = (v.log(process, x_t, t, None) for v in (FixedSmall(), FixedLarge()))
+    for scale in (1.0, 100.0):
+        prediction, spread = Learned().split(scale * torch.randn(20, 6))
+        learned = Learned().log(process, x_t, t, spread)
+        assert prediction.shape == learned.shape == x_t.shape
+        assert (learned >= small - 1e-6).all() and (learned <= large + 1e-6).all()
+    ends = Learned().log(process, x_t, t, torch.tensor([[-100.0, 0.0, 100.0]]).expand(20, 3))
+    torch.testing.assert_close(ends, torch.cat([small, (small + large) / 2, large], 1))
+
+
+def test_gaussian_formulas():
+    torch.manual_seed(0)
+    mean, log_variance, other_mean, other_log_variance, x = torch.randn(5, 100)
+    p = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    q = torch.distributions.Normal(other_mean, (0.5 * other_log_variance).exp())
+    divergence = kl_divergence(mean, log_variance, other_mean, other_log_variance)
+    torch.testing.assert_close(divergence, torch.distributions.kl_divergence(p, q))
+    torch.testing.assert_close(log_prob(x, mean, log_variance), p.log_prob(x))

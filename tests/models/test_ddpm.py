@@ -1,0 +1,206 @@
+"""The bound against closed forms, and the parts against what they claim."""
+
+import itertools
+import math
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+
+from genmodels.core import DataSpec, Kind, UserError
+from genmodels.diffusion import DDIM, Ancestral, Data, FixedLarge, FixedSmall, Learned, Noise, Velocity, linear
+from genmodels.models.ddpm import DDPM, Simple, Variational
+from genmodels.networks.denoiser import denoiser
+
+SMALL = partial(denoiser, width=8, depth=1)
+
+
+def tiny(spec, steps=10, **parts):
+    parts = {
+        "network": SMALL,
+        "schedule": linear(steps),
+        "prediction": Noise(),
+        "objective": Simple(),
+        "variance": FixedSmall(),
+        "sampler": Ancestral(),
+        "optimizer": partial(torch.optim.Adam, lr=5e-3),
+    } | parts
+    return DDPM(spec, **parts)
+
+
+class Linear(nn.Module):
+    """The best prediction of ε for standard normal x_0: E[ε | x_t] = √(1 - ᾱ_t) x_t."""
+
+    def __init__(self, in_shape, out_shape, steps):
+        super().__init__()
+        self.noise = (1 - torch.cumprod(1 - linear(steps), 0)).sqrt().float()
+
+    def forward(self, x_t, t):
+        return self.noise[t - 1][:, None] * x_t
+
+
+def exact(steps=50):
+    """With the best denoiser and σ_t² = β_t the reverse process of a standard normal is exact (Ho et al., §3.2)."""
+    return tiny(DataSpec((1,)), steps, network=partial(Linear, steps=steps), variance=FixedLarge())
+
+
+POINTS = torch.tensor([[-1.5], [0.0], [0.4], [2.0]])
+TRUE = torch.distributions.Normal(0, 1).log_prob(POINTS).squeeze(1)
+
+
+def test_bound_is_tight_where_the_model_is_exact():
+    torch.manual_seed(0)
+    nats = exact().log_likelihood(POINTS.repeat(2000, 1))
+    assert nats.kind is Kind.LOWER_BOUND
+    torch.testing.assert_close(nats.nats.view(2000, 4).mean(0), TRUE, atol=0.05, rtol=0)
+
+
+def test_every_trajectory_of_an_exact_model_weighs_the_same():
+    torch.manual_seed(0)
+    model = exact()
+    for samples in (2, 5):
+        torch.testing.assert_close(model.log_likelihood(POINTS, samples).nats, TRUE, atol=2e-3, rtol=0)
+
+
+def test_more_trajectories_tighten_the_bound_of_an_inexact_model():
+    torch.manual_seed(0)
+    model, x = exact(), POINTS.repeat(500, 1)
+    model.variance = FixedSmall()
+    with torch.no_grad():
+        single = model.log_weight(x.repeat(10, 1)).view(5000, 4).mean(0)
+    bound = model.log_likelihood(x).nats.view(500, 4).mean(0)
+    tighter = model.log_likelihood(x, samples=20).nats.view(500, 4).mean(0)
+    torch.testing.assert_close(single, bound, atol=0.3, rtol=0)  # the same expectation, more noise
+    assert (tighter > bound + 0.1).all() and (tighter < TRUE + 0.1).all()
+
+
+def test_validation_estimate_is_unbiased():
+    torch.manual_seed(0)
+    model, x = exact(), POINTS.repeat(20_000, 1)
+    nats = model.validation_likelihood(x).nats.view(20_000, 4).mean(0)
+    torch.testing.assert_close(nats, TRUE, atol=0.08, rtol=0)
+
+
+def test_bound_terms_add_up_and_passes_are_counted():
+    spec = DataSpec((1, 4, 4), 5)
+    model, x = tiny(spec), torch.randint(0, 5, (3, 1, 4, 4), dtype=torch.uint8)
+    terms = model.bound_terms(x)
+    assert terms.prior.shape == terms.reconstruction.shape == (3,) and terms.diffusion.shape == (3, 9)
+    assert (terms.prior > 0).all() and (terms.diffusion > 0).all() and (terms.reconstruction > 0).all()
+    torch.manual_seed(0)
+    nats = model.log_likelihood(x).nats
+    torch.manual_seed(0)
+    torch.testing.assert_close(nats, -model.bound_terms(x).total)
+    assert model.passes_per_example == 10
+
+
+def test_chunks_do_not_change_the_bound(monkeypatch):
+    torch.manual_seed(0)
+    model, x = exact(), POINTS.repeat(500, 1)
+    monkeypatch.setattr("genmodels.models.ddpm.BOUND_BATCH", 1)
+    nats = model.log_likelihood(x).nats.view(500, 4).mean(0)
+    torch.testing.assert_close(nats, TRUE, atol=0.1, rtol=0)
+
+
+def train(model, x, batches):
+    optimizer = model.optimizer_factory(model.parameters())
+    for _ in range(batches):
+        optimizer.zero_grad()
+        model.loss(x).total.backward()
+        optimizer.step()
+    return model
+
+
+def test_bound_over_all_points_sums_to_at_most_one():
+    torch.manual_seed(0)
+    spec = DataSpec((2,), 3)
+    data = torch.tensor([[0, 0], [1, 2], [1, 2], [2, 1]], dtype=torch.uint8).repeat(64, 1)
+    model = train(tiny(spec, 20, sampler=Ancestral()), data, 250).eval()
+    points = torch.tensor(list(itertools.product(range(3), repeat=2)), dtype=torch.uint8)
+    terms = model.bound_terms(points.repeat(400, 1))
+    mass = torch.exp(-terms.total.view(400, 9).mean(0))
+    assert 0.1 < mass.sum() <= 1.0
+    partial_sum = (terms.prior + terms.reconstruction).view(400, 9).mean(0)
+    assert torch.exp(-partial_sum).sum() > 1.5  # what forgetting L_{t-1} would look like
+    drawn = model.sample(4000).long()
+    frequency = torch.bincount(3 * drawn[:, 0] + drawn[:, 1], minlength=9) / 4000
+    assert (frequency > mass - 0.03).all()  # a lower bound on what is drawn
+
+
+@pytest.mark.parametrize("objective", [Simple(), Variational()], ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("prediction", [Noise(), Data(), Velocity()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("variance", [FixedSmall(), FixedLarge(), Learned()], ids=lambda v: type(v).__name__)
+def test_every_combination_trains_scores_and_samples(objective, prediction, variance):
+    torch.manual_seed(0)
+    for spec in (DataSpec((1, 4, 4), 17), DataSpec((2,))):
+        model = tiny(spec, objective=objective, prediction=prediction, variance=variance, sampler=DDIM(3))
+        x = model.sample(8)
+        spec.check(x)
+        train(model, x, 2)
+        assert model.log_likelihood(x).nats.isfinite().all() and model.validation_likelihood(x).nats.isfinite().all()
+
+
+def test_hybrid_loss_trains_the_variance_alone_by_the_bound():
+    torch.manual_seed(0)
+    spec = DataSpec((3,), 17)
+    x = torch.randint(0, 17, (64, 3), dtype=torch.uint8)
+    gradients = []
+    for weight in (0.0, 10.0):
+        torch.manual_seed(1)
+        model = tiny(spec, variance=Learned(), objective=Simple(weight))
+        torch.manual_seed(2)
+        model.loss(x).total.backward()
+        gradients.append(model.network.out[-1].bias.grad.chunk(2))
+    torch.testing.assert_close(gradients[0][0], gradients[1][0])
+    assert (gradients[0][1] == 0).all() and (gradients[1][1] != 0).all()
+
+
+def test_variational_loss_is_the_bound_per_dimension():
+    torch.manual_seed(0)
+    spec = DataSpec((3,), 17)
+    model, x = tiny(spec, objective=Variational()), torch.randint(0, 17, (20_000, 3), dtype=torch.uint8)
+    model.clip_x0 = False  # as in training
+    terms = model.bound_terms(x[:2000])
+    expected = (terms.diffusion.sum(1) + terms.reconstruction).mean() / 3
+    torch.testing.assert_close(model.loss(x).total.detach(), expected, rtol=0.03, atol=0)
+
+
+def test_bound_is_float32_under_autocast():
+    spec = DataSpec((1, 4, 4), 17)
+    model, x = tiny(spec), torch.randint(0, 17, (3, 1, 4, 4), dtype=torch.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.loss(x).total.dtype is torch.float32
+        assert model.log_likelihood(x).nats.dtype is torch.float32
+
+
+def test_strip_runs_from_noise_to_data():
+    spec = DataSpec((1, 4, 4), 17)
+    strip = tiny(spec).denoising_strip(n=2, frames=4)
+    assert strip.shape == (4, 2, 1, 4, 4) and strip.dtype is torch.uint8
+
+
+def test_protocol_names_sampler_and_steps():
+    spec = DataSpec((2,), 3)
+    assert tiny(spec).sampling_protocol == {"sampler": "ancestral", "steps": 10, "draw_last": True}
+    assert tiny(spec, sampler=DDIM(5)).sampling_protocol == {"sampler": "ddim", "steps": 5, "eta": 0.0}
+
+
+def test_bad_choices_are_refused():
+    spec = DataSpec((2,), 3)
+    with pytest.raises(UserError, match="steps"):
+        tiny(spec, sampler=DDIM(11))
+    with pytest.raises(UserError, match="sample"):
+        tiny(spec).log_likelihood(torch.zeros(1, 2, dtype=torch.uint8), samples=0)
+
+
+@pytest.mark.parametrize("shape, levels", [((1, 8, 8), 17), ((2,), None)])
+def test_yaml_builds_the_model(shape, levels):
+    config = OmegaConf.load(Path(__file__).parents[2] / "conf/model/ddpm.yaml")
+    config.spec = {"_target_": "genmodels.core.DataSpec", "shape": list(shape), "levels": levels}
+    model = instantiate(config)
+    assert isinstance(model, DDPM) and model.process.steps == 1000
+    assert math.isfinite(model.loss(torch.zeros(2, *shape).to(torch.uint8 if levels else torch.float32)).total.item())
