@@ -17,7 +17,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from genmodels.errors import UserError, nearest
+from genmodels.errors import UserError, nearest, require
 
 ALLOWED = ("genmodels.", "torch.optim.", "torch.nn.", "lightning.")
 PLAIN = (int, float, bool, str, type(None))
@@ -33,12 +33,14 @@ def build(node: Any, key: str, **extra: Any) -> Any:
     try:
         plain = node
         if OmegaConf.is_config(node):
-            plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+            missing = ", ".join(f"{key}.{name}" for name in sorted(OmegaConf.missing_keys(node)))
+            require(not missing, f"{missing} must be given on the command line.")
+            plain = OmegaConf.to_container(node, resolve=True)
         check(plain, key)
         built = instantiate(plain, _convert_="all", _partial_=bool(extra))
         return built(**extra) if extra else built
     except OmegaConfBaseException as error:
-        raise UserError(f"{key}: {str(error).splitlines()[0]}; give it on the command line.") from error
+        raise UserError(f"{key}: {str(error).splitlines()[0]}.") from error
     except Exception as error:
         cause = error.__cause__ or error if isinstance(error, InstantiationException) else error
         if isinstance(cause, (ValueError, TypeError)) or type(cause).__name__ == "MisconfigurationException":

@@ -50,6 +50,7 @@ class Experiment:
         budget = cb.Budget.parse(plain(config.budget), plain(config.default_budget))
         data: DataModule = build(config.data, "data")
         model: Laboratory = build(config.model, "model")
+        try_optimizers(model)
         evaluate = cb.Evaluate({name: build(node, f"metrics.{name}") for name, node in (config.metrics or {}).items()})
         folder = RunFolder(config.run_dir)
         loggers = [build(node, f"logger.{name}") for name, node in (config.logger or {}).items()]
@@ -159,6 +160,18 @@ def recorded(experiment: Experiment) -> Iterator[None]:
             wandb.finish(exit_code=int(status != "finished"))
         if experiment.folder.record_file.exists() and experiment.trainer.is_global_zero:
             experiment.folder.update(status=status, error=error, ended=now(), cost=experiment.cost())
+
+
+def try_optimizers(model: Laboratory) -> None:
+    """Make the optimisers once, so that their bad arguments are told before anything is written.
+
+    Raises:
+        UserError: with the optimiser's own words.
+    """
+    try:
+        model.configure_optimizers()
+    except (ValueError, TypeError) as error:
+        raise UserError(f"model's optimizer or scheduler: {error}.") from error
 
 
 def core_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:

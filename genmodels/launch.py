@@ -35,24 +35,35 @@ def config_folder() -> Path:
 def job(config: DictConfig) -> float | None:
     """One run, alone or as a job of a sweep; in a sweep a failure is told and recorded, and the next job goes on."""
     hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
     sweeping = hydra.mode == RunMode.MULTIRUN
     try:
-        strategy = str(config.trainer.strategy)
-        if sweeping and strategy.startswith("ddp") and "spawn" not in strategy:
-            raise UserError(
-                "a sweep in which every job starts processes of its own would run whole in each of them; "
-                "sweep with trainer=default, or start the trainer=ddp jobs one by one."
-            )
+        refuse_nested_processes(config, sweeping)
         from genmodels.experiment import run
 
         return run(config, overrides=list(hydra.overrides.task))
     except Exception as error:
-        remove_if_empty(Path(hydra.runtime.output_dir))
-        if not sweeping:
-            raise
         tell(error)
-        Comparison.failures.append((Path(hydra.runtime.output_dir).name, sentence(error)))
+        if not sweeping:
+            sys.exit(1)  # past Hydra, which would add a line of its own
+        Comparison.failures.append((folder.name, sentence(error)))
         return float(config.failure_value)
+    finally:
+        remove_if_empty(folder)
+
+
+def refuse_nested_processes(config: DictConfig, sweeping: bool) -> None:
+    """A strategy that starts the command again, once a device, would start the whole sweep again.
+
+    Raises:
+        UserError: naming the two ways out.
+    """
+    strategy = str(config.trainer.strategy)
+    if sweeping and strategy.startswith("ddp") and "spawn" not in strategy:
+        raise UserError(
+            "a sweep in which every job starts processes of its own would run whole in each of them; "
+            "sweep with trainer=default, or start the trainer=ddp jobs one by one."
+        )
 
 
 def remove_if_empty(folder: Path) -> None:

@@ -41,7 +41,12 @@ class StopOnNaN(Callback):
             UserError: naming the batch.
         """
         if self._bad is not None and torch.isfinite(self._bad):
-            raise UserError(
-                f"the loss became NaN or infinite at batch {int(self._bad)}, so training stopped and "
-                "checkpoints/last.ckpt, if there is one, is from before; lower model.optimizer.lr or set model.clip_norm."
-            )
+            raise diverged("the loss", int(self._bad))
+
+
+def diverged(what: str, batch: int) -> UserError:
+    """The sentence for a number that is no longer one."""
+    return UserError(
+        f"{what} became NaN or infinite at batch {batch}, so training stopped and checkpoints/last.ckpt, "
+        "if there is one, is from before; lower model.optimizer.lr or set model.clip_norm."
+    )

@@ -7,8 +7,9 @@ from typing import Any
 from lightning import Callback, Trainer
 from torch import Tensor
 
+from genmodels.callbacks.finite import diverged
 from genmodels.callbacks.randomness import fixed_randomness
-from genmodels.core import bits_per_dim
+from genmodels.core import UserError, bits_per_dim
 from genmodels.metrics import LogLikelihoodMean
 from genmodels.models.base import HasLikelihood, Laboratory
 
@@ -38,9 +39,17 @@ class Validate(Callback):
                 self._metric.update(pl_module.validation_likelihood(batch))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
-        """Reduce over processes and log."""
+        """Reduce over processes and log.
+
+        Raises:
+            UserError: if the mean is not finite.
+        """
         if self._metric is None:
             return
-        mean, discrete = float(self._metric.compute().mean), pl_module.spec.is_discrete
+        try:
+            mean = self._metric.compute().mean
+        except UserError as error:
+            raise diverged("the validation likelihood", trainer.fit_loop.total_batch_idx + 1) from error
+        discrete = pl_module.spec.is_discrete
         self.score = bits_per_dim(mean, pl_module.spec) if discrete else -mean
         pl_module.log_values({"val/bits_per_dim" if discrete else "val/nats": self.score})

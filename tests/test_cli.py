@@ -1,0 +1,116 @@
+"""The console script on run folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conformance.test_laboratory import settings
+
+from genmodels.cli import main
+from genmodels.experiment import run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One small trained run; tests copy it before they change it."""
+    folder = tmp_path_factory.mktemp("cli")
+    run(settings("vae", "grey images", folder, "budget.max_batches=4", "validations=2"))
+    return folder / "run"
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "copy")
+
+
+@pytest.fixture
+def fails(capsys):
+    def call(*words):
+        with pytest.raises(SystemExit) as stop:
+            main(list(words))
+        assert stop.value.code == 1
+        return capsys.readouterr().err
+
+    return call
+
+
+def record(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_evaluate_again_gives_the_same_number(copy):
+    before = record(copy)
+    main(["evaluate", f"run={copy}"])
+    assert record(copy)["metrics"] == before["metrics"]
+    assert record(copy)["started"] == before["started"]
+
+
+def test_evaluate_with_importance_samples_tightens_the_bound(copy):
+    before = record(copy)["metrics"]["bits_per_dim"]["value"]
+    main(["evaluate", f"run={copy}", "metrics.likelihood.samples=50"])
+    after = record(copy)["metrics"]["bits_per_dim"]
+    assert after["value"] < before
+    assert after["protocol"]["samples"] == 50
+
+
+def test_raw_weights_are_recorded_as_such(copy):
+    main(["evaluate", f"run={copy}", "weights=raw"])
+    assert record(copy)["evaluated"]["weights"] == "raw"
+
+
+def test_sample_as_picture_and_as_array(copy, tmp_path):
+    main(["sample", f"run={copy}", "n=5", f"out={tmp_path / 'a.png'}"])
+    main(["sample", f"run={copy}", "n=5", f"out={tmp_path / 'a.npz'}"])
+    assert (tmp_path / "a.png").exists()
+    assert np.load(tmp_path / "a.npz")["x"].shape == (5, 1, 8, 8)
+
+
+def test_resume_goes_on_to_the_new_budget(copy):
+    main(["resume", f"run={copy}", "budget.max_batches=7"])
+    assert record(copy)["cost"]["batches"] == 7
+    assert record(copy)["status"] == "finished"
+
+
+def test_compare_prints_each_run(trained, capsys):
+    main(["compare", str(trained.parent)])
+    out = capsys.readouterr().out
+    assert "VAE" in out
+    assert "<=" in out
+
+
+def test_not_a_run_folder(fails, tmp_path):
+    assert "is no run folder" in fails("evaluate", f"run={tmp_path}")
+
+
+def test_unknown_command_and_key(fails, copy):
+    assert "did you mean 'evaluate'" in fails("evalute", f"run={copy}")
+    assert "did you mean 'model.latent_dim'" in fails("sample", f"run={copy}", "model.latnt_dim=2")
+
+
+def test_a_checkpoint_of_another_model(fails, copy, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    run(settings("realnvp", "grey images", other))
+    shutil.copy(other / "run" / "checkpoints" / "best.ckpt", copy / "checkpoints" / "best.ckpt")
+    assert "is of RealNVP on data [1, 8, 8], not of VAE" in fails("evaluate", f"run={copy}")
+
+
+class Malicious:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+@pytest.mark.parametrize("content", ["truncated", "code"])
+def test_a_checkpoint_that_is_none(fails, copy, content, capsys):
+    path = copy / "checkpoints" / "best.ckpt"
+    if content == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+    else:
+        torch.save(Malicious(), path)
+    err = fails("evaluate", f"run={copy}")
+    assert "is not a checkpoint that can be read" in err
+    assert "code ran" not in capsys.readouterr().out + err

@@ -1,0 +1,182 @@
+"""The command line as a person meets it: what works, and what bad input is told."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import runpy
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conformance.kinds import ROOT
+from PIL import Image
+
+from genmodels.launch import Comparison
+
+SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samples.n=4", "model.encoder.width=8",
+         "model.decoder.width=8", "metrics=[likelihood]", "trainer.accelerator=cpu")  # fmt: skip
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capfd):
+    """Run train.py's main in this process; returns status, standard output and standard error."""
+
+    def call(*words, folder="run"):
+        monkeypatch.setattr(sys, "argv", ["train.py", *words, f"hydra.run.dir={tmp_path / folder}"])
+        monkeypatch.setattr(Comparison, "failures", [])
+        monkeypatch.setattr(logging, "raiseExceptions", False)  # pooch's handler holds an earlier test's stderr
+        status = 0
+        try:
+            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return call
+
+
+def test_trains_scores_and_leaves_a_complete_folder(command, tmp_path):
+    status, _, err = command(*SMALL, "budget.max_batches=4")
+    assert status == 0, err
+    run = tmp_path / "run"
+    names = {"config.yaml", "run.json", "metrics.csv", "checkpoints", "samples"}
+    assert {path.name for path in run.iterdir()} == names
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["metrics"]["bits_per_dim"]["kind"] == "lower_bound"
+    assert record["metrics"]["bits_per_dim"]["n"] == 40
+
+
+def test_a_finished_run_is_never_overwritten(command, tmp_path):
+    command(*SMALL, "budget.max_batches=2")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    status, out, _ = command(*SMALL, "budget.max_batches=2")
+    assert status == 0
+    assert "skipped" in out
+    status, _, err = command(*SMALL, "budget.max_batches=3")
+    assert status == 1
+    assert "already holds a run" in err
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+BAD = {
+    "unknown model": (["model=vea"], "unknown model 'vea'; did you mean 'vae'?"),
+    "unknown data": (["data=mnst"], "unknown data 'mnst'; did you mean 'mnist'?"),
+    "unknown key": (["model.latnt_dim=3"], "did you mean 'model.latent_dim'?"),
+    "unknown group": (["modl=vae"], "did you mean 'model'?"),
+    "added key": (["+model.latnt=3"], "unknown key model.latnt; did you mean 'latent_dim'?"),
+    "negative": (["model.latent_dim=-3"], "model.latent_dim must be at least 1, got -3."),
+    "text for a number": (["model.latent_dim=many"], "model.latent_dim must be an integer, got 'many'."),
+    "precision": (["trainer.precision=abc"], "Precision 'abc' is invalid"),
+    "no seed": (["seed=null"], "seed must be an integer from 0 to 4294967295, got null."),
+    "text seed": (["seed=abc"], "seed must be an integer"),
+    "learning rate": (["model.optimizer.lr=-1"], "Invalid learning rate: -1"),
+    "budget": (["budget.max_batches=-5"], "budget.max_batches must be a positive amount"),
+    "weights": (["weights=averaged"], "weights must be ema or raw"),
+    "target": (["model._target_=os.system"], "refused"),
+    "batch size": (["data.batch_size=0"], "data.batch_size must be a positive integer, got 0."),
+    "missing path": (["data=npz"], "data.source.path"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_leaves_nothing(case, command, tmp_path):
+    words, sentence = BAD[case]
+    status, _, err = command(*words)
+    assert status == 1
+    assert sentence in err
+    assert len(err.splitlines()) == 1, err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "missing"])
+def test_damaged_data_files_are_named(damage, command, tmp_path):
+    folder = tmp_path / "root" / "mnist"
+    folder.mkdir(parents=True)
+    name = "train-images-idx3-ubyte.gz"
+    if damage != "missing":
+        content = gzip.compress(b"\0" * 1000)
+        (folder / name).write_bytes(content[:-9] if damage == "truncated" else content)
+    status, _, err = command("data=mnist", f"data.root={tmp_path / 'root'}")
+    assert status == 1
+    assert name in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_that_does_not_decode_is_named(command, tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in "abcdefghijklmnopqrst":
+        Image.new("RGB", (64, 64)).save(tmp_path / "images" / f"{name}.png")
+    (tmp_path / "images" / "broken.png").write_bytes(b"not an image")
+    status, _, err = command("data=image_folder", f"data.source.path={tmp_path / 'images'}", f"data.root={tmp_path}")
+    assert status == 1
+    assert "broken.png" in err
+    assert "Traceback" not in err
+
+
+def test_a_loss_that_turns_nan_stops_and_names_the_batch(command, tmp_path):
+    array = tmp_path / "points.npz"
+    x = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
+    np.savez(array, train=x, test=x)
+    words = ("data=npz", f"data.source.path={array}", "model.optimizer.lr=1e12", *SMALL, "budget.max_batches=50")
+    status, _, err = command(*words)
+    assert status == 1
+    assert "became NaN or infinite at batch" in err
+    assert "Traceback" not in err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+
+
+def test_a_sweep_tells_failures_and_goes_on(command, tmp_path):
+    words = ("-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", "model.latent_dim=-1,2", *SMALL, "budget.max_batches=2")
+    status, out, err = command(*words)
+    assert status == 1
+    assert "model.latent_dim must be at least 1" in err
+    assert "Comparison" in out
+    records = list((tmp_path / "sweep").rglob("run.json"))
+    assert [json.loads(r.read_text())["status"] for r in records] == ["finished"]
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):
+    status, out, _ = command("dry_run=true")
+    assert status == 0
+    assert "encoder" in out
+    assert "parameters" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_saves_and_marks_the_run_interrupted(tmp_path):
+    run = tmp_path / "run"
+    words = [sys.executable, "train.py", f"hydra.run.dir={run}", "budget.max_time=10m", *SMALL]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+    assert (run / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("flag", ["--help", "--cfg=job"])
+def test_help_needs_no_torch(flag):
+    code = (
+        "import sys, runpy; sys.argv = ['train.py', *sys.argv[1:]]\n"
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *flag.split("=")], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "latent_dim" in done.stdout
