@@ -102,7 +102,8 @@ def test_damaged_data_files_are_named(damage, command, tmp_path):
     name = "train-images-idx3-ubyte.gz"
     if damage != "missing":
         content = gzip.compress(b"\0" * 1000)
-        (folder / name).write_bytes(content[:-9] if damage == "truncated" else content)
+        for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+            (folder / f"{part}-ubyte.gz").write_bytes(content[:-9] if damage == "truncated" else content)
     status, _, err = command("data=mnist", f"data.root={tmp_path / 'root'}")
     assert status == 1
     assert name in err

@@ -1,0 +1,96 @@
+"""Bits per dimension: the oracles that hold whatever the model."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from genmodels.core import DataSpec, Kind, Likelihood, Score, UserError, bits_per_dim, log_mean_exp
+from genmodels.core.observation import standard_normal_log_prob
+from genmodels.core.quantise import dequantise, from_symmetric, logit, quantise, to_symmetric, unlogit
+
+
+@pytest.mark.parametrize("levels", [2, 3, 17, 256])
+def test_a_uniform_density_on_the_cube_scores_log2_levels(levels):
+    spec = DataSpec((1, 8, 8), levels)
+    x = torch.randint(0, levels, (5, 1, 8, 8), dtype=torch.uint8)
+    u, log_det = dequantise(x, spec)
+    assert ((u >= 0) & (u < 1)).all()
+    torch.testing.assert_close(bits_per_dim(log_det, spec), torch.full((5,), math.log2(levels)))
+
+
+@pytest.mark.parametrize("levels", [2, 17, 100, 256])
+def test_every_level_survives_both_scales(levels):
+    spec = DataSpec((levels,), levels)
+    x = torch.arange(levels, dtype=torch.uint8)[None]
+    assert torch.equal(from_symmetric(to_symmetric(x, spec), spec), x)
+    for _ in range(20):
+        assert torch.equal(quantise(dequantise(x, spec)[0], spec), x)
+
+
+def test_from_symmetric_rounds_to_the_nearest_level_under_noise():
+    spec = DataSpec((256,), 256)
+    x = torch.arange(256, dtype=torch.uint8)[None]
+    noise = (torch.rand(1, 256) - 0.5) * 1.9 / 255
+    assert torch.equal(from_symmetric(to_symmetric(x, spec) + noise, spec), x)
+
+
+def test_logit_log_determinant_is_autograds():
+    u = torch.rand(3, 4, dtype=torch.float64, requires_grad=True)
+    y, log_det = logit(u, 0.05)
+    (slope,) = torch.autograd.grad(y.sum(), u)
+    torch.testing.assert_close(log_det, slope.log().sum(1))
+    torch.testing.assert_close(unlogit(y, 0.05), u)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(2.0, -1.0), (255.0, 0.0), (0.1, 3.0)])
+def test_bits_do_not_depend_on_the_scale_on_which_a_density_lives(scale, shift):
+    """The same law told on another scale, with its log-determinant, is the same number of bits."""
+    spec = DataSpec((6,), 256)
+    x = torch.randint(0, 256, (4, 6), dtype=torch.uint8)
+    u, log_det = dequantise(x, spec)
+    on_the_cube = standard_normal_log_prob((u - 0.5) / 0.2) - 6 * math.log(0.2) + log_det
+    y = scale * u + shift
+    mean, std = scale * 0.5 + shift, scale * 0.2
+    rescaled = standard_normal_log_prob((y - mean) / std) - 6 * math.log(std) + 6 * math.log(scale) + log_det
+    torch.testing.assert_close(bits_per_dim(rescaled, spec), bits_per_dim(on_the_cube, spec), atol=1e-4, rtol=1e-5)
+
+
+def test_log_mean_exp_of_equal_weights_is_the_weight():
+    weights = torch.full((7, 3), -500.0)
+    torch.testing.assert_close(log_mean_exp(weights), torch.full((3,), -500.0))
+
+
+def test_log_mean_exp_grows_with_samples_on_average():
+    torch.manual_seed(0)
+    noise = torch.randn(64, 5000)
+    means = [log_mean_exp(noise[:k]).mean().item() for k in (1, 4, 64)]
+    assert means[0] < means[1] < means[2] < 0.5  # E[w] = exp(1/2)
+
+
+@pytest.mark.parametrize(("shape", "levels"), [((), 2), ((0,), 2), ((1, 8), 2), ((2,), 1), ((2,), 257), ((2,), 2.5)])
+def test_a_spec_that_cannot_be(shape, levels):
+    with pytest.raises(UserError):
+        DataSpec(shape, levels)
+
+
+@pytest.mark.parametrize(
+    ("x", "hint"),
+    [
+        (torch.zeros(2, 3, dtype=torch.uint8), "shape"),
+        (torch.zeros(2, 2), "uint8 is expected"),
+        (torch.full((2, 2), 3, dtype=torch.uint8), "levels"),
+    ],
+)
+def test_a_batch_that_is_not_of_the_spec(x, hint):
+    with pytest.raises(UserError, match=hint):
+        DataSpec((2,), 3).check(x)
+
+
+def test_scores_survive_json_and_print_their_kind():
+    score = Score("nats", -1.5, "nats", 10, 0.1, Kind.ESTIMATE, {"split": "test"})
+    assert Score.from_dict("nats", score.to_dict()) == score
+    assert score.text == "~ -1.500 ± 0.100"
+    assert Likelihood(torch.zeros(1), Kind.EXACT).kind.symbol == "="

@@ -1,0 +1,55 @@
+"""Loggers: metrics.csv that survives a resume; wandb and tensorboard beside it."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+from conformance.test_laboratory import settings
+
+from genmodels.experiment import run
+from genmodels.loggers import MetricsCsv, Wandb
+
+
+def rows(path):
+    with path.open() as file:
+        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
+def test_metrics_of_one_step_share_a_row_and_new_columns_may_come_late(tmp_path):
+    logger = MetricsCsv(tmp_path)
+    logger.log_metrics({"a": 1.0}, step=1)
+    logger.log_metrics({"b": 2.0}, step=1)
+    logger.log_metrics({"c": 3.0}, step=2)
+    logger.save()
+    assert rows(tmp_path / "metrics.csv") == [{"step": "1", "a": "1", "b": "2"}, {"step": "2", "c": "3"}]
+
+
+def test_a_resumed_run_overwrites_what_its_checkpoint_had_not_seen(tmp_path):
+    first = MetricsCsv(tmp_path)
+    for step in range(1, 6):
+        first.log_metrics({"a": float(step)}, step=step)
+    first.save()
+    second = MetricsCsv(tmp_path)
+    second.log_metrics({"a": 40.0}, step=4)
+    second.save()
+    assert [row["a"] for row in rows(tmp_path / "metrics.csv")] == ["1", "2", "3", "40"]
+
+
+def test_wandb_offline_and_tensorboard_mirror_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    config = settings(
+        "vae", "grey images", tmp_path, "logger=[wandb,tensorboard]", "logger.wandb.offline=true",
+        "trainer.log_every_n_steps=1",
+    )  # fmt: skip
+    run(config)
+    folder = tmp_path / "run"
+    assert rows(folder / "metrics.csv")
+    assert list(folder.glob("wandb/offline-run-*/*.wandb"))
+    assert list(folder.glob("tensorboard/events*"))
+    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+
+
+def test_a_run_folder_has_one_wandb_identity(tmp_path):
+    ids = [Wandb(tmp_path / name, offline=True).version for name in ("a", "a", "b")]
+    assert ids[0] == ids[1] != ids[2]
