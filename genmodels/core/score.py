@@ -40,9 +40,21 @@ class Score:
         """The number as a person reads it: sign of its kind, value, standard error."""
         if not math.isfinite(self.value):
             return str(self.value)
-        sign = f"{self.kind.symbol} " if self.kind else ""
+        sign = f"{self.sign} " if self.sign else ""
         error = f" ± {self.se:.3f}" if self.se is not None else ""
         return f"{sign}{self.value:.3f}{error}"
+
+    @property
+    def sign(self) -> str:
+        """What stands before the value: bits are *negative* log p, nats are log p itself, so that bounds turn round.
+
+        >>> Score("nats", -1.5, "nats", n=100, kind=Kind.LOWER_BOUND).text
+        '>= -1.500'
+        """
+        if self.kind is None:
+            return ""
+        turned = {"<=": ">=", ">=": "<="} if self.unit == "nats" else {}
+        return turned.get(self.kind.symbol, self.kind.symbol)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON; the name is the key under which it is kept."""

@@ -1,4 +1,4 @@
-"""The contract of an evaluation: it watches the test loop and ends in scores."""
+"""The contract of an evaluation: it asks a trained model for one kind of number and ends in scores."""
 
 from __future__ import annotations
 
@@ -7,31 +7,36 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from genmodels.core import DataSpec, Score
+from genmodels.core import Score
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
-    from genmodels.models.base import GenerativeModel
+    from genmodels.models.base import Laboratory
 
 
 class Evaluation(ABC):
     """Measures one aspect of a trained model over the test split, on every process at once.
 
     The evaluation callback calls :meth:`refusal`, then :meth:`start`, :meth:`update` for every test batch, and
-    :meth:`finish`. The model is in eval mode, under ``no_grad``, in float32, with the weights that are to be scored.
+    :meth:`finish`. The model is in eval mode, under ``no_grad``, in float32, with the weights that are to be scored;
+    each process draws from a random stream of its own.
     """
 
-    def refusal(self, model: GenerativeModel, spec: DataSpec) -> str | None:
-        """One sentence that says why this number does not exist for ``model`` on ``spec``, or ``None`` if it does."""
+    def refusal(self, model: Laboratory, data: DataModule) -> str | None:
+        """One sentence that says why this number does not exist for ``model`` on ``data``, or ``None`` if it does.
+
+        Raises:
+            UserError: if it exists, but something that it needs is missing or broken.
+        """
         return None
 
-    def start(self, model: GenerativeModel, data: DataModule) -> None:
-        """Load networks and cached statistics, reset the state."""
+    @abstractmethod
+    def start(self, model: Laboratory, data: DataModule) -> None:
+        """Load networks and cached statistics, reset the state. The refusal was asked for, and was ``None``."""
+
+    def update(self, model: Laboratory, x: Tensor) -> None:
+        """See one batch of real test data ``x [B, *shape]``, this process's share of it, on the model's device."""
 
     @abstractmethod
-    def update(self, model: GenerativeModel, x: Tensor) -> None:
-        """See one batch of real test data ``x [B, *shape]``, this process's share, on the model's device."""
-
-    @abstractmethod
-    def finish(self, model: GenerativeModel) -> list[Score]:
-        """Reduce over processes and return the scores."""
+    def finish(self, model: Laboratory) -> list[Score]:
+        """Measure what is left to measure, reduce over processes and return the scores."""

@@ -1,0 +1,174 @@
+"""Networks that turn images into the features a Fréchet distance compares.
+
+An extractor is a frozen stranger to the model under test: never its submodule, always in eval mode, without gradients,
+in full float32 (no autocast, no TF32), named by the hash of its weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from genmodels.core.errors import require
+from genmodels.metrics import classifier
+
+if TYPE_CHECKING:
+    from genmodels.data import DataModule
+
+INCEPTION_FILE = "inception/inception-2015-12-05.pt"
+INCEPTION_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
+
+
+class UnsuitableError(Exception):
+    """The data are of a kind that this extractor says nothing about; the message is the sentence for the person."""
+
+
+class Extractor(ABC):
+    """Maps raw data to features.
+
+    Attributes:
+        metric: config key of the distance in these features.
+        label: what the distance is called in results, before its n.
+        dims: length d of a feature vector.
+        identity: name and the first 12 digits of the weights' SHA-256; statistics are cached under it.
+        protocol: what happens to an image on its way in, as plain types.
+    """
+
+    metric: str
+    label: str
+    dims: int
+    identity: str
+    protocol: dict[str, Any]
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network.eval()
+        self.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> Self:
+        """Move the network."""
+        self.network.to(device)
+        self.device = device
+        return self
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Features ``[B, d]`` (float32) of raw data ``x [B, *shape]``, on the extractor's device."""
+        x = x.to(self.device, non_blocking=True)
+        precise = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False), precise:
+            return self.features(x)
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """What :meth:`__call__` computes, inside its guards."""
+
+
+class InDomainClassifier(Extractor):
+    """Penultimate layer of the classifier trained on the data set itself and shipped with the package.
+
+    Args:
+        data: the data module, whose name and spec choose the weights.
+
+    Raises:
+        UnsuitableError: if no classifier is shipped for these data.
+    """
+
+    metric = "fd"
+
+    def __init__(self, data: DataModule) -> None:
+        if data.name not in classifier.shipped():
+            known = ", ".join(classifier.shipped())
+            instead = "; for other images use metrics=[fid]" if data.spec.is_image else ""
+            raise UnsuitableError(
+                f"no classifier is shipped for the data set '{data.name}', only for {known}{instead}."
+            )
+        found = classifier.load(data.name)
+        if data.spec != found.network.spec:
+            raise UnsuitableError(
+                f"the classifier shipped for '{data.name}' is for {found.network.spec}, the data are {data.spec}."
+            )
+        super().__init__(found.network)
+        self.classifier = found.network
+        self.dims = found.network.head.in_features
+        self.label = f"fd_{data.name}"
+        self.identity = f"{data.name}-classifier@{found.sha256[:12]}"
+        self.protocol = {"resize": "none", "classifier_test_accuracy": float(found.metadata["test_accuracy"])}
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features ``[B, d]`` of ``x [B, *shape]``."""
+        return self.classifier.features(x)
+
+
+class InceptionV3(Extractor):
+    """2048-d pool features of the Inception-v3 of 2015-12-05, the network of the official FID.
+
+    Heusel et al. 2017, arXiv:1706.08500. The TorchScript file holds the layers alone, so that the graph's own
+    preprocessing stands here: TF1's bilinear resize to 299x299 and ``(x - 128) / 128`` on 8-bit RGB.
+
+    Args:
+        data: the data module; 1 or 3 channels of integers, stretched to 0..255 if they have fewer levels.
+
+    Raises:
+        UnsuitableError: if the data are not such images.
+        UserError: if the network's file is missing or altered.
+    """
+
+    metric = label = "fid"
+    dims = 2048
+    identity = f"inception-2015-12-05@{INCEPTION_SHA256[:12]}"
+
+    def __init__(self, data: DataModule) -> None:
+        levels = data.spec.levels
+        if not data.spec.is_image or data.spec.shape[0] not in (1, 3) or levels is None:
+            raise UnsuitableError(f"Inception reads grey or RGB images of integers; the data are {data.spec}.")
+        super().__init__(_load_inception(data.root / INCEPTION_FILE))
+        self.scale = 255 / (levels - 1)
+        self.protocol = {"resize": "TF1 bilinear to 299x299", "grey": "tiled to RGB", "levels_scaled_by": self.scale}
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features ``[B, 2048]`` of ``x [B, 1 or 3, H, W]``."""
+        pixels = (x.float() * self.scale).round().expand(-1, 3, -1, -1)
+        features: Tensor = self.network((tf1_bilinear(pixels, 299) - 128) / 128)
+        return features
+
+
+def _load_inception(path: Path) -> nn.Module:
+    require(
+        path.is_file(),
+        f"fid needs the Inception network in {path} (SHA-256 {INCEPTION_SHA256}); put the file there or leave fid out.",
+    )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    require(
+        digest == INCEPTION_SHA256,
+        f"{path} is not the Inception network of 2015-12-05: its SHA-256 is {digest}, not {INCEPTION_SHA256}.",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript itself; the file is one
+        network: nn.Module = torch.jit.load(path, map_location="cpu")
+    return network
+
+
+def tf1_bilinear(x: Tensor, size: int) -> Tensor:
+    """Resize ``x [B, C, H, W]`` to ``[B, C, size, size]`` as TensorFlow 1's ``resize_bilinear`` did.
+
+    Output pixel i reads position ``i * H / size``: corners are not aligned, centres are not offset by a half, nothing
+    is smoothed before shrinking.
+    """
+    return _interpolate(_interpolate(x, size, -1), size, -2)
+
+
+def _interpolate(x: Tensor, size: int, dim: int) -> Tensor:
+    length = x.shape[dim]
+    position = torch.arange(size, device=x.device, dtype=x.dtype) * (length / size)
+    lower = position.long()
+    upper = (lower + 1).clamp(max=length - 1)
+    fraction = position - lower
+    if dim == -2:
+        fraction = fraction[:, None]
+    left, right = x.index_select(dim, lower), x.index_select(dim, upper)
+    return left + (right - left) * fraction
