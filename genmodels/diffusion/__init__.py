@@ -1,5 +1,6 @@
 """Diffusion in plain torch: schedules, the forward process, what networks predict, reverse variances, samplers."""
 
+from genmodels.diffusion.features import lattice_features
 from genmodels.diffusion.predictions import Data, Noise, Prediction, Velocity
 from genmodels.diffusion.process import DiffusionProcess, along, random_times
 from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, Sampler
@@ -22,6 +23,7 @@ __all__ = [
     "Velocity",
     "along",
     "cosine",
+    "lattice_features",
     "linear",
     "random_times",
 ]

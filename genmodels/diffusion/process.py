@@ -19,15 +19,16 @@ def along(coefficients: Tensor, t: Tensor, x: Tensor) -> Tensor:
     return coefficients[t].view(-1, *(1,) * (x.dim() - 1))
 
 
-def random_times(batch: int, first: int, last: int, device: torch.device) -> Tensor:
-    """Times ``[batch]``, each uniform on ``first .. last``, stratified over the batch.
+def random_times(batch: int, probability: Tensor) -> Tensor:
+    """Times ``[batch]``, each drawn by ``probability [T + 1]`` over ``0 .. T``, stratified over the batch.
 
-    One common random shift of an even grid: still unbiased for every example, with far less variance in the batch mean
-    than independent draws (Kingma et al. 2021, appendix I.1, arXiv:2107.00630).
+    One random shift of an even grid, common to the batch: still unbiased for every example, with far less variance in
+    the batch mean than independent draws (Kingma et al. 2021, appendix I.1, arXiv:2107.00630).
     """
-    grid = torch.arange(batch, device=device) / batch
-    u = (grid + torch.rand(1, device=device)) % 1.0
-    return (first + (u * (last - first + 1)).long()).clamp(max=last)
+    grid = torch.arange(batch, device=probability.device) / batch
+    u = (grid + torch.rand(1, device=probability.device)) % 1.0
+    times = torch.searchsorted(probability.cumsum(0), u, right=True)
+    return times.clamp(max=len(probability) - 1)  # the sum may round to less than one
 
 
 class DiffusionProcess(nn.Module):
@@ -38,6 +39,9 @@ class DiffusionProcess(nn.Module):
 
     ``beta_tilde`` is the posterior variance β̃_t of eq. 7, with β̃_1 = 0 replaced by β̃_2: the usual clipping, which
     makes ``fixed small`` a proper density at t = 1 (Nichol & Dhariwal 2021's code).
+
+    ``uniform`` and ``reciprocal`` are laws by which to draw t: every t alike, or in proportion to 1 / t, which is about
+    how the terms of the variational bound fall.
 
     Args:
         betas: ``[T]``, each in (0, 1); see :mod:`genmodels.diffusion.schedules`.
@@ -56,6 +60,8 @@ class DiffusionProcess(nn.Module):
     x0_weight: Tensor
     xt_weight: Tensor
     times: Tensor
+    uniform: Tensor
+    reciprocal: Tensor
 
     def __init__(self, betas: Tensor, times: Sequence[int] | None = None) -> None:
         super().__init__()
@@ -65,6 +71,9 @@ class DiffusionProcess(nn.Module):
         self.alpha_bar64 = torch.cumprod(1 - beta, 0)
         self._keep("times", torch.tensor([0, *(times or range(1, self.steps + 1))]))
         self._keep_coefficients(beta, self.alpha_bar64)
+        weights = torch.cat([beta[:1], 1 / torch.arange(1, self.steps + 1)])
+        self._keep("uniform", (weights > 0) / self.steps)
+        self._keep("reciprocal", weights / weights.sum())
 
     def _keep_coefficients(self, beta: Tensor, alpha_bar: Tensor) -> None:
         before = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])  # ᾱ_{t-1}; its entry at t = 0 is never read

@@ -20,7 +20,15 @@ from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
 from genmodels.core.errors import require
 from genmodels.core.observation import discretised_gaussian, standard_normal_log_prob
 from genmodels.core.quantise import from_symmetric, to_symmetric
-from genmodels.diffusion import DiffusionProcess, Prediction, ReverseVariance, Sampler, along, random_times
+from genmodels.diffusion import (
+    DiffusionProcess,
+    Prediction,
+    ReverseVariance,
+    Sampler,
+    along,
+    lattice_features,
+    random_times,
+)
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
 from genmodels.models.base import (
     Denoises,
@@ -76,12 +84,12 @@ class Objective(ABC):
     """What training minimises."""
 
     @abstractmethod
-    def __call__(self, model: DDPM, draw: Noised) -> Loss:
-        """Loss of one batch, each example at one random time."""
+    def __call__(self, model: DDPM, x: Tensor) -> Loss:
+        """Loss of raw data ``x [B, *shape]``, each example at one random time."""
 
 
 class Simple(Objective):
-    """L_simple: mean squared error of what the network predicts, whatever the time (eq. 14).
+    """L_simple: mean squared error of what the network predicts, at times drawn alike (eq. 14, algorithm 1).
 
     A learned variance gets no gradient from it. Then it is L_hybrid = L_simple + λ L_vlb of Nichol & Dhariwal 2021
     (eq. 16, arXiv:2102.09672), where L_vlb, in nats/dim, trains the variance alone: the mean is held fixed in it.
@@ -93,23 +101,28 @@ class Simple(Objective):
     def __init__(self, variational_weight: float = 0.001) -> None:
         self.variational_weight = variational_weight
 
-    def __call__(self, model: DDPM, draw: Noised) -> Loss:
+    def __call__(self, model: DDPM, x: Tensor) -> Loss:
         """Loss with the term ``mse``, and ``bound`` (nats/dim) if the variance is learned."""
+        draw = model.draw(x, random_times(len(x), model.process.uniform))
         output, spread = model.denoise(draw.x_t, draw.t)
         target = model.prediction.target(model.process, draw.x0, draw.noise, draw.t)
         mse = (output - target).square().mean()
         if spread is None:
             return Loss(mse, {"mse": mse})
-        bound = model.random_term(draw, output.detach(), spread)
+        bound = model.random_term(draw, output.detach(), spread, model.process.uniform)
         return Loss(mse + self.variational_weight * bound, {"mse": mse, "bound": bound})
 
 
 class Variational(Objective):
-    """The bound itself, in nats/dim, from one random time an example (eq. 5)."""
+    """The bound itself, in nats/dim, from one random term an example (eq. 5), the large ones drawn more often.
 
-    def __call__(self, model: DDPM, draw: Noised) -> Loss:
+    Drawn alike, the terms make too noisy a gradient (Nichol & Dhariwal 2021, §3.3).
+    """
+
+    def __call__(self, model: DDPM, x: Tensor) -> Loss:
         """Loss with the term ``bound`` (nats/dim)."""
-        bound = model.random_term(draw, *model.denoise(draw.x_t, draw.t))
+        draw = model.draw(x, random_times(len(x), model.process.reciprocal))
+        bound = model.random_term(draw, *model.denoise(draw.x_t, draw.t), model.process.reciprocal)
         return Loss(bound, {"bound": bound})
 
 
@@ -129,6 +142,8 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         clip_norm: see :class:`GenerativeModel`.
         clip_x0: keep estimates of x_0 within [-1, 1] when sampling and when scoring integer data. Training is not
             clipped, for it would lose the gradient.
+        lattice: show the network where the levels of integer data lie, see :func:`lattice_features`. Not in the paper;
+            the bound gains wherever the first noise is smaller than a level, as it is for fewer than 256 of them.
 
     Raises:
         UserError: if the sampler takes more steps than the schedule has.
@@ -147,10 +162,13 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         scheduler: SchedulerFactory | None = None,
         clip_norm: float | None = None,
         clip_x0: bool = True,
+        lattice: bool = True,
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
         out_shape = (variance.outputs * spec.shape[0], *spec.shape[1:])
-        self.network = network(spec.shape, out_shape)
+        self.lattice = lattice and spec.is_discrete
+        in_channels = lattice_features(torch.zeros(1, spec.shape[0]), 2).shape[1] if self.lattice else spec.shape[0]
+        self.network = network((in_channels, *spec.shape[1:]), out_shape)
         self.process = DiffusionProcess(schedule)
         self.prediction = prediction
         self.objective = objective
@@ -164,9 +182,8 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         return (self.network,)
 
     def loss(self, x: Tensor) -> Loss:
-        """Algorithm 1: noise every example to a random time, and compare what the network makes of it."""
-        t = random_times(len(x), 1, self.process.steps, x.device)
-        return self.objective(self, self.draw(x, t))
+        """Noise every example to a random time, and judge what the network makes of it."""
+        return self.objective(self, x)
 
     def draw(self, x: Tensor, t: Tensor) -> Noised:
         """``x_t ~ q(x_t | x_0)`` at times ``t [B]`` (eq. 4)."""
@@ -176,7 +193,8 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
 
     def denoise(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         """The network's prediction, and its outputs for the variance if that is learned; float32 under autocast too."""
-        return self.variance.split(self.network(x_t, t).float())
+        seen = lattice_features(x_t, self.spec.levels) if self.lattice and self.spec.levels else x_t
+        return self.variance.split(self.network(seen, t).float())
 
     def estimate(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         """The (clipped) x_0 that the network sees in x_t, and its outputs for the variance."""
@@ -209,10 +227,10 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         draw = self.draw(x, t)
         return self.term(draw, *self.estimate(draw.x_t, t))
 
-    def random_term(self, draw: Noised, output: Tensor, spread: Tensor | None) -> Tensor:
-        """T times the term at ``draw.t``, in nats/dim, averaged over the batch: unbiased for the bound less L_T."""
+    def random_term(self, draw: Noised, output: Tensor, spread: Tensor | None, probability: Tensor) -> Tensor:
+        """Unbiased for the bound less L_T, in nats/dim: the term at ``draw.t`` over its probability, averaged."""
         x0 = self.prediction.x0(self.process, draw.x_t, draw.t, output)
-        return self.term(draw, x0, spread).mean() * (self.process.steps / self.spec.dims)
+        return (self.term(draw, x0, spread) / probability[draw.t]).mean() / self.spec.dims
 
     @torch.no_grad()
     def bound_terms(self, x: Tensor) -> BoundTerms:
@@ -259,15 +277,13 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
 
     @torch.no_grad()
     def validation_likelihood(self, x: Tensor) -> Likelihood:
-        """Unbiased for the bound from two passes an example: L_T, L_0, and T - 1 times L_{t-1} at one random t >= 2.
+        """Unbiased for the bound from one pass an example: L_T, and one random term over its probability.
 
-        The single values are noisy; their mean over a batch is less so, the times being stratified over it.
+        Single values are noisy; their mean over a batch is less so, the times being stratified over it.
         """
-        steps = self.process.steps
+        t = random_times(len(x), self.process.reciprocal)
         prior = self.process.prior_divergence(to_symmetric(x, self.spec))
-        reconstruction = self.term_at(x, torch.ones(len(x), dtype=torch.long, device=x.device))
-        diffusion = (steps - 1) * self.term_at(x, random_times(len(x), 2, steps, x.device))
-        return Likelihood(-(prior + diffusion + reconstruction), Kind.LOWER_BOUND)
+        return Likelihood(-(prior + self.term_at(x, t) / self.process.reciprocal[t]), Kind.LOWER_BOUND)
 
     @property
     def passes_per_example(self) -> int:

@@ -89,12 +89,16 @@ def test_respaced_process_keeps_the_marginals_and_the_times():
     torch.testing.assert_close(respaced.alpha_bar, process.alpha_bar[[0, 1, 40, 41, 100]])
 
 
-def test_random_times_are_uniform_and_stratified():
+def test_random_times_follow_their_law_and_are_stratified():
     torch.manual_seed(0)
-    times = torch.stack([random_times(10, 3, 7, torch.device("cpu")) for _ in range(4000)])
-    assert all((times == t).sum(1).eq(2).all() for t in range(3, 8))  # 10 examples, 5 times: two each
-    frequency = torch.stack([(times == t).double().mean(0) for t in range(3, 8)])
-    assert (frequency - 0.2).abs().max() < 0.03  # each example alone sees every time alike
+    process = DiffusionProcess(linear(5))
+    for law, weights in ((process.uniform, torch.ones(5)), (process.reciprocal, 1 / torch.arange(1, 6))):
+        expected = (weights / weights.sum()).double()
+        times = torch.stack([random_times(10, law) for _ in range(4000)])
+        frequency = torch.stack([(times == t).double().mean(0) for t in range(1, 6)])  # [5, 10]
+        assert (frequency - expected[:, None]).abs().max() < 0.03  # each example alone
+        counts = torch.stack([(times == t).sum(1) for t in range(1, 6)])
+        assert (counts - 10 * expected[:, None]).abs().max() <= 1  # each batch
 
 
 def test_coefficients_are_derived_and_never_saved():

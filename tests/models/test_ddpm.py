@@ -16,6 +16,16 @@ from genmodels.diffusion import DDIM, Ancestral, Data, FixedLarge, FixedSmall, L
 from genmodels.models.ddpm import DDPM, Simple, Variational
 from genmodels.networks.denoiser import denoiser
 
+TINY = [
+    "model.network.width=8",
+    "model.network.depth=1",
+    "model.schedule._target_=genmodels.diffusion.cosine",
+    "model.schedule.steps=10",
+    "model.prediction._target_=genmodels.diffusion.Velocity",
+    "model.variance._target_=genmodels.diffusion.Learned",
+    "model.sampler.steps=null",
+    "model.sampler.draw_last=true",
+]
 SMALL = partial(denoiser, width=8, depth=1)
 
 
@@ -96,6 +106,20 @@ def test_bound_terms_add_up_and_passes_are_counted():
     torch.manual_seed(0)
     torch.testing.assert_close(nats, -model.bound_terms(x).total)
     assert model.passes_per_example == 10
+
+
+def test_last_term_is_the_mass_of_a_bin_or_a_density():
+    normal = torch.distributions.Normal(0.1, 0.3)
+    mean, log_variance = torch.full((1, 1), 0.1), torch.full((1, 1), 2 * math.log(0.3))
+    mass = normal.cdf(torch.tensor(0.75)) - normal.cdf(
+        torch.tensor(0.25)
+    )  # the bin around level 3 of 0 .. 4, which lies at 0.5
+    x = torch.tensor([[3]], dtype=torch.uint8)
+    nats = tiny(DataSpec((1,), 5)).reconstruction(x, mean, log_variance)
+    torch.testing.assert_close(nats, -mass.log().view(1))
+    x = torch.tensor([[0.5]])
+    nats = tiny(DataSpec((1,))).reconstruction(x, mean, log_variance)
+    torch.testing.assert_close(nats, -normal.log_prob(x).view(1))
 
 
 def test_chunks_do_not_change_the_bound(monkeypatch):
