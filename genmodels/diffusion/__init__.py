@@ -1,6 +1,5 @@
 """Diffusion in plain torch: schedules, the forward process, what networks predict, reverse variances, samplers."""
 
-from genmodels.diffusion.features import lattice_features
 from genmodels.diffusion.predictions import Data, Noise, Prediction, Velocity
 from genmodels.diffusion.process import DiffusionProcess, along, random_times
 from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, Sampler
@@ -23,7 +22,6 @@ __all__ = [
     "Velocity",
     "along",
     "cosine",
-    "lattice_features",
     "linear",
     "random_times",
 ]

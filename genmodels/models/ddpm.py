@@ -26,7 +26,6 @@ from genmodels.diffusion import (
     ReverseVariance,
     Sampler,
     along,
-    lattice_features,
     random_times,
 )
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
@@ -142,8 +141,6 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         clip_norm: see :class:`GenerativeModel`.
         clip_x0: keep estimates of x_0 within [-1, 1] when sampling and when scoring integer data. Training is not
             clipped, for it would lose the gradient.
-        lattice: show the network where the levels of integer data lie, see :func:`lattice_features`. Not in the paper;
-            the bound gains wherever the first noise is smaller than a level, as it is for fewer than 256 of them.
 
     Raises:
         UserError: if the sampler takes more steps than the schedule has.
@@ -162,13 +159,10 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         scheduler: SchedulerFactory | None = None,
         clip_norm: float | None = None,
         clip_x0: bool = True,
-        lattice: bool = True,
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
         out_shape = (variance.outputs * spec.shape[0], *spec.shape[1:])
-        self.lattice = lattice and spec.is_discrete
-        in_channels = lattice_features(torch.zeros(1, spec.shape[0]), 2).shape[1] if self.lattice else spec.shape[0]
-        self.network = network((in_channels, *spec.shape[1:]), out_shape)
+        self.network = network(spec.shape, out_shape)
         self.process = DiffusionProcess(schedule)
         self.prediction = prediction
         self.objective = objective
@@ -193,8 +187,7 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
 
     def denoise(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         """The network's prediction, and its outputs for the variance if that is learned; float32 under autocast too."""
-        seen = lattice_features(x_t, self.spec.levels) if self.lattice and self.spec.levels else x_t
-        return self.variance.split(self.network(seen, t).float())
+        return self.variance.split(self.network(x_t, t).float())
 
     def estimate(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         """The (clipped) x_0 that the network sees in x_t, and its outputs for the variance."""
