@@ -1,0 +1,151 @@
+"""RealNVP: exact density, multi-scale layout, preprocessing, round trips."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from genmodels.core import DataSpec, Kind, UserError
+from genmodels.core.quantise import dequantise
+from genmodels.models.realnvp import RealNVP
+from genmodels.networks.resnet import coupling_network
+from genmodels.transforms import ActNorm, FactorOut, HalvesCoupling, MaskedCoupling
+
+TINY = ["model.network.width=8", "model.network.blocks=1", "model.depth=4"]  # overrides for the suites of all models
+
+SHAPES = [(1, 4, 4), (3, 4, 6), (2, 5, 5), (1, 6, 6), (1, 8, 8), (1,), (2,), (5,)]
+
+
+def tiny(spec, **options):
+    network = partial(coupling_network, width=8, blocks=1)
+    return RealNVP(spec, network, partial(torch.optim.Adam, lr=1e-2), depth=4, **options).eval()
+
+
+def awake(model):
+    """The model with every parameter away from its initial value."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def jacobians(flow, x):
+    """``dz/dx [B, D, D]``: summing over the batch differentiates every example at once."""
+    dz = torch.autograd.functional.jacobian(lambda x: flow(x)[0].sum(0), x, vectorize=True)
+    return dz.flatten(2).transpose(0, 1)
+
+
+def batch(spec, n=4):
+    return (
+        torch.randint(spec.levels, (n, *spec.shape), dtype=torch.uint8) if spec.levels else torch.randn(n, *spec.shape)
+    )
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_log_likelihood_of_continuous_data_is_exact(shape):
+    model = awake(tiny(DataSpec(shape)))
+    x = batch(model.spec, 2)
+    likelihood = model.log_likelihood(x)
+    assert likelihood.kind is Kind.EXACT
+    x = x.double()
+    model.flow.double()
+    jacobian = jacobians(model.flow, x)
+    log_normal = torch.distributions.Normal(0, 1).log_prob(model.flow(x)[0]).sum(1)
+    expected = log_normal + torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close(likelihood.nats.double(), expected, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("levels", [None, 2, 17, 256])
+def test_decode_inverts_encode(shape, levels):
+    model = awake(tiny(DataSpec(shape, levels)))
+    x = batch(model.spec)
+    model.initialise(x)
+    z = model.encode(x)
+    assert z.shape == (4, model.spec.dims)
+    torch.testing.assert_close(model.decode(z), x, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("levels", [None, 17])
+def test_an_untrained_model_samples_data(shape, levels):
+    model = tiny(DataSpec(shape, levels))
+    model.initialise(batch(model.spec, 64))
+    sample = model.sample(8)
+    model.spec.check(sample)
+    assert sample.shape == (8, *shape)
+    assert sample.float().isfinite().all()
+
+
+def test_scales_follow_from_the_resolution():
+    def layout(shape):
+        modules = list(tiny(DataSpec(shape)).flow.modules())
+        return [sum(isinstance(m, kind) for m in modules) for kind in (MaskedCoupling, HalvesCoupling, FactorOut)]
+
+    assert layout((1, 8, 8)) == [3 + 4, 3, 1]  # 8 -> 4
+    assert layout((1, 28, 28)) == [3 + 3 + 4, 6, 2]  # 28 -> 14 -> 7
+    assert layout((3, 32, 32)) == [9 + 4, 9, 3]  # 32 -> 16 -> 8 -> 4
+    assert layout((3, 64, 64)) == [12 + 4, 12, 4]
+    assert layout((2, 5, 5)) == layout((1, 4, 4)) == [4, 0, 0]
+
+
+def test_initialise_standardises_every_activation():
+    model = tiny(DataSpec((1, 8, 8), 17))
+    model.initialise(batch(model.spec, 256))
+    assert all(m.shift.abs().sum() > 0 for m in model.flow.modules() if isinstance(m, ActNorm))
+    z = model.flow(dequantise(batch(model.spec, 256), model.spec)[0])[0]
+    assert z.mean().abs() < 0.05
+    assert (z.std() - 1).abs() < 0.05
+
+
+def test_mass_of_a_bin_by_quadrature():
+    """One dimension: the K-draw bound approaches the integral of the density over the bin, from below on average."""
+    model = tiny(DataSpec((1,), 4), alpha=0.01)
+    with torch.no_grad():
+        model.flow.transforms[1].log_scale.fill_(1.5)
+    x = torch.arange(4, dtype=torch.uint8)[:, None]
+    u = ((torch.arange(4000) + 0.5) / 4000)[:, None]
+    z, log_det = model.flow(u)
+    density = (log_det - 0.5 * z[:, 0] ** 2 - 0.5 * math.log(2 * math.pi)).exp()
+    mass = density.reshape(4, 1000).sum(1) / 4000
+    with torch.no_grad():
+        one = torch.stack([model.log_likelihood(x).nats for _ in range(500)]).mean(0)
+        many = model.log_likelihood(x, samples=5000)
+    assert many.kind is Kind.LOWER_BOUND
+    torch.testing.assert_close(many.nats.exp(), mass.detach(), atol=0, rtol=0.1)
+    assert (one < mass.log()).all()
+
+
+def test_a_learned_gaussian_is_found():
+    """Training on correlated Gaussian data reaches its entropy, and samples have its covariance."""
+    covariance = torch.tensor([[1.0, 0.8], [0.8, 1.0]])
+    truth = torch.distributions.MultivariateNormal(torch.tensor([3.0, -1.0]), covariance)
+    model = tiny(DataSpec((2,)))
+    model.initialise(truth.sample((256,)))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model.loss(truth.sample((256,))).total.backward()
+        optimizer.step()
+    nats = model.log_likelihood(truth.sample((4000,))).nats.mean()
+    torch.testing.assert_close(-nats, truth.entropy(), atol=0.05, rtol=0)
+    torch.testing.assert_close(torch.cov(model.sample(4000).detach().T), covariance, atol=0.15, rtol=0)
+
+
+def test_bits_per_dim_of_the_loss():
+    model = tiny(DataSpec((1, 4, 4), 17))
+    loss = model.loss(batch(model.spec))
+    torch.testing.assert_close(loss.terms["bits_per_dim"], loss.total / math.log(2))
+    assert set(tiny(DataSpec((3,))).loss(torch.randn(2, 3)).terms) == {"nats"}
+
+
+@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": 0.5}])
+def test_refuses_an_alpha_that_is_no_distance(options):
+    with pytest.raises(UserError, match="alpha"):
+        tiny(DataSpec((2,), 3), **options)

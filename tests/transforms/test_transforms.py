@@ -1,0 +1,165 @@
+"""Every transform in genmodels.transforms, found automatically: inverse, log-determinant, precision, initialisation."""
+
+import inspect
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+import genmodels.transforms
+from genmodels.networks.resnet import coupling_network
+from genmodels.transforms import (
+    ActNorm,
+    BoundedAffine,
+    Chain,
+    FactorOut,
+    Flatten,
+    HalvesCoupling,
+    Logit,
+    MaskedCoupling,
+    Squeeze,
+    Transform,
+)
+
+NETWORK = partial(coupling_network, width=8, blocks=1)
+EVERYWHERE = [(1, 4, 4), (3, 4, 6), (2, 5, 5), (1,), (2,), (5,)]
+AT_LEAST_TWO_CHANNELS = [(3, 4, 6), (2, 5, 5), (2,), (5,)]
+EVEN_CHANNELS = [(2, 4, 4), (4, 2, 3)]
+
+
+def half(shape):
+    return (shape[0] // 2, *shape[1:])
+
+
+BUILD = {
+    ActNorm: [(ActNorm, shape) for shape in EVERYWHERE],
+    Logit: [(lambda shape: Logit(0.05), shape) for shape in EVERYWHERE],
+    Flatten: [(Flatten, shape) for shape in EVERYWHERE],
+    Squeeze: [(lambda shape: Squeeze(), shape) for shape in [(1, 4, 4), (3, 4, 6)]],
+    MaskedCoupling: [
+        (partial(MaskedCoupling, network=NETWORK, parity=parity), shape) for parity in (0, 1) for shape in EVERYWHERE
+    ],
+    HalvesCoupling: [
+        (partial(HalvesCoupling, network=NETWORK, parity=parity), shape)
+        for parity in (0, 1)
+        for shape in AT_LEAST_TWO_CHANNELS
+    ],
+    FactorOut: [
+        (lambda shape: FactorOut(shape, Chain([ActNorm(half(shape)), Flatten(half(shape))])), shape)
+        for shape in EVEN_CHANNELS
+    ],
+    Chain: [
+        (lambda shape: Chain([ActNorm(shape), HalvesCoupling(shape, NETWORK, 0), MaskedCoupling(shape, NETWORK, 1)]), s)
+        for s in AT_LEAST_TWO_CHANNELS
+    ],
+}
+CASES = [pytest.param(*case, id=f"{kind.__name__}-{case[1]}") for kind, cases in BUILD.items() for case in cases]
+
+
+def awake(transform: nn.Module) -> nn.Module:
+    """The transform with every parameter away from its initial value, where many a mistake would hide."""
+    with torch.no_grad():
+        for parameter in transform.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return transform.eval()
+
+
+def data(shape, batch=3, dtype=torch.float32):
+    """Inside the unit cube, where every transform is defined."""
+    return 0.05 + 0.9 * torch.rand(batch, *shape, dtype=dtype)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def test_every_transform_is_tested():
+    found = {
+        member
+        for _, member in inspect.getmembers(genmodels.transforms, inspect.isclass)
+        if issubclass(member, Transform) and member is not Transform
+    }
+    assert found == set(BUILD)
+
+
+@pytest.mark.parametrize(("build", "shape"), CASES)
+def test_inverse_both_ways(build, shape):
+    transform, x = awake(build(shape)), data(shape)
+    z, log_det = transform(x)
+    assert log_det.shape == (3,)
+    torch.testing.assert_close(transform.decode(z), x, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(transform(transform.decode(z))[0], z, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("build", "shape"), CASES)
+def test_log_det_is_that_of_the_jacobian(build, shape):
+    transform, x = awake(build(shape)).double(), data(shape, dtype=torch.float64)
+    _, log_det = transform(x)
+    summed = torch.autograd.functional.jacobian(lambda x: transform(x)[0].flatten(1).sum(0), x, vectorize=True)
+    jacobian = summed.flatten(2).transpose(0, 1)  # [B, D, D]; the sum over the batch differentiates every example
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian).logabsdet, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("build", "shape"), CASES)
+def test_log_det_stays_float32_under_autocast(build, shape):
+    transform = awake(build(shape))
+    with torch.autocast("cpu", torch.bfloat16):
+        z, log_det = transform(data(shape))
+    assert z.dtype == log_det.dtype == torch.float32
+
+
+def test_low_precision_reaches_the_coupling_network_alone():
+    seen = []
+    affine = BoundedAffine((5,), (3,), NETWORK)
+    affine.network.register_forward_hook(lambda *args: seen.append(args[-1].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        log_scale, shift = affine(data((5,)))
+    assert seen == [torch.bfloat16]
+    assert log_scale.dtype == shift.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", [MaskedCoupling, HalvesCoupling])
+@pytest.mark.parametrize("shape", AT_LEAST_TWO_CHANNELS)
+def test_two_couplings_of_either_parity_move_every_dimension_once(kind, shape):
+    moved = []
+    for parity in (0, 1):
+        x = data(shape)
+        moved.append((awake(kind(shape, NETWORK, parity))(x)[0] != x).all(0))
+    assert (moved[0] ^ moved[1]).all()
+
+
+def test_scale_of_a_coupling_is_bounded():
+    affine = awake(BoundedAffine((2,), (3,), NETWORK))
+    log_scale, _ = affine(1e6 * torch.randn(50, 2))
+    assert (log_scale.abs() <= affine.scale.abs() + 1e-6).all()
+
+
+@pytest.mark.parametrize("shape", EVERYWHERE)
+def test_actnorm_standardises_the_batch_it_is_shown(shape):
+    norm = ActNorm(shape)
+    z = norm.initialise(3 + 2 * torch.rand(500, *shape))
+    over = [0, *range(2, z.ndim)]
+    torch.testing.assert_close(z.mean(over), torch.zeros(shape[0]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(z.std(over, correction=0), torch.ones(shape[0]), atol=1e-4, rtol=0)
+
+
+def test_actnorm_survives_a_constant_channel():
+    assert ActNorm((2,)).initialise(torch.full((7, 2), 4.0)).abs().max() == 0
+
+
+def test_initialise_reaches_every_actnorm_in_a_chain():
+    inner = ActNorm((1, 4, 4))
+    Chain([ActNorm((2, 4, 4)), FactorOut((2, 4, 4), Chain([inner, Flatten((1, 4, 4))]))]).initialise(
+        torch.stack([torch.randn(64, 4, 4), torch.randn(64, 4, 4) ** 3], dim=1)
+    )
+    assert inner.log_scale.abs() < 1e-3  # the outer one has already standardised
+    lone = ActNorm((1, 4, 4))
+    FactorOut((2, 4, 4), Chain([lone, Flatten((1, 4, 4))])).initialise(5 * torch.randn(64, 2, 4, 4))
+    assert lone.log_scale < -1
+
+
+def test_squeeze_gathers_squares_by_position():
+    x = torch.arange(2 * 2 * 4).reshape(1, 2, 2, 4)
+    assert Squeeze()(x)[0][0, :, 0, 0].tolist() == [0, 8, 1, 9, 4, 12, 5, 13]
