@@ -88,12 +88,12 @@ def sample(words: list[str]) -> None:
 
     from genmodels import plots
     from genmodels.builder import build
-    from genmodels.models.base import Samples
+    from genmodels.models.base import Laboratory, Samples
     from genmodels.runs import RunFolder, load_weights
 
     run = RunFolder.open(folder)
     config = overridden(run.config, given)
-    model = build(config.model, "model")
+    model: Laboratory = build(config.model, "model")
     load_weights(model, run.checkpoint(), config.weights)
     if not isinstance(model, Samples):
         raise UserError(f"{type(model).__name__} has no samples to draw.")

@@ -18,9 +18,9 @@ from rich.console import Console
 
 from genmodels import callbacks as cb
 from genmodels.builder import build
-from genmodels.errors import UserError, require
 from genmodels.core.score import Score
 from genmodels.data import DataModule
+from genmodels.errors import UserError, require
 from genmodels.models.base import Laboratory
 from genmodels.runs import RunFolder, config_hash, load_weights, now, read_checkpoint, surroundings
 
@@ -117,8 +117,8 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
     if config.dry_run:
         print_plan(experiment)
         return None
-    experiment.data.prepare_data()
     experiment.data.setup()
+    experiment.evaluate.ask(experiment.model, experiment.data)  # a missing file is told now, not after training
     primary = int(os.environ.get("LOCAL_RANK", 0)) == 0
     if primary:
         details = {
@@ -224,7 +224,8 @@ def objective(scores: list[Score], config: DictConfig) -> float | None:
     """The value a sweep minimises: the score named ``objective``, or the first; log-densities change sign."""
     chosen = [s for s in scores if config.objective in (None, s.name)]
     names = ", ".join(s.name for s in scores) or "none"
-    require(bool(chosen) or config.objective is None, f"objective={config.objective} was not measured; there is {names}.")
+    unmeasured = f"objective={config.objective} was not measured; there is {names}."
+    require(bool(chosen) or config.objective is None, unmeasured)
     if not chosen:
         return None
     return -chosen[0].value if chosen[0].unit == "nats" else chosen[0].value
@@ -268,6 +269,6 @@ def quiet() -> None:
     import logging
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for pattern in (".*does not have many workers.*", ".*`LeafSpec`.*", ".*logging interval.*", ".*no val.*"):
+    for pattern in (".*does not have many workers.*", ".*LeafSpec.*", ".*logging interval.*", ".*no val.*"):
         warnings.filterwarnings("ignore", pattern)
 

@@ -125,7 +125,7 @@ def sentence(error: Exception) -> str:
 
 def unknown_key(key: str) -> str:
     """Sentence for a key, or a config group, that does not exist."""
-    config = OmegaConf.to_container(compose([]))
+    config: Any = OmegaConf.to_container(compose([]))
     known = [name for name in dotted(config) if not name.startswith("hydra")]
     groups = [path.name for path in config_folder().iterdir() if path.is_dir()]
     return f"unknown key '{key}'; {nearest(key, [*known, *groups]) if '.' in key else nearest(key, [*config, *groups])}"

@@ -28,8 +28,8 @@ class MetricsCsv(Logger):
         self._opened = False
         self._save_at = 0
 
-    name = "csv"  # type: ignore[assignment]
-    version = ""  # type: ignore[assignment]
+    name = "csv"
+    version = ""
     experiment = None
 
     @rank_zero_only

@@ -46,7 +46,7 @@ class Checkpoint(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, and once more under the name ``best`` if the score is the best so far."""
-        if trainer.sanity_checking or not trainer.training and trainer.state.fn != "fit":
+        if trainer.sanity_checking or (not trainer.training and trainer.state.fn != "fit"):
             return
         score = self._validate.score
         better = score is not None and (self.best_score is None or score < self.best_score)

@@ -9,6 +9,7 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from genmodels.core import Score
+from genmodels.data import DataModule
 from genmodels.metrics import Evaluation
 from genmodels.models.base import Laboratory
 
@@ -30,16 +31,23 @@ class Evaluate(Callback):
         self.refusals: dict[str, str] = {}
         self._running: list[Evaluation] = []
 
+    def ask(self, model: Laboratory, data: DataModule) -> dict[str, str]:
+        """Why each number that does not exist does not, by its name in the config.
+
+        Raises:
+            UserError: if one exists, but something that it needs is missing or broken.
+        """
+        answers = {name: evaluation.refusal(model, data) for name, evaluation in self.evaluations.items()}
+        return {name: answer for name, answer in answers.items() if answer is not None}
+
     def on_test_start(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
         """Ask each evaluation whether it applies."""
-        self.scores, self.refusals, self._running = [], {}, []
-        for name, evaluation in self.evaluations.items():
-            refusal = evaluation.refusal(pl_module, trainer.datamodule)
-            if refusal is not None:
-                self.refusals[name] = refusal
-            else:
-                evaluation.start(pl_module, trainer.datamodule)
-                self._running.append(evaluation)
+        self.scores = []
+        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+        self.refusals = self.ask(pl_module, data)
+        self._running = [e for name, e in self.evaluations.items() if name not in self.refusals]
+        for evaluation in self._running:
+            evaluation.start(pl_module, data)
 
     def on_test_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: Laboratory, outputs: Any, batch: Tensor, batch_idx: int, _: int = 0

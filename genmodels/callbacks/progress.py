@@ -55,7 +55,7 @@ class ProgressBar(Callback):
             self._tenths = int(10 * fraction)
             left = (now - self._started_at) / max(fraction, 1e-9) * (1 - fraction)
             line = f"{self.title}  {fraction:4.0%}  {self.status(pl_module, now)}  {left:.0f} s left"
-            self.console.print(line, highlight=False)
+            self.console.print(line, highlight=False, soft_wrap=True)
 
     def status(self, model: Laboratory, now: float) -> str:
         """Speed, losses and validation score in one short line."""

@@ -1,8 +1,8 @@
 """Ground floor: what data is, what a likelihood is, and how one becomes the other. Plain torch."""
 
-from genmodels.errors import UserError
 from genmodels.core.likelihood import Kind, Likelihood, bits_per_dim, log_mean_exp
 from genmodels.core.score import Score
 from genmodels.core.spec import DataSpec
+from genmodels.errors import UserError
 
 __all__ = ["DataSpec", "Kind", "Likelihood", "Score", "UserError", "bits_per_dim", "log_mean_exp"]

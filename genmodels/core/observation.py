@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmodels.errors import require
 from genmodels.core.quantise import from_symmetric
 from genmodels.core.spec import DataSpec
+from genmodels.errors import require
 
 
 def log_sub_exp_cdf(log_cdf_upper: Tensor, log_cdf_lower: Tensor) -> Tensor:

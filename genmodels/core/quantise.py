@@ -58,7 +58,7 @@ def quantise(u: Tensor, spec: DataSpec) -> Tensor:
 
 
 def logit(u: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    r"""Map the unit cube onto the reals: :math:`y = logit(\alpha + (1 - 2\alpha) u)`.
+    r"""Map the unit cube onto the reals, :math:`y = \log(p / (1 - p))` with :math:`p = \alpha + (1 - 2\alpha) u`.
 
     RealNVP (Dinh et al. 2017, §4.1) uses ``alpha + (1 - alpha) u``; the symmetric form keeps both ends finite
     (Papamakarios et al. 2017, §4.2).

@@ -11,11 +11,11 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from genmodels.core import DataSpec, UserError
-from genmodels.core.errors import nearest, require
 from genmodels.data.loader import BatchLoader
 from genmodels.data.root import data_root
 from genmodels.data.sources.base import Source
 from genmodels.data.split import hold_out
+from genmodels.errors import nearest, require
 
 
 @dataclass(frozen=True)

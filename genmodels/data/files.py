@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from genmodels.core.errors import UserError, require
+from genmodels.errors import UserError, require
 
 log = logging.getLogger(__name__)
 

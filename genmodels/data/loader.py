@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmodels.core.errors import require
+from genmodels.errors import require
 
 
 class BatchLoader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genmodels.core.errors import require
+from genmodels.errors import require
 
 
 def hold_out(n: int, size: float, seed: int) -> tuple[Tensor, Tensor]:

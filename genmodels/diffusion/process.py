@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genmodels.core.errors import require
+from genmodels.errors import require
 
 
 def along(coefficients: Tensor, t: Tensor, x: Tensor) -> Tensor:

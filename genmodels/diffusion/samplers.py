@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genmodels.core.errors import require
 from genmodels.diffusion.process import DiffusionProcess, along
 from genmodels.diffusion.variances import ReverseVariance
+from genmodels.errors import require
 
 Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """``(x_t [B, *shape], t [B]) -> (estimate of x_0, the network's outputs for the variance or None)``."""

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from genmodels.core.errors import require
+from genmodels.errors import require
 
 MAX_BETA = 0.999  # β_T = 1 would leave nothing of x_{t-1} in x_t: q(x_{t-1} | x_t, x_0) is then ill-conditioned
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from genmodels.core.errors import require
+from genmodels.errors import require
 from genmodels.metrics import classifier
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import MaxMetric
 
 from genmodels.core import Score
-from genmodels.core.errors import require
+from genmodels.errors import require
 from genmodels.metrics.base import Evaluation
 from genmodels.metrics.cache import MomentsCache
 from genmodels.metrics.extractors import Extractor, UnsuitableError

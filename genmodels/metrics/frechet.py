@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from genmodels.core.errors import require
+from genmodels.errors import require
 
 
 class Moments(NamedTuple):

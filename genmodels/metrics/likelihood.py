@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from genmodels.core import Kind, Likelihood, Score, UserError, bits_per_dim
-from genmodels.core.errors import require
+from genmodels.errors import require
 from genmodels.metrics.base import Evaluation
 from genmodels.metrics.processes import rank_and_world, track
 from genmodels.models.base import HasLikelihood

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -89,7 +90,7 @@ class Laboratory(LightningModule, ABC):
 
     def log_terms(self, terms: Mapping[str, Tensor]) -> None:
         """Log training terms on the trainer's logging interval only: between, nothing waits for the device."""
-        if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:
+        if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.logged = {f"train/{name}": float(value.detach()) for name, value in terms.items()}
             self.log_values(self.logged)
 
@@ -104,12 +105,13 @@ class Laboratory(LightningModule, ABC):
 
     def log_image(self, name: str, image: Any) -> None:
         """Show a PIL image in every logger that can."""
+        step = self.trainer.fit_loop.total_batch_idx + 1
         for logger in self.loggers:
+            writer: Any = getattr(logger, "experiment", None)
             if hasattr(logger, "log_image"):  # wandb
-                logger.log_image(name, [image], step=self.trainer.fit_loop.total_batch_idx + 1)
-            elif hasattr(logger.experiment, "add_image"):  # tensorboard
-                pixels = np.asarray(image)
-                logger.experiment.add_image(name, pixels, self.trainer.fit_loop.total_batch_idx + 1, dataformats="HWC")
+                logger.log_image(name, [image], step=step)
+            elif hasattr(writer, "add_image"):  # tensorboard
+                writer.add_image(name, np.asarray(image), step, dataformats="HWC")
 
     def validation_step(self, x: Tensor, batch_idx: int) -> None:
         """Nothing here: callbacks watch validation, :class:`genmodels.metrics.Evaluation` watches the test."""
@@ -204,7 +206,7 @@ class AdversarialModel(Laboratory):
         """One move of every player whose turn it is; returns the sum of their losses, for the watch over NaNs."""
         batch = self.trainer.fit_loop.total_batch_idx
         terms: dict[str, Tensor] = {}
-        total = x.new_zeros((), dtype=self.dtype)
+        total = torch.zeros((), device=x.device)
         for index, player in enumerate(self.players()):
             if (batch + 1) % player.every == 0:
                 loss = self.move(player, index, x, step=(batch + 1) % (self.accumulate * player.every) == 0)

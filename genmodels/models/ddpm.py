@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.errors import require
 from genmodels.core.observation import discretised_gaussian, standard_normal_log_prob
 from genmodels.core.quantise import from_symmetric, to_symmetric
 from genmodels.diffusion import (
@@ -29,6 +28,7 @@ from genmodels.diffusion import (
     random_times,
 )
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
+from genmodels.errors import require
 from genmodels.models.base import (
     Denoises,
     GenerativeModel,

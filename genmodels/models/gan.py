@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec
-from genmodels.errors import require
 from genmodels.core.quantise import dequantise, quantise
+from genmodels.errors import require
 from genmodels.models.base import (
     AdversarialModel,
     Loss,

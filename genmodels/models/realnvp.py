@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim, log_mean_exp
-from genmodels.core.errors import require
 from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantise import dequantise, quantise
+from genmodels.errors import require
 from genmodels.models.base import (
     Encodes,
     GenerativeModel,

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.errors import require
 from genmodels.core.observation import Observation, standard_normal_log_prob
 from genmodels.core.quantise import to_symmetric
+from genmodels.errors import require
 from genmodels.models.base import (
     Encodes,
     GenerativeModel,

@@ -23,8 +23,8 @@ def generator(in_shape: tuple[int, ...], out_shape: tuple[int, ...], width: int 
     """From a latent code ``(K,)`` to data on [-1, 1].
 
     Images: a projection, then transposed convolutions with batch normalisation and ReLU, each doubling the sides and
-    halving the channels, ``width`` of which enter the last; tanh at the end. Vectors: an MLP four times as wide with ``depth`` hidden
-    layers, whose output is unbounded because continuous data are.
+    halving the channels, ``width`` of which enter the last; tanh at the end. Vectors: an MLP four times as wide with
+    ``depth`` hidden layers, whose output is unbounded because continuous data are.
     """
     if len(out_shape) == 1:
         return mlp(in_shape, out_shape, width=4 * width, depth=depth)
@@ -38,7 +38,8 @@ def generator(in_shape: tuple[int, ...], out_shape: tuple[int, ...], width: int 
         layers += [nn.ConvTranspose2d(current, current // 2, 4, stride=2, padding=1, bias=False)]
         current //= 2
     layers += [nn.BatchNorm2d(current), nn.ReLU()]
-    layers += [nn.ConvTranspose2d(current, channels, 4, stride=2, padding=1) if scales else nn.Conv2d(current, channels, 1)]
+    last = nn.ConvTranspose2d(current, channels, 4, stride=2, padding=1) if scales else nn.Conv2d(current, channels, 1)
+    layers += [last]
     return nn.Sequential(*layers, nn.Tanh()).apply(initialise)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genmodels.core.errors import require
+from genmodels.errors import require
 from genmodels.networks.time import TimeMLP
 from genmodels.networks.unet import unet
 

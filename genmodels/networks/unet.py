@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmodels.core.errors import require
+from genmodels.errors import require
 from genmodels.networks.scales import halvings
 from genmodels.networks.time import time_embedding, zeroed
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genmodels.core.errors import UserError
 from genmodels.data.sources.base import Arrays
+from genmodels.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmodels.core.errors import require
 from genmodels.data.files import ensure
 from genmodels.data.sources.base import Arrays
+from genmodels.errors import require
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genmodels.core.errors import UserError, require
 from genmodels.data.sources.base import Arrays
 from genmodels.data.split import hold_out
+from genmodels.errors import UserError, require
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 MODES = {1: "L", 3: "RGB"}

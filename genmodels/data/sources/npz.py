@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmodels.core.errors import UserError, require
 from genmodels.data.sources.base import Arrays
 from genmodels.data.split import hold_out
+from genmodels.errors import UserError, require
 
 
 @dataclass(frozen=True)

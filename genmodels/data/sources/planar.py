@@ -59,7 +59,7 @@ class Gaussian(Planar):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``[B]`` in nats of ``x [B, 2]``."""
-        log_density: Tensor = self._law().log_prob(x)  # type: ignore[no-untyped-call]
+        log_density: Tensor = self._law().log_prob(x)
         return log_density
 
 

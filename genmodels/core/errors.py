@@ -1,5 +1,0 @@
-"""Re-exported from :mod:`genmodels.errors`."""
-
-from genmodels.errors import UserError, nearest, require
-
-__all__ = ["UserError", "nearest", "require"]
