@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +48,21 @@ class Checkpoint(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, and once more under the name ``best`` if the score is the best so far."""
-        if trainer.sanity_checking or (not trainer.training and trainer.state.fn != "fit"):
-            return
         score = self._validate.score
         better = score is not None and (self.best_score is None or score < self.best_score)
         if better:
             self.best_score = score
         self.save(trainer)
         if better and trainer.is_global_zero:
-            link = self.best.with_suffix(".part")
-            link.unlink(missing_ok=True)
-            os.link(self.last, link)
-            link.replace(self.best)
+            part = self.best.with_suffix(".part")
+            with told(part):
+                shutil.copyfile(self.last, part)
+                part.replace(self.best)
+        trainer.strategy.barrier()  # the other processes read these files next
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Ctrl-C keeps what has been learnt."""
-        if isinstance(exception, KeyboardInterrupt) and self._validate is not None and trainer.state.fn == "fit":
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
@@ -72,17 +73,11 @@ class Checkpoint(Callback):
         """
         self._guard.check()
         part = self.last.with_suffix(".part")
-        try:
+        with told(part):
             part.parent.mkdir(parents=True, exist_ok=True)
             trainer.save_checkpoint(part)
             if trainer.is_global_zero:
                 part.replace(self.last)
-        except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
-            part.unlink(missing_ok=True)
-            raise UserError(
-                f"the checkpoint {self.last} could not be written ({error}); free some space on that disk, "
-                "then resume from the one before."
-            ) from error
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -92,3 +87,18 @@ class Checkpoint(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on comparing."""
         self.best_score = state_dict["best_score"]
+
+
+@contextmanager
+def told(part: Path) -> Iterator[None]:
+    """Turn a disk that refuses into a sentence, and leave nothing half written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):  # how torch tells a full disk
+            raise
+        raise UserError(
+            f"{part.with_suffix('.ckpt')} could not be written ({error}); free some space on that disk, "
+            "then go on with: genmodels resume run=FOLDER"
+        ) from error

@@ -59,11 +59,11 @@ def frequencies(model):
 
 
 def assert_is_a_distribution(model):
-    """The check itself."""
+    """The check itself: neither more than there is, nor, after brief training, next to nothing."""
     mass, error, kind = masses(model)
     noise = 4 * (mass * error).square().sum().sqrt().item() + 1e-6
     total = mass.sum().item()
-    assert total <= 1 + noise, f"masses sum to {total}"
+    assert 0.3 < total <= 1 + noise, f"masses sum to {total}"
     if kind is Kind.EXACT:
         assert total >= 1 - noise, f"masses sum to {total}"
     frequency = frequencies(model)
@@ -79,23 +79,15 @@ def test_sums_to_one(name, models):
     assert_is_a_distribution(models[name])
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_bounds_are_not_vacuous(name, models):
-    """A bound that says nothing sums to little; briefly trained models do better."""
-    if name not in models:
-        pytest.skip(f"{name} has no likelihood")
-    assert masses(models[name])[0].sum() > 0.3
-
-
 @pytest.mark.parametrize("name", ["vae", "realnvp"])
 def test_importance_samples_close_the_gap(name, models):
     """With many importance samples the bound becomes the frequency itself."""
     torch.manual_seed(3)
     with torch.no_grad():
-        mass = models[name].log_likelihood(POINTS, samples=4000).nats.double().exp()
+        mass = models[name].log_likelihood(POINTS, samples=1000).nats.double().exp()
     frequency = frequencies(models[name])
-    assert mass.sum().item() == pytest.approx(1, abs=0.03)
-    torch.testing.assert_close(mass, frequency, atol=0.015, rtol=0.1)
+    assert mass.sum().item() == pytest.approx(1, abs=0.05)
+    torch.testing.assert_close(mass, frequency, atol=0.02, rtol=0.1)
 
 
 def test_a_forgotten_kl_is_caught(models, monkeypatch):
