@@ -19,8 +19,8 @@ USAGE = """genmodels COMMAND run=FOLDER [key=value ...]
             draw from the run's model into a picture, or into an array: out=samples.npz
   resume    run=FOLDER [budget.max_batches=20000 ...]
             go on training from the run's last checkpoint, then evaluate
-  compare   FOLDER [FOLDER ...]
-            one table of all runs under the folders
+  compare   FOLDER [FOLDER ...] [format=md]
+            one table of all runs under the folders, on the terminal or in Markdown
 
 Any key of the run's config can be overridden, as on the command line of train.py."""
 
@@ -110,15 +110,21 @@ def sample(words: list[str]) -> None:
 
 def compare(words: list[str]) -> None:
     """One table of all runs under the given folders."""
-    require(bool(words), "name one or more folders: genmodels compare FOLDER ...")
+    folders = [word for word in words if not word.startswith("format=")]
+    formats = [word.removeprefix("format=") for word in words if word.startswith("format=")]
+    require(bool(folders), "name one or more folders: genmodels compare FOLDER ...")
+    require(formats in ([], ["md"]), f"format={', '.join(formats)} is not known; write format=md, or leave it out.")
 
     from rich.console import Console
 
-    from genmodels.compare import comparison_table, find_runs
+    from genmodels.compare import comparison_table, find_runs, markdown
 
-    runs = [run for word in words for run in find_runs(Path(word))]
-    require(bool(runs), f"there is no run.json under {', '.join(words)}.")
-    Console().print(comparison_table(runs))
+    runs = [run for folder in folders for run in find_runs(Path(folder))]
+    require(bool(runs), f"there is no run.json under {', '.join(folders)}.")
+    if formats:
+        print(markdown(runs))
+    else:
+        Console().print(comparison_table(runs))
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

@@ -29,22 +29,42 @@ def scores_by_name(run: dict[str, Any]) -> dict[str, Score]:
     return {name: Score.from_dict(name, entry) for name, entry in run["metrics"].items()}
 
 
-def comparison_table(runs: Sequence[dict[str, Any]]) -> Table:
-    """One row a run, one column a score."""
+def columns_and_rows(runs: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and one row of cells a run; every score that some run has is a column."""
     columns: dict[str, Score] = {}
     for run in runs:
         columns |= scores_by_name(run)
-    table = Table(title="Comparison", caption="<= and >= mark bounds; ± is the standard error over test examples")
-    for heading in ("model", "data"):
-        table.add_column(heading)
-    for heading in ("parameters", "train s", *map(heading_of, columns.values()), "samples/s"):
-        table.add_column(heading, justify="right")
+    columns = dict(sorted(columns.items(), key=lambda item: (item[1].kind is None, item[0])))  # likelihoods first
+    headings = ["model", "data", "parameters", "train s", *map(heading_of, columns.values()), "samples/s"]
+    rows = []
     for run in runs:
         cost, scores = run.get("cost", {}), scores_by_name(run)
+        size, seconds = f"{cost.get('parameters', 0):,}", f"{cost.get('train_seconds', 0):.0f}"
         cells = [cell(scores.get(name)) for name in columns]
-        row = [run["model"], run["data"], f"{cost.get('parameters', 0):,}", f"{cost.get('train_seconds', 0):.0f}"]
-        table.add_row(*row, *cells, sampling_speed(scores.values()))
+        rows.append([run["model"], run["data"], size, seconds, *cells, sampling_speed(scores.values())])
+    return headings, rows
+
+
+def comparison_table(runs: Sequence[dict[str, Any]]) -> Table:
+    """The comparison for a terminal."""
+    headings, rows = columns_and_rows(runs)
+    table = Table(title="Comparison", caption="<= and >= mark bounds; ± is the standard error over test examples")
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if index < 2 else "right")
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def markdown(runs: Sequence[dict[str, Any]]) -> str:
+    """The comparison in Markdown, one table a data set."""
+    tables = []
+    for data in sorted({run["data"] for run in runs}):
+        headings, rows = columns_and_rows([run for run in runs if run["data"] == data])
+        rules = [":--" if index < 2 else "--:" for index in range(len(headings))]
+        lines = [f"| {' | '.join(cells)} |" for cells in (headings, rules, *rows)]
+        tables.append("\n".join(lines).replace("<=", "≤").replace(">=", "≥"))
+    return "\n\n".join(tables)
 
 
 def heading_of(score: Score) -> str:

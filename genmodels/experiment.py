@@ -149,7 +149,7 @@ def recorded(experiment: Experiment) -> Iterator[None]:
         status = "interrupted"
         raise
     except BaseException as problem:
-        error = f"{problem}" if isinstance(problem, UserError) else f"{type(problem).__name__}: {problem}"
+        error = f"{problem}" if isinstance(problem, UserError) else f"{type(problem).__name__}: {str(problem)[:300]}"
         raise
     finally:
         for logger in experiment.trainer.loggers:

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -120,7 +121,7 @@ def sentence(error: Exception) -> str:
         return unknown_key(match.group(2))
     if match := re.search(r"Missing mandatory value: (\S+)", text):
         return f"{match.group(1)} has no value; give it on the command line."
-    return f"{type(error).__name__}: {' '.join(text.split())}"
+    return f"{type(error).__name__}: {shorten(text, 300)}"
 
 
 def unknown_key(key: str) -> str:
