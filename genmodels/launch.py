@@ -93,6 +93,9 @@ def one_sentence_errors() -> Iterator[None]:
     """Turn bad input into one sentence and exit status 1; a defect of ours keeps its traceback."""
     try:
         yield
+    except BrokenPipeError:  # whoever read our output, like head, has had enough
+        sys.stdout = None
+        sys.exit(1)
     except Exception as error:
         tell(error)
         sys.exit(1)

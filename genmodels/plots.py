@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from io import BytesIO
 
 import numpy as np
@@ -51,3 +52,20 @@ def scatter(x: Tensor) -> Image.Image:
 def picture(x: Tensor, spec: DataSpec) -> Image.Image:
     """The picture that suits the data: a grid of images, or points."""
     return image_grid(x, spec) if spec.is_image else scatter(x)
+
+
+def side_by_side(pictures: Mapping[str, Image.Image], height: int = 300) -> Image.Image:
+    """Pictures of one height in a row, each under its title."""
+    from PIL import ImageDraw, ImageFont
+
+    nearest = Image.Resampling.NEAREST
+    scaled = {title: p.resize((p.width * height // p.height, height), nearest) for title, p in pictures.items()}
+    gap, title_height = 12, 24
+    width = sum(p.width for p in scaled.values()) + gap * (len(scaled) - 1)
+    canvas = Image.new("RGB", (width, height + title_height), "white")
+    pen, left = ImageDraw.Draw(canvas), 0
+    for title, image in scaled.items():
+        pen.text((left, 2), title, fill="black", font=ImageFont.load_default(size=16))
+        canvas.paste(image, (left, title_height))
+        left += image.width + gap
+    return canvas

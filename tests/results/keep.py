@@ -1,0 +1,35 @@
+"""Keep the results that the README shows: ``python tests/results/keep.py RUN_FOLDER ...``
+
+Copies each run's run.json here and draws their samples side by side, one picture a data set.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from genmodels.plots import side_by_side
+
+HERE = Path(__file__).parent
+ORDER = ("GAN", "VAE", "RealNVP", "DDPM")
+
+
+def main(folders: list[Path]) -> None:
+    pictures: dict[str, dict[str, Image.Image]] = {}
+    for folder in folders:
+        record = json.loads((folder / "run.json").read_text())
+        kept = HERE / record["data"] / f"{ORDER.index(record['model'])}_{record['model'].lower()}"
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "run.json", kept / "run.json")
+        pictures.setdefault(record["data"], {})[record["model"]] = Image.open(folder / "samples" / "final.png")
+    for data, by_model in pictures.items():
+        row = {f"{model}, {data}": by_model[model] for model in ORDER if model in by_model}
+        side_by_side(row).save(HERE / f"{data}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main([Path(word) for word in sys.argv[1:]])
