@@ -6,7 +6,6 @@ Copies each run's run.json here and draws their samples side by side, one pictur
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -24,7 +23,8 @@ def main(folders: list[Path]) -> None:
         record = json.loads((folder / "run.json").read_text())
         kept = HERE / record["data"] / f"{ORDER.index(record['model'])}_{record['model'].lower()}"
         kept.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "run.json", kept / "run.json")
+        record["overrides"] = [word for word in record["overrides"] if not word.startswith("data.root=")]  # a path here
+        (kept / "run.json").write_text(json.dumps(record, indent=2) + "\n")
         pictures.setdefault(record["data"], {})[record["model"]] = Image.open(folder / "samples" / "final.png")
     for data, by_model in pictures.items():
         row = {f"{model}, {data}": by_model[model] for model in ORDER if model in by_model}
