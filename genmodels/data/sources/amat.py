@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genmodels.data.files import ensure
 from genmodels.data.sources.base import Arrays
+from genmodels.data.sources.published import Published
 
 
-@dataclass(frozen=True)
-class BinarizedMnist:
+class BinarizedMnist(Published):
     """Statically binarised MNIST, split officially in three (Salakhutdinov & Murray 2008; Larochelle & Murray 2011).
 
-    Args:
-        folder: the files' folder under the data root.
-        url: where each lies, see :func:`genmodels.data.files.ensure`.
-        files: name to SHA-256 of the decompressed content: training, validation, test.
+    ``files``: names in order: training, validation, test.
     """
-
-    folder: str
-    url: str
-    files: Mapping[str, str]
 
     def load(self, root: Path) -> Arrays:
         """Images ``[50000 | 10000 | 10000, 1, 28, 28]`` of zeros and ones, without labels."""
-        folder = root / self.folder
-        ensure(folder, self.files, self.url)
+        folder = self.fetched(root)
         train, val, test = (_read(folder / name) for name in self.files)
         return Arrays(train, test, val=val)
 

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genmodels.data.files import ensure
 from genmodels.data.sources.base import Arrays
+from genmodels.data.sources.published import Published
 
 RECORD = 1 + 3 * 32 * 32
 """Bytes of a record: the label, then red, green and blue planes, row by row."""
 
 
-@dataclass(frozen=True)
-class Cifar10Binary:
+class Cifar10Binary(Published):
     """CIFAR-10 in the binary version, which needs no pickle (https://www.cs.toronto.edu/~kriz/cifar.html).
 
-    Args:
-        folder: the files' folder under the data root.
-        url: the official archive.
-        files: name to SHA-256; names in order, the test batch last.
+    ``files``: names in order, the test batch last.
     """
-
-    folder: str
-    url: str
-    files: Mapping[str, str]
 
     def load(self, root: Path) -> Arrays:
         """Images ``[50000, 3, 32, 32]`` and ``[10000, 3, 32, 32]``, labels 0..9; the official split."""
-        folder = root / self.folder
-        ensure(folder, self.files, self.url)
+        folder = self.fetched(root)
         *train, test = (folder / name for name in self.files)
         images, labels = _read(train)
         test_images, test_labels = _read([test])

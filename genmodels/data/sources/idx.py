@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genmodels.data.files import ensure
 from genmodels.data.sources.base import Arrays
+from genmodels.data.sources.published import Published
 from genmodels.errors import require
 
 
-@dataclass(frozen=True)
-class Idx:
-    """Four gzipped IDX files with MNIST's names and official split (http://yann.lecun.com/exdb/mnist).
-
-    Args:
-        folder: their folder under the data root.
-        url: where each lies, see :func:`genmodels.data.files.ensure`.
-        files: name to SHA-256 of the decompressed content.
-    """
-
-    folder: str
-    url: str
-    files: Mapping[str, str]
+class Idx(Published):
+    """Four gzipped IDX files with MNIST's names and official split (http://yann.lecun.com/exdb/mnist)."""
 
     def load(self, root: Path) -> Arrays:
         """Images ``[N, 1, H, W]`` and labels ``[N]``."""
-        folder = root / self.folder
-        ensure(folder, self.files, self.url)
+        folder = self.fetched(root)
         train, test = (read_idx(folder / f"{split}-images-idx3-ubyte.gz").unsqueeze(1) for split in ("train", "t10k"))
         labels, test_labels = (read_idx(folder / f"{split}-labels-idx1-ubyte.gz").long() for split in ("train", "t10k"))
         return Arrays(train, test, labels, test_labels)
