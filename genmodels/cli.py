@@ -153,7 +153,7 @@ def overridden(config: DictConfig, given: dict[str, str]) -> DictConfig:
     groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
     for key, value in given.items():
         if key in groups:
-            config[key] = compose([f"{key}={value}"])[key]
+            config[key] = compose([f"{key}={value}"]).get(key)
             continue
         known = list(dotted(OmegaConf.to_container(config)))
         require(key in known, f"unknown key '{key}'; {nearest(key, known)}")

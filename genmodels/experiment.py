@@ -51,10 +51,10 @@ class Experiment:
         data: DataModule = build(config.data, "data")
         model: Laboratory = build(config.model, "model")
         try_optimizers(model)
-        evaluate = cb.Evaluate({name: build(node, f"metrics.{name}") for name, node in (config.metrics or {}).items()})
+        evaluate = cb.Evaluate({name: build(node, f"metrics.{name}") for name, node in (config.get("metrics") or {}).items()})
         folder = RunFolder(config.run_dir)
-        loggers = [build(node, f"logger.{name}") for name, node in (config.logger or {}).items()]
-        extra = [build(node, f"callbacks.{name}") for name, node in (config.callbacks or {}).items() if node]
+        loggers = [build(node, f"logger.{name}") for name, node in (config.get("logger") or {}).items()]
+        extra = [build(node, f"callbacks.{name}") for name, node in (config.get("callbacks") or {}).items() if node]
         title = f"{type(model).__name__} on {data.name}"
         instruments = [*extra, *core_callbacks(config, folder, budget, title), evaluate]
         trainer = make_trainer(config, model, loggers, instruments)

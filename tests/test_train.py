@@ -152,6 +152,12 @@ def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("nothing", ["metrics=[]", "logger=[]"])
+def test_groups_may_be_empty(nothing, command):
+    status, _, err = command(*SMALL, "budget.max_batches=2", nothing)
+    assert status == 0, err
+
+
 def test_ctrl_c_saves_and_marks_the_run_interrupted(tmp_path):
     run = tmp_path / "run"
     words = [sys.executable, "train.py", f"hydra.run.dir={run}", "budget.max_time=10m", *SMALL]
