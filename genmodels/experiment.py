@@ -51,13 +51,14 @@ class Experiment:
         data: DataModule = build(config.data, "data")
         model: Laboratory = build(config.model, "model")
         try_optimizers(model)
-        evaluate = cb.Evaluate({name: build(node, f"metrics.{name}") for name, node in (config.get("metrics") or {}).items()})
+        metrics, loggers, callbacks = (config.get(group) or {} for group in ("metrics", "logger", "callbacks"))
+        evaluate = cb.Evaluate({name: build(node, f"metrics.{name}") for name, node in metrics.items()})
         folder = RunFolder(config.run_dir)
-        loggers = [build(node, f"logger.{name}") for name, node in (config.get("logger") or {}).items()]
-        extra = [build(node, f"callbacks.{name}") for name, node in (config.get("callbacks") or {}).items() if node]
+        mirrors = [build(node, f"logger.{name}") for name, node in loggers.items()]
+        extra = [build(node, f"callbacks.{name}") for name, node in callbacks.items() if node]
         title = f"{type(model).__name__} on {data.name}"
         instruments = [*extra, *core_callbacks(config, folder, budget, title), evaluate]
-        trainer = make_trainer(config, model, loggers, instruments)
+        trainer = make_trainer(config, model, mirrors, instruments)
         return cls(config, folder, data, model, trainer, budget, evaluate)
 
     def fit(self, resume: bool = False) -> None:
