@@ -112,16 +112,17 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
     """
     folder = RunFolder(config.run_dir)
     if finished(folder, config):
-        Console().print(f"{folder.path} is finished already; skipped.")
+        tell(f"{folder.path} is finished already; skipped.")
         return objective(list(scores_of(folder)), config)
     experiment = Experiment.assemble(config)
     if config.dry_run:
         print_plan(experiment)
         return None
     experiment.data.setup()
-    experiment.evaluate.ask(experiment.model, experiment.data)  # a missing file is told now, not after training
+    refusals = experiment.evaluate.ask(experiment.model, experiment.data)  # told now, not after training
     primary = int(os.environ.get("LOCAL_RANK", 0)) == 0
     if primary:
+        tell(*(f"{name} will be missing: {reason}" for name, reason in refusals.items()))
         details = {
             "model": type(experiment.model).__name__,
             "data": experiment.data.name,
@@ -136,6 +137,8 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
             logger.log_hyperparams(plain(config))
         experiment.fit()
         scores = experiment.test(config.weights)
+    if primary:
+        tell(*(f"{score.name}  {score.text} {score.unit}  (n={score.n})" for score in scores), str(folder.path))
     return objective(scores, config)
 
 
@@ -258,6 +261,12 @@ def print_plan(experiment: Experiment) -> None:
     console.print(f"budget     {limits}, batches of {experiment.data.batch_size}")
     console.print(f"metrics    {', '.join(experiment.evaluate.evaluations) or 'none'}")
     console.print(f"folder     {experiment.folder.path}")
+
+
+def tell(*lines: str) -> None:
+    """Print lines as they are, however long."""
+    for line in lines:
+        Console().print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def plain(node: Any) -> Any:

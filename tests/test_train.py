@@ -42,8 +42,9 @@ def command(tmp_path, monkeypatch, capfd):
 
 
 def test_trains_scores_and_leaves_a_complete_folder(command, tmp_path):
-    status, _, err = command(*SMALL, "budget.max_batches=4")
+    status, out, err = command(*SMALL, "budget.max_batches=4")
     assert status == 0, err
+    assert "bits_per_dim  <= " in out
     run = tmp_path / "run"
     names = {"config.yaml", "run.json", "metrics.csv", "checkpoints", "samples"}
     assert {path.name for path in run.iterdir()} == names
