@@ -9,7 +9,7 @@ steps back. Training minimises a reweighted variational bound; the bound itself,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +34,12 @@ from genmodels.models.base import (
     GenerativeModel,
     HasLikelihood,
     Loss,
+    NetworkFactory,
     OptimizerFactory,
     Samples,
     SchedulerFactory,
 )
 
-NetworkFactory = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
 BOUND_BATCH = 512  # images in one network pass of the bound: several times of one batch go through together
 
 
