@@ -50,7 +50,7 @@ def evaluate(words: list[str]) -> None:
     config = overridden(RunFolder.open(folder).config, given)
     config.logger = None
     experiment = Experiment.assemble(config)
-    experiment.test(config.weights, checkpoint)
+    experiment.test(config.weights, checkpoint, [f"{key}={value}" for key, value in given.items()])
     if experiment.trainer.is_global_zero:
         Console().print(comparison_table([experiment.folder.read()]))
 

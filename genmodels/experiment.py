@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -78,14 +78,15 @@ class Experiment:
         self.trainer.val_check_interval, self.trainer.check_val_every_n_epoch = steps, None
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
 
-    def test(self, weights: str, checkpoint: str | None = None) -> list[Score]:
-        """Evaluate the run's best checkpoint, or the one named, and record the scores."""
+    def test(self, weights: str, checkpoint: str | None = None, overrides: Sequence[str] = ()) -> list[Score]:
+        """Evaluate the run's best checkpoint, or the one named, and record the scores with what was changed for them."""
         path = self.folder.checkpoint(checkpoint)
         load_weights(self.model, path, weights)
         self.trainer.test(self.model, datamodule=self.data, verbose=False)
         if self.trainer.is_global_zero:
             self.folder.add_scores(self.evaluate.scores, self.evaluate.refusals)
-            self.folder.update(evaluated={"checkpoint": path.name, "weights": weights})
+            how = {"checkpoint": path.name, "weights": weights, "overrides": list(overrides)}
+            self.folder.update(evaluated=how)
         return self.evaluate.scores
 
     def cost(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_evaluate_with_importance_samples_tightens_the_bound(copy):
 
 def test_raw_weights_are_recorded_as_such(copy):
     main(["evaluate", f"run={copy}", "weights=raw"])
-    assert record(copy)["evaluated"]["weights"] == "raw"
+    assert record(copy)["evaluated"] == {"checkpoint": "best.ckpt", "weights": "raw", "overrides": ["weights=raw"]}
 
 
 def test_sample_as_picture_and_as_array(copy, tmp_path):

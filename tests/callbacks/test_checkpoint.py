@@ -56,7 +56,7 @@ def test_best_has_the_lowest_validation_score(tmp_path):
     best = read_checkpoint(folder.checkpoint("best.ckpt"))
     last = read_checkpoint(folder.checkpoint("last.ckpt"))
     assert best["callbacks"]["Checkpoint"]["best_score"] == last["callbacks"]["Checkpoint"]["best_score"]
-    assert folder.read()["evaluated"] == {"checkpoint": "best.ckpt", "weights": "ema"}
+    assert folder.read()["evaluated"] == {"checkpoint": "best.ckpt", "weights": "ema", "overrides": []}
 
 
 def test_a_model_without_a_likelihood_has_no_best(tmp_path):
