@@ -79,7 +79,7 @@ class Experiment:
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
 
     def test(self, weights: str, checkpoint: str | None = None, overrides: Sequence[str] = ()) -> list[Score]:
-        """Evaluate the run's best checkpoint, or the one named, and record the scores with what was changed for them."""
+        """Evaluate the best checkpoint, or the one named; record the scores and what was changed for them."""
         path = self.folder.checkpoint(checkpoint)
         load_weights(self.model, path, weights)
         self.trainer.test(self.model, datamodule=self.data, verbose=False)
