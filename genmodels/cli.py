@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels.errors import UserError, nearest, require
-from genmodels.launch import compose, config_folder, dotted, one_sentence_errors
+from genmodels.launch import compose, dotted, groups, one_sentence_errors
 
 USAGE = """genmodels COMMAND run=FOLDER [key=value ...]
 
@@ -87,17 +87,15 @@ def sample(words: list[str]) -> None:
     import torch
 
     from genmodels import plots
-    from genmodels.builder import build
-    from genmodels.models.base import Laboratory, Samples
-    from genmodels.runs import RunFolder, load_weights
+    from genmodels.models.base import Samples
+    from genmodels.runs import RunFolder, restore
 
     run = RunFolder.open(folder)
     config = overridden(run.config, given)
-    model: Laboratory = build(config.model, "model")
-    load_weights(model, run.checkpoint(), config.weights)
+    model = restore(run, config, config.weights)
     if not isinstance(model, Samples):
         raise UserError(f"{type(model).__name__} has no samples to draw.")
-    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
     with torch.no_grad():
         x = model.sample(int(n)).cpu()
@@ -150,9 +148,8 @@ def take_run(given: dict[str, str]) -> str:
 
 def overridden(config: DictConfig, given: dict[str, str]) -> DictConfig:
     """The run's config with overrides: a group's option replaces the group, a key must exist."""
-    groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
     for key, value in given.items():
-        if key in groups:
+        if key in groups():
             config[key] = compose([f"{key}={value}"]).get(key)
             continue
         known = list(dotted(OmegaConf.to_container(config)))

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from genmodels import callbacks as cb
 from genmodels.builder import build
+from genmodels.compare import scores_by_name
 from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
@@ -114,7 +115,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
     folder = RunFolder(config.run_dir)
     if finished(folder, config):
         tell(f"{folder.path} is finished already; skipped.")
-        return objective(list(scores_of(folder)), config)
+        return objective(list(scores_by_name(folder.read()).values()), config)
     experiment = Experiment.assemble(config)
     if config.dry_run:
         print_plan(experiment)
@@ -243,12 +244,6 @@ def finished(folder: RunFolder, config: DictConfig) -> bool:
     record = folder.read()
     same = (record["config_hash"], record["seed"]) == (config_hash(config), config.seed)
     return bool(same and record["status"] == "finished")
-
-
-def scores_of(folder: RunFolder) -> Iterator[Score]:
-    """The scores a run folder holds."""
-    for name, entry in folder.read()["metrics"].items():
-        yield Score.from_dict(name, entry)
 
 
 def print_plan(experiment: Experiment) -> None:

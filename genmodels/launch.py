@@ -131,8 +131,7 @@ def unknown_key(key: str) -> str:
     """Sentence for a key, or a config group, that does not exist."""
     config: Any = OmegaConf.to_container(compose([]))
     known = [name for name in dotted(config) if not name.startswith("hydra")]
-    groups = [path.name for path in config_folder().iterdir() if path.is_dir()]
-    return f"unknown key '{key}'; {nearest(key, [*known, *groups]) if '.' in key else nearest(key, [*config, *groups])}"
+    return f"unknown key '{key}'; {nearest(key, [*(known if '.' in key else config), *groups()])}"
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -150,6 +149,11 @@ def dotted(node: Any, prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{key}"
         if isinstance(value, dict):
             yield from dotted(value, f"{prefix}{key}.")
+
+
+def groups() -> list[str]:
+    """Config groups."""
+    return sorted(path.name for path in config_folder().iterdir() if path.is_dir())
 
 
 def options(group: str) -> list[str]:

@@ -227,9 +227,14 @@ def load(run: str | Path, weights: str = "ema", checkpoint: str | None = None) -
     Raises:
         UserError: if the folder or its checkpoint is not there or damaged.
     """
+    folder = RunFolder.open(run)
+    return restore(folder, folder.config, weights, checkpoint)
+
+
+def restore(run: RunFolder, config: DictConfig, weights: str, checkpoint: str | None = None) -> Laboratory:
+    """As :func:`load`, with the run's config changed to ``config``."""
     from genmodels.builder import build
 
-    folder = RunFolder.open(run)
-    model: Laboratory = build(folder.config.model, "model")
-    load_weights(model, folder.checkpoint(checkpoint), weights)
+    model: Laboratory = build(config.model, "model")
+    load_weights(model, run.checkpoint(checkpoint), weights)
     return model.eval()

@@ -1,12 +1,10 @@
-"""The test: every evaluation watches the same pass over the test split."""
+"""The test: every evaluation of the config group ``metrics``, inside Lightning's test run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from lightning import Callback, Trainer
-from torch import Tensor
 
 from genmodels.core import Score
 from genmodels.data import DataModule
@@ -48,13 +46,6 @@ class Evaluate(Callback):
         self._running = [e for name, e in self.evaluations.items() if name not in self.refusals]
         for evaluation in self._running:
             evaluation.start(pl_module, data)
-
-    def on_test_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, pl_module: Laboratory, outputs: Any, batch: Tensor, batch_idx: int, _: int = 0
-    ) -> None:
-        """Show the batch to all."""
-        for evaluation in self._running:
-            evaluation.update(pl_module, batch)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
         """Collect the scores and log them."""

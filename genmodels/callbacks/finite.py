@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from torch import Tensor
 
 from genmodels.errors import UserError
+from genmodels.models.base import Laboratory
 
 
 class StopOnNaN(Callback):
@@ -23,12 +24,12 @@ class StopOnNaN(Callback):
         self.every = every
         self._bad: Tensor | None = None
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: Laboratory, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
         """Note a bad loss; raise on the interval."""
         loss = outputs["loss"].detach()
-        number = trainer.fit_loop.total_batch_idx + 1
+        number = pl_module.batches
         this = torch.where(torch.isfinite(loss), torch.inf, float(number))
         self._bad = this if self._bad is None else torch.minimum(self._bad, this)
         if loss.device.type == "cpu" or number % self.every == 0:

@@ -27,7 +27,7 @@ class SampleGrid(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
         """Draw with the weights that validation sees."""
         if trainer.is_global_zero and isinstance(pl_module, Samples):
-            self.draw(pl_module, f"{trainer.fit_loop.total_batch_idx + 1:07d}")
+            self.draw(pl_module, f"{pl_module.batches:07d}")
 
     def on_test_start(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
         """The picture of the finished model."""

@@ -49,7 +49,7 @@ class Validate(Callback):
         try:
             mean = self._metric.compute().mean
         except UserError as error:
-            raise diverged("the validation likelihood", trainer.fit_loop.total_batch_idx + 1) from error
+            raise diverged("the validation likelihood", pl_module.batches) from error
         discrete = pl_module.spec.is_discrete
         self.score = bits_per_dim(mean, pl_module.spec) if discrete else -mean
         pl_module.log_values({"val/bits_per_dim" if discrete else "val/nats": self.score})

@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from genmodels.core import Score
 
 if TYPE_CHECKING:
@@ -17,9 +15,9 @@ if TYPE_CHECKING:
 class Evaluation(ABC):
     """Measures one aspect of a trained model over the test split, on every process at once.
 
-    The evaluation callback calls :meth:`refusal`, then :meth:`start`, :meth:`update` for every test batch, and
-    :meth:`finish`. The model is in eval mode, under ``no_grad``, in float32, with the weights that are to be scored;
-    each process draws from a random stream of its own.
+    The evaluation callback calls :meth:`refusal`, then :meth:`start` and :meth:`finish`. The model is in eval mode,
+    under ``no_grad``, in float32, with the weights that are to be scored; each process draws from a random stream of
+    its own.
     """
 
     def refusal(self, model: Laboratory, data: DataModule) -> str | None:
@@ -33,9 +31,6 @@ class Evaluation(ABC):
     @abstractmethod
     def start(self, model: Laboratory, data: DataModule) -> None:
         """Load networks and cached statistics, reset the state. The refusal was asked for, and was ``None``."""
-
-    def update(self, model: Laboratory, x: Tensor) -> None:
-        """See one batch of real test data ``x [B, *shape]``, this process's share of it, on the model's device."""
 
     @abstractmethod
     def finish(self, model: Laboratory) -> list[Score]:

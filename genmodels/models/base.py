@@ -88,9 +88,14 @@ class Laboratory(LightningModule, ABC):
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
 
+    @property
+    def batches(self) -> int:
+        """Batches trained so far, the running one included: the step axis of everything logged."""
+        return self.trainer.fit_loop.total_batch_idx + 1
+
     def log_terms(self, terms: Mapping[str, Tensor]) -> None:
         """Log training terms on the trainer's logging interval only: between, nothing waits for the device."""
-        if (self.trainer.fit_loop.total_batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if self.batches % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.logged = {f"train/{name}": float(value.detach()) for name, value in terms.items()}
             self.log_values(self.logged)
 
@@ -101,17 +106,16 @@ class Laboratory(LightningModule, ABC):
         bookkeeping costs a fixed time each batch.
         """
         for logger in self.loggers:
-            logger.log_metrics(dict(values), step=self.trainer.fit_loop.total_batch_idx + 1)
+            logger.log_metrics(dict(values), step=self.batches)
 
     def log_image(self, name: str, image: Any) -> None:
         """Show a PIL image in every logger that can."""
-        step = self.trainer.fit_loop.total_batch_idx + 1
         for logger in self.loggers:
             writer: Any = getattr(logger, "experiment", None)
             if hasattr(logger, "log_image"):  # wandb
-                logger.log_image(name, [image], step=step)
+                logger.log_image(name, [image], step=self.batches)
             elif hasattr(writer, "add_image"):  # tensorboard
-                writer.add_image(name, np.asarray(image), step, dataformats="HWC")
+                writer.add_image(name, np.asarray(image), self.batches, dataformats="HWC")
 
     def validation_step(self, x: Tensor, batch_idx: int) -> None:
         """Nothing here: callbacks watch validation, :class:`genmodels.metrics.Evaluation` watches the test."""
@@ -204,12 +208,11 @@ class AdversarialModel(Laboratory):
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """One move of every player whose turn it is; returns the sum of their losses, for the watch over NaNs."""
-        batch = self.trainer.fit_loop.total_batch_idx
         terms: dict[str, Tensor] = {}
         total = torch.zeros((), device=x.device)
         for index, player in enumerate(self.players()):
-            if (batch + 1) % player.every == 0:
-                loss = self.move(player, index, x, step=(batch + 1) % (self.accumulate * player.every) == 0)
+            if self.batches % player.every == 0:
+                loss = self.move(player, index, x, step=self.batches % (self.accumulate * player.every) == 0)
                 terms |= loss.terms
                 total = total + loss.total.detach()
         self.log_terms(terms)
