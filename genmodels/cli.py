@@ -13,8 +13,8 @@ from genmodels.launch import compose, dotted, groups, one_sentence_errors
 
 USAGE = """genmodels COMMAND run=FOLDER [key=value ...]
 
-  evaluate  run=FOLDER [metrics=[likelihood,fd]] [weights=ema|raw] [checkpoint=best.ckpt]
-            score the run's model again and add to its run.json
+  evaluate  run=FOLDER [metrics=[likelihood,fd]] [weights=ema|raw] [checkpoint=best.ckpt] [samples=FILE.npz]
+            score the run's model again, or samples drawn before, and add to its run.json
   sample    run=FOLDER [n=64] [out=samples.png]
             draw from the run's model into a picture, or into an array: out=samples.npz
   resume    run=FOLDER [budget.max_batches=20000 ...]
@@ -37,22 +37,29 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def evaluate(words: list[str]) -> None:
-    """Score again; add to run.json without touching the rest."""
+    """Score again; add to run.json without touching the rest.
+
+    Scores of other weights, or of another checkpoint, than the run's own are named after them.
+    """
     given = pairs(words)
-    folder, checkpoint = take_run(given), given.pop("checkpoint", None)
+    folder, checkpoint, samples = take_run(given), given.pop("checkpoint", None), given.pop("samples", None)
 
-    from rich.console import Console
-
-    from genmodels.compare import comparison_table
-    from genmodels.experiment import Experiment
+    from genmodels.experiment import Experiment, tell
     from genmodels.runs import RunFolder
 
-    config = overridden(RunFolder.open(folder).config, given)
+    run = RunFolder.open(folder)
+    own = run.config.weights
+    config = overridden(run.config, given)
     config.logger = None
     experiment = Experiment.assemble(config)
-    experiment.test(config.weights, checkpoint, [f"{key}={value}" for key, value in given.items()])
+    experiment.evaluate.samples_file = samples
+    others = [config.weights] * (config.weights != own)
+    others += [run.checkpoint(checkpoint).stem] * (run.checkpoint(checkpoint) != run.checkpoint())
+    suffix = "".join(f"_{word}" for word in others)
+    scores = experiment.test(checkpoint, [f"{key}={value}" for key, value in given.items()], suffix)
     if experiment.trainer.is_global_zero:
-        Console().print(comparison_table([experiment.folder.read()]))
+        tell(*(score.line for score in scores))
+        tell(*(f"no {name}: {reason}" for name, reason in experiment.evaluate.refusals.items()))
 
 
 def resume(words: list[str]) -> None:
@@ -71,7 +78,7 @@ def resume(words: list[str]) -> None:
     run.update(status="running", error=None)
     with recorded(experiment):
         experiment.fit(resume=True)
-        experiment.test(config.weights)
+        experiment.test()
 
 
 def sample(words: list[str]) -> None:
@@ -83,10 +90,10 @@ def sample(words: list[str]) -> None:
     require(out.suffix in (".png", ".npz"), f"out must end in .png or .npz, got {out}.")
     require(out.parent.is_dir(), f"out={out} lies in a folder that does not exist; make {out.parent} first.")
 
-    import numpy as np
     import torch
 
     from genmodels import plots
+    from genmodels.metrics import SampleSets
     from genmodels.models.base import Samples
     from genmodels.runs import RunFolder, restore
 
@@ -96,11 +103,10 @@ def sample(words: list[str]) -> None:
     if not isinstance(model, Samples):
         raise UserError(f"{type(model).__name__} has no samples to draw.")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(config.seed)
-    with torch.no_grad():
-        x = model.sample(int(n)).cpu()
+    samples = SampleSets(model, config.seed)
+    x = samples.get(int(n))
     if out.suffix == ".npz":
-        np.savez_compressed(out, x=x.numpy())
+        samples.save(out)
     else:
         plots.picture(x, model.spec).save(out)
     print(out)

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,8 +53,9 @@ class Experiment:
         model: Laboratory = build(config.model, "model")
         try_optimizers(model)
         metrics, loggers, callbacks = (config.get(group) or {} for group in ("metrics", "logger", "callbacks"))
-        evaluate = cb.Evaluate({name: build(node, f"metrics.{name}") for name, node in metrics.items()})
         folder = RunFolder(config.run_dir)
+        evaluations = {name: build(node, f"metrics.{name}") for name, node in metrics.items()}
+        evaluate = cb.Evaluate(evaluations, folder.path, config.seed)
         mirrors = [build(node, f"logger.{name}") for name, node in loggers.items()]
         extra = [build(node, f"callbacks.{name}") for name, node in callbacks.items() if node]
         title = f"{type(model).__name__} on {data.name}"
@@ -79,16 +80,25 @@ class Experiment:
         self.trainer.val_check_interval, self.trainer.check_val_every_n_epoch = steps, None
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
 
-    def test(self, weights: str, checkpoint: str | None = None, overrides: Sequence[str] = ()) -> list[Score]:
-        """Evaluate the best checkpoint, or the one named; record the scores and what was changed for them."""
+    def test(self, checkpoint: str | None = None, overrides: Sequence[str] = (), suffix: str = "") -> list[Score]:
+        """Evaluate the best checkpoint, or the one named, and record the scores, each with what it is a score of.
+
+        Args:
+            checkpoint: file name of another checkpoint than the best.
+            overrides: what was changed in the config for this evaluation.
+            suffix: of the scores' names, where they must stand beside those of other weights of the same run.
+        """
         path = self.folder.checkpoint(checkpoint)
-        load_weights(self.model, path, weights)
+        load_weights(self.model, path, self.config.weights)
         self.trainer.test(self.model, datamodule=self.data, verbose=False)
+        subject = {"weights": self.config.weights, "checkpoint": path.name, "overrides": list(overrides)}
+        scores = [
+            replace(score, name=score.name + suffix, protocol={**score.protocol, **subject})
+            for score in self.evaluate.scores
+        ]
         if self.trainer.is_global_zero:
-            self.folder.add_scores(self.evaluate.scores, self.evaluate.refusals)
-            how = {"checkpoint": path.name, "weights": weights, "overrides": list(overrides)}
-            self.folder.update(evaluated=how)
-        return self.evaluate.scores
+            self.folder.add_scores(scores, self.evaluate.refusals)
+        return scores
 
     def cost(self) -> dict[str, Any]:
         """What training has cost."""
@@ -138,9 +148,9 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
         for logger in experiment.trainer.loggers:
             logger.log_hyperparams(plain(config))
         experiment.fit()
-        scores = experiment.test(config.weights)
+        scores = experiment.test()
     if primary:
-        tell(*(f"{score.name}  {score.text} {score.unit}  (n={score.n})" for score in scores), str(folder.path))
+        tell(*(score.line for score in scores), str(folder.path))
     return objective(scores, config)
 
 
@@ -227,14 +237,14 @@ def validation_interval(budget: cb.Budget, data: DataModule, validations: int) -
 
 
 def objective(scores: list[Score], config: DictConfig) -> float | None:
-    """The value a sweep minimises: the score named ``objective``, or the first; log-densities change sign."""
+    """The value a sweep minimises: the score named ``objective``, or the first; turned round if higher is better."""
     chosen = [s for s in scores if config.objective in (None, s.name)]
     names = ", ".join(s.name for s in scores) or "none"
     unmeasured = f"objective={config.objective} was not measured; there is {names}."
     require(bool(chosen) or config.objective is None, unmeasured)
     if not chosen:
         return None
-    return -chosen[0].value if chosen[0].unit == "nats" else chosen[0].value
+    return -chosen[0].value if chosen[0].better == "higher" else chosen[0].value
 
 
 def finished(folder: RunFolder, config: DictConfig) -> bool:
@@ -277,4 +287,3 @@ def quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for pattern in (".*does not have many workers.*", ".*LeafSpec.*", ".*logging interval.*", ".*no val.*"):
         warnings.filterwarnings("ignore", pattern)
-

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from genmodels.core import DataSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE = "#0072b2", "#d55e00"  # of the palette that colour-blind people tell apart (Okabe & Ito 2008)
 
 
 def image_grid(x: Tensor, spec: DataSpec, columns: int | None = None, smallest: int = 32) -> Image.Image:
@@ -31,6 +37,14 @@ def image_grid(x: Tensor, spec: DataSpec, columns: int | None = None, smallest: 
     return Image.fromarray(canvas.permute(1, 2, 0).numpy())
 
 
+def rendered(figure: Figure) -> Image.Image:
+    """The figure as pixels."""
+    figure.tight_layout()
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return Image.open(buffer).convert("RGB")
+
+
 def scatter(x: Tensor) -> Image.Image:
     """Points ``x [N, D]`` in their first two dimensions."""
     from matplotlib.figure import Figure
@@ -39,14 +53,35 @@ def scatter(x: Tensor) -> Image.Image:
     points = points if points.shape[1] > 1 else np.hstack([points, np.zeros_like(points)])
     figure = Figure(figsize=(4, 4), dpi=100)
     axes = figure.add_subplot()
-    axes.scatter(points[:, 0], points[:, 1], s=4, color="#0072b2", alpha=0.6, linewidths=0)
+    axes.scatter(points[:, 0], points[:, 1], s=4, color=BLUE, alpha=0.6, linewidths=0)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel("$x_1$")
     axes.set_ylabel("$x_2$")
-    figure.tight_layout()
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image.open(buffer).convert("RGB")
+    return rendered(figure)
+
+
+def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence[float], unit: str) -> Image.Image:
+    """A diffusion model's bound by timestep, and its distortion against its rate.
+
+    Args:
+        term: the bound's term at t = 1 .. T, in ``unit``.
+        rate: what must be sent to know x_t, in ``unit``.
+        distortion: root mean squared error of the estimate of x_0 at t.
+        unit: of terms and rate.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), dpi=110)
+    left, right = figure.subplots(1, 2)
+    left.loglog(range(1, len(term) + 1), term, color=BLUE)
+    left.set_xlabel("timestep $t$")
+    left.set_ylabel(f"term of the bound ({unit})")
+    right.plot(rate, distortion, color=ORANGE)
+    right.set_xlabel(f"rate ({unit})")
+    right.set_ylabel("distortion (RMSE)")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    return rendered(figure)
 
 
 def picture(x: Tensor, spec: DataSpec) -> Image.Image:

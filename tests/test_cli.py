@@ -52,14 +52,42 @@ def test_evaluate_again_gives_the_same_number(copy):
 def test_evaluate_with_importance_samples_tightens_the_bound(copy):
     before = record(copy)["metrics"]["bits_per_dim"]["value"]
     main(["evaluate", f"run={copy}", "metrics.likelihood.samples=50"])
-    after = record(copy)["metrics"]["bits_per_dim"]
-    assert after["value"] < before
-    assert after["protocol"]["samples"] == 50
+    after = record(copy)["metrics"]["bits_per_dim_k50"]
+    assert after["value"] < before == record(copy)["metrics"]["bits_per_dim"]["value"]
+    assert after["protocol"]["importance_samples"] == 50
 
 
-def test_raw_weights_are_recorded_as_such(copy):
+def test_scores_of_raw_weights_and_of_another_checkpoint_stand_beside_the_runs_own(copy):
+    own = record(copy)["metrics"]
     main(["evaluate", f"run={copy}", "weights=raw"])
-    assert record(copy)["evaluated"] == {"checkpoint": "best.ckpt", "weights": "raw", "overrides": ["weights=raw"]}
+    main(["evaluate", f"run={copy}", "checkpoint=last.ckpt"])
+    scores = record(copy)["metrics"]
+    assert set(scores) == {"bits_per_dim", "bits_per_dim_raw", "bits_per_dim_last"} and own.items() <= scores.items()
+    raw = scores["bits_per_dim_raw"]
+    assert raw["value"] != own["bits_per_dim"]["value"]
+    protocol = {name: raw["protocol"][name] for name in ("checkpoint", "weights", "overrides")}
+    assert protocol == {"checkpoint": "best.ckpt", "weights": "raw", "overrides": ["weights=raw"]}
+
+
+def test_saved_samples_are_scored_without_the_model_being_asked_again(copy, tmp_path, fails):
+    main(["sample", f"run={copy}", "n=6", f"out={tmp_path / 'a.npz'}"])
+    memorisation = ["metrics=[memorisation]", "metrics.memorisation.n=6"]
+    main(["evaluate", f"run={copy}", f"samples={tmp_path / 'a.npz'}", *memorisation])
+    given = record(copy)["metrics"]["nearest_ratio_6"]
+    assert given["protocol"]["samples_file"] == "a.npz" and given["protocol"]["sampling"] == {"observation": "draw"}
+    assert (copy / "evaluation" / "neighbours.png").exists() and not (copy / "samples" / "drawn.npz").exists()
+    main(["evaluate", f"run={copy}", *memorisation])
+    drawn = record(copy)["metrics"]["nearest_ratio_6"]
+    assert drawn["value"] == pytest.approx(given["value"], rel=1e-6)  # the same seed draws the same samples
+    main(["evaluate", f"run={copy}", f"samples={copy / 'samples' / 'drawn.npz'}", *memorisation])
+    again = record(copy)["metrics"]["nearest_ratio_6"]
+    assert again["value"] == drawn["value"]
+    memorisation[1] = "metrics.memorisation.n=7"
+    assert "holds 6 samples" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'a.npz'}", *memorisation)
+    (tmp_path / "b.npz").write_bytes(b"no array")
+    assert "cannot be read" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'b.npz'}", *memorisation)
+    np.savez(tmp_path / "c.npz", x=np.zeros((20, 3), np.float32))
+    assert "not of the run's data" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'c.npz'}", *memorisation)
 
 
 def test_sample_as_picture_and_as_array(copy, tmp_path):

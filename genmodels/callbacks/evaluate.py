@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from lightning import Callback, Trainer
 
 from genmodels.core import Score
 from genmodels.data import DataModule
-from genmodels.metrics import Evaluation
+from genmodels.metrics import Evaluation, SampleSets, Subject
 from genmodels.models.base import Laboratory
 
 
@@ -17,17 +18,22 @@ class Evaluate(Callback):
 
     Args:
         evaluations: by the name that they have in the config.
+        folder: run folder: what evaluations leave goes to ``evaluation/``, samples drawn to ``samples/drawn.npz``.
+        seed: of the run.
 
     Attributes:
+        samples_file: samples to score instead of drawing, or ``None``.
         scores: what was measured.
         refusals: name to sentence.
     """
 
-    def __init__(self, evaluations: Mapping[str, Evaluation]) -> None:
+    def __init__(self, evaluations: Mapping[str, Evaluation], folder: Path, seed: int) -> None:
         self.evaluations = dict(evaluations)
+        self.folder = folder
+        self.seed = seed
+        self.samples_file: str | None = None
         self.scores: list[Score] = []
         self.refusals: dict[str, str] = {}
-        self._running: list[Evaluation] = []
 
     def ask(self, model: Laboratory, data: DataModule) -> dict[str, str]:
         """Why each number that does not exist does not, by its name in the config.
@@ -38,17 +44,14 @@ class Evaluate(Callback):
         answers = {name: evaluation.refusal(model, data) for name, evaluation in self.evaluations.items()}
         return {name: answer for name, answer in answers.items() if answer is not None}
 
-    def on_test_start(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
-        """Ask each evaluation whether it applies."""
-        self.scores = []
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
+        """Ask each evaluation whether it applies, collect the scores and log them."""
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         self.refusals = self.ask(pl_module, data)
-        self._running = [e for name, e in self.evaluations.items() if name not in self.refusals]
-        for evaluation in self._running:
-            evaluation.start(pl_module, data)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
-        """Collect the scores and log them."""
-        for evaluation in self._running:
-            self.scores += evaluation.finish(pl_module)
-        pl_module.log_values({f"test/{score.name}": score.value for score in self.scores})
+        samples = SampleSets(pl_module, self.seed, self.samples_file)
+        subject = Subject(pl_module, data, samples, self.seed, self.folder / "evaluation")
+        running = [e for name, e in self.evaluations.items() if name not in self.refusals]
+        self.scores = [score for evaluation in running for score in evaluation.measure(subject)]
+        if trainer.is_global_zero:
+            samples.save(self.folder / "samples" / "drawn.npz")
+        pl_module.log_scores(self.scores)

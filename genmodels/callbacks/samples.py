@@ -8,7 +8,7 @@ import torch
 from lightning import Callback, Trainer
 
 from genmodels import plots
-from genmodels.callbacks.randomness import fixed_randomness
+from genmodels.core.randomness import fixed_randomness
 from genmodels.models.base import Denoises, Laboratory, Samples
 
 

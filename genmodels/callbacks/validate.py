@@ -8,8 +8,8 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from genmodels.callbacks.finite import diverged
-from genmodels.callbacks.randomness import fixed_randomness
 from genmodels.core import UserError, bits_per_dim
+from genmodels.core.randomness import fixed_randomness
 from genmodels.metrics import LogLikelihoodMean
 from genmodels.models.base import HasLikelihood, Laboratory
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
@@ -40,10 +41,14 @@ class Likelihood:
     Attributes:
         nats: ``log p(x) [B]`` in nats: a log-mass on integer data, a log-density on continuous data.
         kind: exact, a bound (of log p, not of bits), or an estimate.
+        terms: what a bound is made of, ``[B]`` each in nats, such as rate and distortion.
+        curves: what is known step by step of a model that has steps, ``[B, T]`` each, column t - 1 being step t.
     """
 
     nats: Tensor
     kind: Kind
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    curves: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def bits_per_dim(nats: Number, spec: DataSpec) -> Number:

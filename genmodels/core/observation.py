@@ -1,7 +1,7 @@
 """Observation models p(x | parameters) in data space: what a decoder's output means.
 
-Each is a stateless class with the same four members. ``x [B, *shape]`` is raw data; ``params`` is a network's output
-of shape ``[B, *param_shape]``; log-probabilities are ``[B]`` in nats.
+Each is a stateless class with the same members. ``x [B, *shape]`` is raw data; ``params`` is a network's output of
+shape ``[B, *param_shape]``; log-probabilities are ``[B]`` in nats.
 """
 
 from __future__ import annotations
@@ -97,6 +97,10 @@ class Observation(ABC):
     def mean(self, params: Tensor) -> Tensor:
         """Mean (integer data: its nearest level) in data space; what people show as a VAE's sample."""
 
+    @abstractmethod
+    def location(self, params: Tensor) -> Tensor:
+        """:meth:`mean` before rounding, ``[B, *shape]``: integers on the [-1, 1] scale of :func:`to_symmetric`."""
+
 
 class Bernoulli(Observation):
     """Independent Bernoulli dimensions; ``params`` are logits. For data of two levels."""
@@ -121,6 +125,10 @@ class Bernoulli(Observation):
     def mean(self, params: Tensor) -> Tensor:
         """The likelier level, uint8."""
         return (params > 0).to(torch.uint8)
+
+    def location(self, params: Tensor) -> Tensor:
+        """``2 σ(l) - 1``."""
+        return 2 * torch.sigmoid(params.float()) - 1
 
 
 def _split(params: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,7 +157,11 @@ class DiscretisedLogistic(Observation):
 
     def mean(self, params: Tensor) -> Tensor:
         """The level nearest to the location."""
-        return from_symmetric(_split(params)[0], self.spec)
+        return from_symmetric(self.location(params), self.spec)
+
+    def location(self, params: Tensor) -> Tensor:
+        """The logistic's location: its mean, had it no ends."""
+        return _split(params)[0]
 
 
 class Gaussian(Observation):
@@ -172,6 +184,10 @@ class Gaussian(Observation):
 
     def mean(self, params: Tensor) -> Tensor:
         """The mean."""
+        return self.location(params)
+
+    def location(self, params: Tensor) -> Tensor:
+        """The mean."""
         return _split(params)[0]
 
 
@@ -186,3 +202,41 @@ def suited_to(spec: DataSpec) -> Observation:
     return Bernoulli(spec) if spec.levels == 2 else DiscretisedLogistic(spec)
 
 
+class SphericalGaussian:
+    """Gaussian noise of one width around a location: what gives a deterministic decoder a likelihood.
+
+    ``p_σ(x | location)`` is the density of ``N(location, σ² I)`` on continuous data; on integer data the mass of
+    :func:`discretised_gaussian`. ``location [N, *shape]`` and σ are on the [-1, 1] scale of :func:`to_symmetric` for
+    integers, in the data's own units otherwise.
+
+    Args:
+        spec: data.
+        sigma: standard deviation σ, or one per example, ``[N]``.
+
+    Raises:
+        UserError: for a float sigma that is not positive.
+    """
+
+    def __init__(self, spec: DataSpec, sigma: float | Tensor) -> None:
+        require(isinstance(sigma, Tensor) or sigma > 0, f"an observation model needs a positive sigma, got {sigma}.")
+        self.spec = spec
+        self.sigma = sigma
+
+    def _sigma_like(self, location: Tensor) -> Tensor:
+        """σ in float32, shaped to broadcast against ``location [N, *shape]``."""
+        if isinstance(self.sigma, Tensor):
+            return self.sigma.float().reshape(-1, *[1] * (location.dim() - 1))
+        return torch.full([1] * location.dim(), self.sigma, device=location.device)
+
+    def log_prob(self, x: Tensor, location: Tensor) -> Tensor:
+        """``log p_σ(x | location) [N]`` in nats of raw data ``x [N, *shape]``: mass of integers, density of reals."""
+        location, log_sigma = location.float(), self._sigma_like(location).log()
+        if self.spec.levels is not None:
+            return discretised_gaussian(x, location, log_sigma, self.spec.levels).flatten(1).sum(1)
+        z = (x.float() - location) * torch.exp(-log_sigma)
+        return standard_normal_log_prob(z) - self.spec.dims * log_sigma.flatten()
+
+    def sample(self, location: Tensor) -> Tensor:
+        """A draw of raw data: rounding a Gaussian draw to the nearest level draws from the discretised law exactly."""
+        location = location.float()
+        return from_symmetric(location + self._sigma_like(location) * torch.randn_like(location), self.spec)

@@ -153,6 +153,16 @@ class DataModule(LightningDataModule):
         split = self._split(name)
         return split.rows(split.x)
 
+    def pool(self) -> Tensor:
+        """All data for training, held out for validation or not, raw ``[N, *shape]``, where possible in source order.
+
+        Real data that samples are compared with come from here, so that they do not depend on the seed of the split.
+        """
+        train, val = self._split("train"), self._split("val")
+        if train.x is val.x and self.limit is None:
+            return train.x
+        return torch.cat([train.rows(train.x), val.rows(val.x)])
+
     def labels(self, name: str) -> Tensor | None:
         """Classes ``[N]`` of :meth:`split`, int64, if the data have them."""
         split = self._split(name)

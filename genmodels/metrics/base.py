@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from genmodels.core import Score
+from genmodels.metrics.samples import SampleSets
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
     from genmodels.models.base import Laboratory
 
 
-class Evaluation(ABC):
-    """Measures one aspect of a trained model over the test split, on every process at once.
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated, and what its evaluations share.
 
-    The evaluation callback calls :meth:`refusal`, then :meth:`start` and :meth:`finish`. The model is in eval mode,
-    under ``no_grad``, in float32, with the weights that are to be scored; each process draws from a random stream of
-    its own.
+    Attributes:
+        model: in eval mode, with the weights that are to be scored.
+        data: what it was trained on.
+        samples: drawn once, however many evaluations look at them.
+        seed: of the run; with the number of a batch it names the stream that the batch is scored with.
+        folder: where evaluations leave files; made by the first that does.
+        features: of sets of images, by whatever names them, see :mod:`genmodels.metrics.features`.
+    """
+
+    model: Laboratory
+    data: DataModule
+    samples: SampleSets
+    seed: int
+    folder: Path
+    features: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
+
+    def file(self, name: str) -> Path:
+        """Path of a file in the folder, which is made."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """First 16 digits of the SHA-256 of the weights: what was found for these is not true of others."""
+        digest = hashlib.sha256()
+        for name, value in self.model.state_dict().items():
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+class Evaluation(ABC):
+    """Measures one aspect of a trained model, on every process at once.
+
+    The evaluation callback asks for :meth:`refusal`, then calls :meth:`measure`, under ``no_grad`` and in float32.
+    Whatever is drawn comes from streams named by the seed and the part of the work (:mod:`genmodels.core.randomness`),
+    so that no number depends on what else is measured, or on how many processes share the work.
     """
 
     def refusal(self, model: Laboratory, data: DataModule) -> str | None:
@@ -29,9 +72,24 @@ class Evaluation(ABC):
         return None
 
     @abstractmethod
-    def start(self, model: Laboratory, data: DataModule) -> None:
-        """Load networks and cached statistics, reset the state. The refusal was asked for, and was ``None``."""
+    def measure(self, subject: Subject) -> list[Score]:
+        """The scores, the same in every process. The refusal was asked for, and was ``None``."""
 
-    @abstractmethod
-    def finish(self, model: Laboratory) -> list[Score]:
-        """Measure what is left to measure, reduce over processes and return the scores."""
+
+def mean_and_error(values: Tensor) -> tuple[float, float | None]:
+    """Mean of ``[n]`` independent values and its standard error (``None`` for one), in float64.
+
+    >>> mean_and_error(torch.tensor([1.0, 3.0]))
+    (2.0, 1.0)
+    """
+    values = values.double()
+    return float(values.mean()), float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
+def evenly_spaced(x: Tensor, n: int) -> Tensor:
+    """``n`` of the rows of ``x``, evenly spaced, both ends included: the first ones may be easier than the rest.
+
+    >>> evenly_spaced(torch.arange(10), 4)
+    tensor([0, 3, 6, 9])
+    """
+    return x[torch.linspace(0, len(x) - 1, n).round().long()]

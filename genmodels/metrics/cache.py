@@ -1,4 +1,4 @@
-"""Feature statistics of real data, kept on disk: they change only with the data and the network."""
+"""What was computed of real data, kept on disk: it changes only with the data and the network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +15,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from genmodels.metrics.frechet import Moments
 from genmodels.metrics.processes import from_first, rank_and_world
+
+Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class MomentsCache:
-    """Moments by (data set, split, content, extractor).
+class StatisticsCache:
+    """Tensors by (data set, what they are, content of the data, extractor).
 
-    The content is known by its shape and its sums over examples, pixel by pixel: the order of the examples, which
-    differs with the seed that carves the validation split, does not matter to it.
+    The content is known by its shape and its sums over examples, pixel by pixel.
 
     Args:
         folder: where the files lie; one that cannot be written to is done without.
@@ -36,38 +36,34 @@ class MomentsCache:
     data: str
     extractor: str
 
-    def get(self, split: str, parts: Sequence[Tensor], compute: Callable[[Sequence[Tensor]], Moments]) -> Moments:
-        """Moments of the raw data ``parts``, each ``[N, *shape]``: read if they are there, else computed and kept."""
-        path = self.folder / f"{self.data}-{split}-{self._key(split, parts)}.safetensors"
+    def get(self, what: str, x: Tensor, compute: Callable[[Tensor], Tensors]) -> Tensors:
+        """``compute(x)`` of raw data ``x [N, *shape]``: read if it is there, else computed and kept."""
+        path = self.folder / f"{self.data}-{what}-{self._key(what, x)}.safetensors"
         first = rank_and_world()[0] == 0
         found = from_first(read(path) if first else None)  # one process decides, or the others would wait for it
         if found is not None:
             return found
-        moments = compute(parts)
+        computed = compute(x)
         if first:
-            write(path, moments)
-        return moments
+            write(path, computed)
+        return computed
 
-    def _key(self, split: str, parts: Sequence[Tensor]) -> str:
-        sums = sum(x.sum(0, dtype=torch.int64) for x in parts)
-        content = hashlib.sha256(torch.as_tensor(sums).numpy().tobytes()).hexdigest()
-        shape = [sum(len(x) for x in parts), *parts[0].shape[1:]]
-        described = [self.data, split, shape, content, self.extractor]
+    def _key(self, what: str, x: Tensor) -> str:
+        content = hashlib.sha256(x.sum(0, dtype=torch.int64).numpy().tobytes()).hexdigest()
+        described = [self.data, what, list(x.shape), content, self.extractor]
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
-def read(path: Path) -> Moments | None:
+def read(path: Path) -> Tensors | None:
     """What :func:`write` left, or ``None`` if nothing readable is there."""
     try:
-        kept = load_file(path)
-        return Moments(kept["mean"], kept["covariance"], int(kept["n"]))
-    except (OSError, SafetensorError, KeyError):
+        return load_file(path)
+    except (OSError, SafetensorError):
         return None
 
 
-def write(path: Path, moments: Moments) -> None:
-    """Keep ``moments``, whole or not at all; silently not at all where the folder cannot be written to."""
-    tensors = {"mean": moments.mean, "covariance": moments.covariance, "n": torch.tensor(moments.n)}
+def write(path: Path, tensors: Tensors) -> None:
+    """Keep ``tensors``, whole or not at all; silently not at all where the folder cannot be written to."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:

@@ -32,23 +32,32 @@ class UnsuitableError(Exception):
 class Extractor(ABC):
     """Maps raw data to features.
 
+    Args:
+        network: computes them.
+        bf16: extract in bfloat16: faster where the processor has it, and another number.
+
     Attributes:
-        metric: config key of the distance in these features.
-        label: what the distance is called in results, before its n.
+        space: what numbers taken of these features are called after.
         dims: length d of a feature vector.
-        identity: name and the first 12 digits of the weights' SHA-256; statistics are cached under it.
+        identity: name, the first 12 digits of the weights' SHA-256 and the precision; statistics are cached under it.
         protocol: what happens to an image on its way in, as plain types.
     """
 
-    metric: str
-    label: str
+    space: str
     dims: int
     identity: str
     protocol: dict[str, Any]
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, identity: str, protocol: dict[str, Any], bf16: bool) -> None:
         self.network = network.eval()
         self.device = torch.device("cpu")
+        self.bf16 = bf16
+        self.identity = f"{identity}-bf16" if bf16 else identity
+        self.protocol = {"extractor": self.identity, "dims": self.dims, **protocol}
+
+    def label(self, statistic: str) -> str:
+        """What a number is called: ``fd`` in the features of MNIST's classifier is ``fd_mnist``."""
+        return f"{statistic}_{self.space}"
 
     def to(self, device: torch.device) -> Self:
         """Move the network."""
@@ -60,8 +69,17 @@ class Extractor(ABC):
         """Features ``[B, d]`` (float32) of raw data ``x [B, *shape]``, on the extractor's device."""
         x = x.to(self.device, non_blocking=True)
         precise = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False), precise:
-            return self.features(x)
+        with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16), precise:
+            return self.features(x).float()
+
+    @property
+    def head(self) -> nn.Module:
+        """From features ``[B, d]`` to class logits ``[B, classes]``.
+
+        Raises:
+            UnsuitableError: if the network has no classifier head.
+        """
+        raise UnsuitableError(f"{self.identity} has no classifier head, and so no classes to be sure of.")
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
@@ -73,14 +91,13 @@ class InDomainClassifier(Extractor):
 
     Args:
         data: the data module, whose name and spec choose the weights.
+        bf16: see :class:`Extractor`.
 
     Raises:
         UnsuitableError: if no classifier is shipped for these data.
     """
 
-    metric = "fd"
-
-    def __init__(self, data: DataModule) -> None:
+    def __init__(self, data: DataModule, bf16: bool = False) -> None:
         if data.name not in classifier.shipped():
             known = ", ".join(classifier.shipped())
             instead = "; for other images use metrics=[fid]" if data.spec.is_image else ""
@@ -92,16 +109,20 @@ class InDomainClassifier(Extractor):
             raise UnsuitableError(
                 f"the classifier shipped for '{data.name}' is for {found.network.spec}, the data are {data.spec}."
             )
-        super().__init__(found.network)
         self.classifier = found.network
         self.dims = found.network.head.in_features
-        self.label = f"fd_{data.name}"
-        self.identity = f"{data.name}-classifier@{found.sha256[:12]}"
-        self.protocol = {"resize": "none", "classifier_test_accuracy": float(found.metadata["test_accuracy"])}
+        self.space = data.name
+        protocol = {"resize": "none", "classifier_test_accuracy": float(found.metadata["test_accuracy"])}
+        super().__init__(found.network, f"{data.name}-classifier@{found.sha256[:12]}", protocol, bf16)
 
     def features(self, x: Tensor) -> Tensor:
         """Features ``[B, d]`` of ``x [B, *shape]``."""
         return self.classifier.features(x)
+
+    @property
+    def head(self) -> nn.Module:
+        """The classifier's last layer."""
+        return self.classifier.head
 
 
 class InceptionV3(Extractor):
@@ -112,23 +133,28 @@ class InceptionV3(Extractor):
 
     Args:
         data: the data module; 1 or 3 channels of integers, stretched to 0..255 if they have fewer levels.
+        bf16: see :class:`Extractor`.
 
     Raises:
         UnsuitableError: if the data are not such images.
         UserError: if the network's file is missing or altered.
     """
 
-    metric = label = "fid"
+    space = "inception"
     dims = 2048
-    identity = f"inception-2015-12-05@{INCEPTION_SHA256[:12]}"
 
-    def __init__(self, data: DataModule) -> None:
+    def __init__(self, data: DataModule, bf16: bool = False) -> None:
         levels = data.spec.levels
         if not data.spec.is_image or data.spec.shape[0] not in (1, 3) or levels is None:
             raise UnsuitableError(f"Inception reads grey or RGB images of integers; the data are {data.spec}.")
-        super().__init__(_load_inception(data.root / INCEPTION_FILE))
         self.scale = 255 / (levels - 1)
-        self.protocol = {"resize": "TF1 bilinear to 299x299", "grey": "tiled to RGB", "levels_scaled_by": self.scale}
+        protocol = {"resize": "TF1 bilinear to 299x299", "grey": "tiled to RGB", "levels_scaled_by": self.scale}
+        identity = f"inception-2015-12-05@{INCEPTION_SHA256[:12]}"
+        super().__init__(_load_inception(data.root / INCEPTION_FILE), identity, protocol, bf16)
+
+    def label(self, statistic: str) -> str:
+        """As the field calls them."""
+        return {"fd": "fid", "kd": "kid"}.get(statistic, f"{statistic}_inception")
 
     def features(self, x: Tensor) -> Tensor:
         """Features ``[B, 2048]`` of ``x [B, 1 or 3, H, W]``."""

@@ -19,6 +19,17 @@ class Moments(NamedTuple):
     n: int
 
 
+def moments(features: Tensor) -> Moments:
+    """Moments of features ``[n, d]`` that are at hand as a whole.
+
+    Raises:
+        UserError: for fewer than two of them.
+    """
+    require(len(features) >= 2, f"a covariance needs at least 2 examples, got {len(features)}.")
+    features = features.double()
+    return Moments(features.mean(0), torch.cov(features.T).reshape(features.shape[1], -1), len(features))
+
+
 def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> float:
     r"""Squared Fréchet (2-Wasserstein) distance between two Gaussians, in float64 on the CPU.
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from genmodels.core import Kind, Likelihood, Score, UserError, bits_per_dim
+from genmodels.core import DataSpec, Kind, Likelihood, Score, bits_per_dim
+from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import require
-from genmodels.metrics.base import Evaluation
-from genmodels.metrics.processes import rank_and_world, track
+from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
+from genmodels.metrics.curves import keep_curves
+from genmodels.metrics.processes import dealt
 from genmodels.models.base import HasLikelihood
 
 if TYPE_CHECKING:
@@ -30,6 +32,27 @@ class MeanNats(NamedTuple):
     se: float | None
     n: int
     kind: Kind
+
+
+def demand_kind(likelihood: Likelihood) -> None:
+    """Refuse a bare number.
+
+    Raises:
+        UserError: for anything that is not a :class:`Likelihood`.
+    """
+    found = type(likelihood).__name__
+    require(isinstance(likelihood, Likelihood), f"a mean log-likelihood takes a Likelihood(nats, kind), not a {found}.")
+
+
+def agreed(kinds: list[Kind]) -> Kind:
+    """The one kind of them all.
+
+    Raises:
+        UserError: if there are several.
+    """
+    names = " and ".join(sorted({kind.value for kind in kinds}))
+    require(len(set(kinds)) == 1, f"log-likelihoods of different kinds ({names}) have no common mean.")
+    return kinds[0]
 
 
 class LogLikelihoodMean(Metric):
@@ -64,9 +87,8 @@ class LogLikelihoodMean(Metric):
         Raises:
             UserError: for a bare tensor, whose kind nobody knows, or for a kind other than the one seen before.
         """
-        if not isinstance(likelihood, Likelihood):
-            raise UserError(f"a mean log-likelihood takes a Likelihood(nats, kind), not a {type(likelihood).__name__}.")
-        self._agree([self.kind, likelihood.kind] if self.kind else [likelihood.kind])
+        demand_kind(likelihood)
+        agreed([self.kind, likelihood.kind] if self.kind else [likelihood.kind])
         self.kind = likelihood.kind
         nats = likelihood.nats.detach().to(self.total.device).double()
         self.total += nats.sum()
@@ -82,39 +104,68 @@ class LogLikelihoodMean(Metric):
         counts = self.counts.tolist()
         n = sum(counts)
         require(n > 0, "there is no example to average a log-likelihood over.")
-        kind = self._agree([kind for kind, count in zip(KINDS, counts, strict=True) if count])
+        kind = agreed([kind for kind, count in zip(KINDS, counts, strict=True) if count])
         mean = float(self.total) / n
         require(math.isfinite(mean), f"the mean log-likelihood of {n} examples is {mean}: the model has diverged.")
         variance = max(float(self.squares) / n - mean**2, 0.0)
         return MeanNats(mean, math.sqrt(variance / (n - 1)) if n > 1 else None, n, kind)
 
-    @staticmethod
-    def _agree(kinds: list[Kind]) -> Kind:
-        names = " and ".join(sorted({kind.value for kind in kinds}))
-        require(len(set(kinds)) == 1, f"log-likelihoods of different kinds ({names}) have no common mean.")
-        return kinds[0]
+
+def pooled(parts: list[Likelihood]) -> Likelihood:
+    """The likelihoods of several batches as those of one.
+
+    Raises:
+        UserError: for different kinds among them.
+    """
+    terms, curves = (
+        {name: torch.cat([getattr(part, what)[name] for part in parts]) for name in getattr(parts[0], what)}
+        for what in ("terms", "curves")
+    )
+    return Likelihood(torch.cat([part.nats for part in parts]), agreed([part.kind for part in parts]), terms, curves)
+
+
+def in_unit(nats: Tensor, spec: DataSpec) -> tuple[str, float, float | None]:
+    """Unit of log-likelihoods ``nats [n]`` of such data, their mean in it, and its standard error.
+
+    Raises:
+        UserError: if the mean is not finite.
+    """
+    mean, se = mean_and_error(nats)
+    require(math.isfinite(mean), f"the mean log-likelihood of {len(nats)} examples is {mean}: the model has diverged.")
+    if not spec.is_discrete:
+        return "nats", mean, se
+    return "bits/dim", bits_per_dim(mean, spec), None if se is None else abs(bits_per_dim(se, spec))
 
 
 class LikelihoodEvaluation(Evaluation):
     """Scores ``bits_per_dim`` on integer data, ``nats`` (the mean log-density, higher is better) on continuous data.
 
-    Of a test split that costs too much, evenly spaced examples are scored (the first ones may be easier: MNIST's first
-    half is the cleaner one), dealt out to the processes in turn: the number does not depend on how many processes there
-    are.
+    With K > 1 draws an example the name ends in ``_k<K>``. Of a test split that costs too much, evenly spaced examples
+    are scored. What a bound is made of, its rate and distortion, stands in the protocol in the same unit; what a model
+    knows step by step is kept and drawn, see :mod:`genmodels.metrics.curves`.
 
     Args:
-        samples: importance samples K per example that tighten a bound.
+        samples: draws K per example that tighten a bound: importance samples of a VAE, dequantisation noise of a flow,
+            trajectories of a diffusion model.
         max_examples: score so many test examples, or ``None`` for all.
         max_passes: cap on network passes over the whole evaluation, or ``None``. A diffusion model spends T on each
-            sample of each example, so that it is scored on fewer; the protocol says how many of how many.
+            draw of each example, so that it is scored on fewer; the protocol says how many of how many.
+        bf16: run the networks in bfloat16.
     """
 
-    def __init__(self, samples: int = 1, max_examples: int | None = None, max_passes: int | None = 200_000) -> None:
+    def __init__(
+        self,
+        samples: int = 1,
+        max_examples: int | None = None,
+        max_passes: int | None = 200_000,
+        bf16: bool = False,
+    ) -> None:
         for name, value in {"samples": samples, "max_examples": max_examples, "max_passes": max_passes}.items():
-            require(value is None or value >= 1, f"metrics.likelihood.{name} must be at least 1, got {value}.")
+            require(value is None or value >= 1, f"{name} of a likelihood metric must be at least 1, got {value}.")
         self.samples = samples
         self.max_examples = max_examples
         self.max_passes = max_passes
+        self.bf16 = bf16
 
     def refusal(self, model: Laboratory, data: DataModule) -> str | None:
         """Why the likelihood does not exist, or ``None``."""
@@ -122,41 +173,79 @@ class LikelihoodEvaluation(Evaluation):
             return None
         return f"{type(model).__name__} has no likelihood: its density is only implied by its samples."
 
-    def start(self, model: Laboratory, data: DataModule) -> None:
-        """Decide how many of the test examples the budget allows."""
-        assert isinstance(model, HasLikelihood)  # start() is called only where there is no refusal
-        self.test = data.split("test")
-        passes = model.passes_per_example * self.samples
-        self.batch_size = max(1, min(data.eval_batch_size, PASSES_PER_BATCH // passes))
-        self.examples = min(len(self.test), self.max_examples or len(self.test))
-        if self.max_passes is not None:
-            require(
-                passes <= self.max_passes,
-                f"the likelihood of one example costs {passes} network passes, more than metrics.likelihood.max_passes="
-                f"{self.max_passes}; raise it or set it to null.",
-            )
-            self.examples = min(self.examples, self.max_passes // passes)
-
-    def finish(self, model: Laboratory) -> list[Score]:
+    def measure(self, subject: Subject) -> list[Score]:
         """The score, in the unit that the data call for."""
-        assert isinstance(model, HasLikelihood)
-        metric = LogLikelihoodMean().to(model.device)
-        rank, world = rank_and_world()
-        chosen = torch.linspace(0, len(self.test) - 1, self.examples).round().long()
-        batches = self.test[chosen][rank::world].split(self.batch_size)
-        with torch.autocast(model.device.type, enabled=False):
-            for x in track(batches, len(batches), "log-likelihood"):
-                metric.update(model.log_likelihood(x.to(model.device), self.samples))
-        mean, se, n, kind = metric.compute()
-        protocol = {
+        found = self.likelihood(subject, subject.data.split("test"))
+        keep_curves(found.curves, subject)
+        spec = subject.model.spec
+        unit, value, se = in_unit(found.nats, spec)
+        terms = {name: in_unit(-nats, spec)[1:] for name, nats in found.terms.items()}
+        protocol = self.protocol(subject) | {name: {"value": v, "se": e} for name, (v, e) in terms.items()}
+        name = ("bits_per_dim" if spec.is_discrete else "nats") + (f"_k{self.samples}" if self.samples > 1 else "")
+        better = "lower" if spec.is_discrete else "higher"
+        return [Score(name, value, unit, len(found.nats), se, found.kind, better, protocol)]
+
+    def protocol(self, subject: Subject) -> dict[str, Any]:
+        """How it was measured, in plain types."""
+        model = subject.model
+        assert isinstance(model, HasLikelihood)  # measure() is called only where there is no refusal
+        return {
             "split": "test",
-            "of": len(self.test),
-            "samples": self.samples,
+            "of": len(subject.data.split("test")),
+            model.draws: self.samples,
             "max_passes": self.max_passes,
             "passes_per_example": model.passes_per_example * self.samples,
+            "precision": "bf16" if self.bf16 else "float32",
         }
-        if not model.spec.is_discrete:
-            return [Score("nats", mean, "nats", n, se, kind, protocol)]
-        bits = bits_per_dim(mean, model.spec)
-        error = None if se is None else abs(bits_per_dim(se, model.spec))
-        return [Score("bits_per_dim", bits, "bits/dim", n, error, kind, protocol)]
+
+    def likelihood(self, subject: Subject, x: Tensor) -> Likelihood:
+        """Of evenly spaced rows of ``x [N, *shape]``, as many as the limits allow on the test split; on the CPU."""
+        model = subject.model
+        assert isinstance(model, HasLikelihood)
+        passes = model.passes_per_example * self.samples
+        size = max(1, min(subject.data.eval_batch_size, PASSES_PER_BATCH // passes))
+        n = self.affordable(passes, len(subject.data.split("test")))
+        batches = evenly_spaced(x, min(n, len(x))).split(size)
+
+        def score(i: int) -> Likelihood:
+            bf16 = torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16)
+            with stream(subject.seed, EVALUATION, i, device=model.device), bf16:
+                found = model.log_likelihood(batches[i].to(model.device), self.samples)
+            demand_kind(found)
+            terms, curves = ({name: t.cpu() for name, t in parts.items()} for parts in (found.terms, found.curves))
+            return Likelihood(found.nats.cpu(), found.kind, terms, curves)
+
+        return pooled(dealt(score, len(batches), "log-likelihood"))
+
+    def affordable(self, passes: int, available: int) -> int:
+        """How many of the ``available`` examples, each of so many network passes, the limits allow.
+
+        Raises:
+            UserError: if not even one.
+        """
+        n = min(available, self.max_examples or available)
+        if self.max_passes is None:
+            return n
+        require(
+            passes <= self.max_passes,
+            f"the likelihood of one example costs {passes} network passes, more than max_passes={self.max_passes}; "
+            f"raise max_passes of the metric or set it to null.",
+        )
+        return min(n, self.max_passes // passes)
+
+
+class GeneralisationEvaluation(LikelihoodEvaluation):
+    """Scores ``train_minus_test``: how much better a model knows what it was trained on.
+
+    Negative in bits/dim, positive in nats, if it has memorised. As many training as test examples are scored, both
+    evenly spaced; it is a difference of two numbers of one kind, of whose common slack nothing is known: an estimate.
+    """
+
+    def measure(self, subject: Subject) -> list[Score]:
+        """The difference, with the error of two independent means."""
+        data, spec = subject.data, subject.model.spec
+        found = [self.likelihood(subject, data.split(split)).nats for split in ("train", "test")]
+        (unit, train, train_se), (_, test, test_se) = (in_unit(nats, spec) for nats in found)
+        se = None if train_se is None or test_se is None else math.hypot(train_se, test_se)
+        protocol = self.protocol(subject) | {"split": "train - test", "train": train, "test": test}
+        return [Score("train_minus_test", train - test, unit, len(found[1]), se, Kind.ESTIMATE, None, protocol)]

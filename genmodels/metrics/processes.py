@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -36,6 +36,23 @@ def from_first(value: T) -> T:
     held = [value]
     dist.broadcast_object_list(held, src=0)
     return held[0]
+
+
+def dealt(work: Callable[[int], T], items: int, description: str | None = None) -> list[T]:
+    """``[work(0), ..., work(items - 1)]`` in every process, each item done by one of them under a progress bar.
+
+    Without a description there is no bar, for work that shows one of its own.
+
+    ``work`` must depend on the number of its item alone: then who does it, and how many share, makes no difference.
+    """
+    mine = share(items)
+    watched = mine if description is None else track(mine, len(mine), description)
+    done = {i: work(i) for i in watched}
+    if rank_and_world()[1] > 1:
+        held: list[dict[int, T]] = [{}] * rank_and_world()[1]
+        dist.all_gather_object(held, done)
+        done = {i: found for parts in held for i, found in parts.items()}
+    return [done[i] for i in range(items)]
 
 
 def track(iterable: Iterable[T], total: int, description: str) -> Iterable[T]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from genmodels.core import DataSpec, Likelihood, UserError
+from genmodels.core import DataSpec, Likelihood, Score, UserError
+from genmodels.errors import require
 
 NetworkFactory = Callable[[tuple[int, ...], tuple[int, ...]], nn.Module]
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -107,6 +108,21 @@ class Laboratory(LightningModule, ABC):
         """
         for logger in self.loggers:
             logger.log_metrics(dict(values), step=self.batches)
+
+    def log_scores(self, scores: Iterable[Score]) -> None:
+        """Send scores to the loggers as ``test/<name>``, with ``_se`` their errors; wandb's summary gets all of each.
+
+        Raises:
+            UserError: for a bare number.
+        """
+        for score in scores:
+            require(isinstance(score, Score), f"only a Score is logged, not {score!r}: say kind, n and protocol.")
+            errors = {} if score.se is None else {f"test/{score.name}_se": score.se}
+            self.log_values({f"test/{score.name}": score.value} | errors)
+            for logger in self.loggers:
+                summary = getattr(getattr(logger, "experiment", None), "summary", None)
+                if summary is not None:  # wandb
+                    summary.update({f"score/{score.name}": score.to_dict() | {"text": score.text}})
 
     def log_image(self, name: str, image: Any) -> None:
         """Show a PIL image in every logger that can."""
@@ -257,9 +273,20 @@ class Samples(ABC):
         """What a person must know to draw the same way: plain types, kept beside every number that rests on samples."""
         return {}
 
+    @property
+    def passes_per_sample(self) -> int:
+        """Network evaluations that one sample costs."""
+        return 1
+
 
 class HasLikelihood(ABC):
-    """A model with a log-likelihood, a bound on it or an estimate of it, in data space."""
+    """A model with a log-likelihood, a bound on it or an estimate of it, in data space.
+
+    Attributes:
+        draws: what ``samples`` counts, as protocols call it.
+    """
+
+    draws: ClassVar[str] = "importance_samples"
 
     @abstractmethod
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
@@ -275,6 +302,20 @@ class HasLikelihood(ABC):
         return 1
 
 
+class HasProbabilityFlow(ABC):
+    """A model whose samples can also be had by an ODE, which gives them a density."""
+
+    @abstractmethod
+    def flow_log_density(self, y: Tensor, tolerance: float, probes: Tensor | None = None) -> tuple[Tensor, int]:
+        """Estimate of the log-density ``[B]`` in nats of the ODE's samples at ``y``, and network evaluations it took.
+
+        Args:
+            y: ``[B, *shape]`` floats on the model's own scale: [-1, 1] for integers, reals as they are.
+            tolerance: of the ODE's solver, relative and absolute.
+            probes: random signs ``[P, B, *shape]`` by which to estimate traces; ``None`` for exact ones.
+        """
+
+
 class Encodes(ABC):
     """A model with a map from data to a latent code and back."""
 
@@ -285,6 +326,35 @@ class Encodes(ABC):
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
         """Raw data ``[B, *shape]`` from a latent code."""
+
+
+class DecodesLatent(ABC):
+    """A model that maps a latent with a standard normal prior to the location of the data.
+
+    Attributes:
+        latent_dim: dimensions of z.
+    """
+
+    latent_dim: int
+
+    @abstractmethod
+    def location(self, z: Tensor) -> Tensor:
+        """Decoder's location ``[B, *shape]`` for latents ``z [B, latent_dim]``, differentiable.
+
+        Integers lie on the [-1, 1] scale of :func:`genmodels.core.quantise.to_symmetric`, reals are as they are.
+        """
+
+
+class HasObservation(DecodesLatent):
+    """A decoder with a law p(x|z) of its own."""
+
+    @abstractmethod
+    def conditional_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log p(x|z) [B]`` in nats of raw data ``x [B, *shape]`` given ``z [B, latent_dim]``, differentiable in z."""
+
+    @abstractmethod
+    def conditional_sample(self, z: Tensor) -> Tensor:
+        """``x ~ p(x|z)``, raw data ``[B, *shape]``."""
 
 
 class Denoises(ABC):

@@ -27,12 +27,14 @@ from genmodels.diffusion import (
     along,
     random_times,
 )
+from genmodels.diffusion.flow import flow_log_prob
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
 from genmodels.errors import require
 from genmodels.models.base import (
     Denoises,
     GenerativeModel,
     HasLikelihood,
+    HasProbabilityFlow,
     Loss,
     NetworkFactory,
     OptimizerFactory,
@@ -56,16 +58,28 @@ class BoundTerms:
         prior: L_T ``[B]``.
         diffusion: ``[B, T - 1]``, column ``i`` being L_{t-1} at t = i + 2.
         reconstruction: L_0 ``[B]``.
+        squared_error: |x_0 - x̂_0(x_t)|² ``[B, T]`` on the scale of the process, column ``i`` at t = i + 1.
     """
 
     prior: Tensor
     diffusion: Tensor
     reconstruction: Tensor
+    squared_error: Tensor
+
+    @property
+    def rate(self) -> Tensor:
+        """What it costs to send x_1, L_T + sum L_{t-1} ``[B]`` (§4.3); the rest is the distortion L_0."""
+        return self.prior + self.diffusion.sum(1)
 
     @property
     def total(self) -> Tensor:
         """The bound on ``-log p(x) [B]``."""
-        return self.prior + self.diffusion.sum(1) + self.reconstruction
+        return self.rate + self.reconstruction
+
+    @property
+    def curve(self) -> Tensor:
+        """``[B, T]``, column ``i`` being L_{t-1} at t = i + 1."""
+        return torch.cat([self.reconstruction[:, None], self.diffusion], 1)
 
 
 @dataclass(frozen=True)
@@ -104,7 +118,7 @@ class Simple(Objective):
         """Loss with the term ``mse``, and ``bound`` (nats/dim) if the variance is learned."""
         draw = model.draw(x, random_times(len(x), model.process.uniform))
         output, spread = model.denoise(draw.x_t, draw.t)
-        target = model.prediction.target(model.process, draw.x0, draw.noise, draw.t)
+        target = model.prediction.target(draw.x0, draw.noise, *model.scales(draw.t, draw.x0))
         mse = (output - target).square().mean()
         if spread is None:
             return Loss(mse, {"mse": mse})
@@ -125,7 +139,7 @@ class Variational(Objective):
         return Loss(bound, {"bound": bound})
 
 
-class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
+class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises):
     """Diffusion model on images or vectors, of integers (scaled to [-1, 1]) or reals (taken as they are).
 
     Args:
@@ -145,6 +159,8 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
     Raises:
         UserError: if the sampler takes more steps than the schedule has.
     """
+
+    draws = "trajectories"
 
     def __init__(
         self,
@@ -185,6 +201,10 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         noise = torch.randn_like(x0)
         return Noised(x, x0, t, noise, self.process.diffuse(x0, t, noise))
 
+    def scales(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """√ᾱ_t and √(1 - ᾱ_t) at integer times ``t [B]``, shaped to multiply ``x [B, *shape]``."""
+        return along(self.process.signal, t, x), along(self.process.noise, t, x)
+
     def denoise(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         """The network's prediction, and its outputs for the variance if that is learned; float32 under autocast too."""
         return self.variance.split(self.network(x_t, t).float())
@@ -192,7 +212,7 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
     def estimate(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         """The (clipped) x_0 that the network sees in x_t, and its outputs for the variance."""
         output, spread = self.denoise(x_t, t)
-        x0 = self.prediction.x0(self.process, x_t, t, output)
+        x0 = self.prediction.x0(x_t, output, *self.scales(t, x_t))
         return x0.clamp(-1, 1) if self.clip_x0 else x0, spread
 
     def reverse(self, x_t: Tensor, t: Tensor, x0: Tensor, spread: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -213,16 +233,19 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         posterior_mean = self.process.posterior_mean(draw.x0, draw.x_t, draw.t)
         posterior_log_variance = along(self.process.log_beta_tilde, draw.t, draw.x_t)
         divergence = per_example(kl_divergence(posterior_mean, posterior_log_variance, mean, log_variance))
-        return torch.where(draw.t == 1, self.reconstruction(draw.x, mean, log_variance), divergence)
+        first = draw.t == 1
+        reconstruction = self.reconstruction(draw.x[first], mean[first], log_variance[first])
+        return divergence.masked_scatter(first, reconstruction)
 
-    def term_at(self, x: Tensor, t: Tensor) -> Tensor:
-        """:meth:`term` ``[B]`` at times ``t [B]``, with a fresh draw of x_t and the network's own estimate of x_0."""
+    def term_at(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """At ``t [B]``, with a fresh draw of x_t and the network's own x̂_0: :meth:`term` and |x_0 - x̂_0|² ``[B]``."""
         draw = self.draw(x, t)
-        return self.term(draw, *self.estimate(draw.x_t, t))
+        x0, spread = self.estimate(draw.x_t, t)
+        return self.term(draw, x0, spread), per_example((draw.x0 - x0).square())
 
     def random_term(self, draw: Noised, output: Tensor, spread: Tensor | None, probability: Tensor) -> Tensor:
         """Unbiased for the bound less L_T, in nats/dim: the term at ``draw.t`` over its probability, averaged."""
-        x0 = self.prediction.x0(self.process, draw.x_t, draw.t, output)
+        x0 = self.prediction.x0(draw.x_t, output, *self.scales(draw.t, draw.x_t))
         return (self.term(draw, x0, spread) / probability[draw.t]).mean() / self.spec.dims
 
     @torch.no_grad()
@@ -231,9 +254,10 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         times = torch.arange(1, self.process.steps + 1, device=x.device)
         chunks = torch.split(times, max(1, BOUND_BATCH // len(x)))
         repeated = [(x.repeat(len(c), *[1] * len(self.spec.shape)), c.repeat_interleave(len(x))) for c in chunks]
-        nats = torch.cat([self.term_at(*pair) for pair in repeated]).view(len(times), len(x))
+        found = [self.term_at(*pair) for pair in repeated]
+        nats, squared_error = (torch.cat(parts).view(-1, len(x)).T for parts in zip(*found, strict=True))
         prior = self.process.prior_divergence(to_symmetric(x, self.spec))
-        return BoundTerms(prior, diffusion=nats[1:].T, reconstruction=nats[0])
+        return BoundTerms(prior, diffusion=nats[:, 1:], reconstruction=nats[:, 0], squared_error=squared_error)
 
     @torch.no_grad()
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
@@ -242,12 +266,18 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         The latter is ``log (1/K) sum_k w_k`` over K whole trajectories (Burda et al. 2016, eq. 8), which tightens with
         K, but starts from a noisier estimate: eq. 5 has its Gaussians integrated out.
 
+        Eq. 5 comes with its terms ``rate`` and ``distortion`` (nats) and, against t, the curves ``nats`` (L_{t-1}) and
+        ``squared_error`` (|x_0 - x̂_0(x_t)|² on the scale of the process): progressive coding (§4.3, fig. 5).
+
         Raises:
             UserError: for fewer than one sample.
         """
         require(samples >= 1, f"a likelihood needs at least one sample, got {samples}.")
         if samples == 1:
-            return Likelihood(-self.bound_terms(x).total, Kind.LOWER_BOUND)
+            bound = self.bound_terms(x)
+            terms = {"rate": bound.rate, "distortion": bound.reconstruction}
+            curves = {"nats": bound.curve, "squared_error": bound.squared_error}
+            return Likelihood(-bound.total, Kind.LOWER_BOUND, terms, curves)
         log_weights = torch.stack([self.log_weight(x) for _ in range(samples)])
         return Likelihood(log_mean_exp(log_weights), Kind.LOWER_BOUND)
 
@@ -276,12 +306,27 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
         """
         t = random_times(len(x), self.process.reciprocal)
         prior = self.process.prior_divergence(to_symmetric(x, self.spec))
-        return Likelihood(-(prior + self.term_at(x, t) / self.process.reciprocal[t]), Kind.LOWER_BOUND)
+        term, _ = self.term_at(x, t)
+        return Likelihood(-(prior + term / self.process.reciprocal[t]), Kind.LOWER_BOUND)
 
     @property
     def passes_per_example(self) -> int:
         """T: the bound has a term for every step."""
         return self.process.steps
+
+    def flow_log_density(self, y: Tensor, tolerance: float, probes: Tensor | None = None) -> tuple[Tensor, int]:
+        """Of the probability-flow ODE stopped at t = 1, see :func:`genmodels.diffusion.flow.flow_log_prob`.
+
+        The network is not clipped, which would put kinks into the flow, and runs in float32 even under autocast, whose
+        rounding no solver could see through.
+        """
+
+        def noise(x_t: Tensor, t: Tensor, signal: Tensor, sigma: Tensor) -> Tensor:
+            output, _ = self.denoise(x_t.float(), t)
+            return self.prediction.noise(x_t, output, signal, sigma)
+
+        with torch.autocast(y.device.type, enabled=False):
+            return flow_log_prob(noise, self.process, y, tolerance, probes)
 
     # Samples ----------------------------------------------------------------------------------------------------------
 
@@ -308,3 +353,8 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, Denoises):
     def sampling_protocol(self) -> dict[str, Any]:
         """How :meth:`sample` draws, in plain types."""
         return self.sampler.protocol(self.process.steps)
+
+    @property
+    def passes_per_sample(self) -> int:
+        """The steps that the sampler takes."""
+        return len(self.sampler.times(self.process.steps))

@@ -15,6 +15,7 @@ from genmodels.core.quantise import dequantise, quantise
 from genmodels.errors import require
 from genmodels.models.base import (
     AdversarialModel,
+    DecodesLatent,
     Loss,
     NetworkFactory,
     OptimizerFactory,
@@ -127,7 +128,7 @@ def input_gradient(discriminator: nn.Module, x: Tensor) -> Tensor:
     return gradient.flatten(1)
 
 
-class GAN(AdversarialModel, Samples):
+class GAN(AdversarialModel, Samples, DecodesLatent):
     """Generator G(z), z ~ N(0, I), against discriminator D(x).
 
     Integer data are dequantised onto [-1, 1], so that D cannot tell real from fake by discreteness alone.
@@ -226,6 +227,15 @@ class GAN(AdversarialModel, Samples):
         """G(z) in data space."""
         y = self.generator(z)
         return quantise((y + 1) / 2, self.spec) if self.spec.is_discrete else y.float()
+
+    def location(self, z: Tensor) -> Tensor:
+        """G(z), for integer data stretched by L / (L - 1).
+
+        G's scale gives each of L levels a bin of width 2/L, with level k in the middle, at ``(2k + 1)/L - 1``. The
+        stretch moves that to ``2k/(L - 1) - 1``, where :func:`genmodels.core.quantise.to_symmetric` has it.
+        """
+        y = self.generator(z).float()
+        return y if self.spec.levels is None else y * (self.spec.levels / (self.spec.levels - 1))
 
     def sample(self, n: int) -> Tensor:
         """G(z) for ``n`` fresh z, in data space."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim, log_mean_exp
+from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
 from genmodels.core.observation import standard_normal_log_prob
-from genmodels.core.quantise import dequantise, quantise
+from genmodels.core.quantise import dequantise, log_mass, quantise
 from genmodels.errors import require
 from genmodels.models.base import (
     Encodes,
@@ -95,6 +95,8 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
         UserError: for a depth below 1 or an alpha outside (0, 0.5).
     """
 
+    draws = "dequantisation_samples"
+
     def __init__(
         self,
         spec: DataSpec,
@@ -114,27 +116,20 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
 
     def loss(self, x: Tensor) -> Loss:
         """``-log p(x) / D`` in nats per dimension, one draw of dequantisation noise (eq. 2-3)."""
-        nats = self.log_prob(x).mean()
+        nats = log_mass(x, self.spec, self.log_density, 1, dequantise).mean()
         unit = {"bits_per_dim": bits_per_dim(nats, self.spec)} if self.spec.is_discrete else {"nats": -nats}
         return Loss(-nats / self.spec.dims, unit)
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """``log p(u) - D log(levels) [B]`` at one draw ``u`` of dequantised ``x``; on continuous data ``log p(x)``."""
-        u, log_volume = dequantise(x, self.spec)
+    def log_density(self, u: Tensor) -> Tensor:
+        """``log p(u) [B]`` of points of the unit cube; of continuous data, as they are."""
         z, log_det = self.flow(u)
-        log_p: Tensor = standard_normal_log_prob(z) + log_det + log_volume
+        log_p: Tensor = standard_normal_log_prob(z) + log_det
         return log_p
 
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
-        """Exact on continuous data; on integers the mass of a bin, from below, by ``samples`` dequantisation draws.
-
-        ``P(x) = E_u[p(u)] / levels^D`` with u uniform on the bin, so K draws are importance samples whose log-mean is a
-        lower bound in expectation (Burda et al. 2016, eq. 8).
-        """
-        if not self.spec.is_discrete:
-            return Likelihood(self.log_prob(x), Kind.EXACT)
-        draws = torch.stack([self.log_prob(x) for _ in range(samples)])
-        return Likelihood(log_mean_exp(draws), Kind.LOWER_BOUND)
+        """Exact on continuous data; on integers a bound from below, see :func:`genmodels.core.quantise.log_mass`."""
+        kind = Kind.LOWER_BOUND if self.spec.is_discrete else Kind.EXACT
+        return Likelihood(log_mass(x, self.spec, self.log_density, samples, dequantise), kind)
 
     def sample(self, n: int) -> Tensor:
         """Decode ``z ~ N(0, I)``."""

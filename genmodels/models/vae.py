@@ -16,6 +16,7 @@ from genmodels.models.base import (
     Encodes,
     GenerativeModel,
     HasLikelihood,
+    HasObservation,
     Loss,
     NetworkFactory,
     OptimizerFactory,
@@ -23,8 +24,10 @@ from genmodels.models.base import (
     SchedulerFactory,
 )
 
+DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder, of importance samples and images together
 
-class VAE(GenerativeModel, Samples, HasLikelihood, Encodes):
+
+class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
     r"""Latent variable model :math:`p(z) p_\theta(x|z)` with amortised Gaussian posterior :math:`q_\phi(z|x)`.
 
     Training maximises the evidence lower bound (eq. 3)
@@ -77,29 +80,35 @@ class VAE(GenerativeModel, Samples, HasLikelihood, Encodes):
 
     def loss(self, x: Tensor) -> Loss:
         """Negative ELBO in nats per dimension, with one draw of z per example (eq. 10)."""
-        mean, log_std = self.posterior(x)
-        z = mean + log_std.exp() * torch.randn_like(mean)
-        distortion = -self.observation.log_prob(x, self.decoder(z))  # -log p(x|z)  [B]
-        rate = kl_to_standard_normal(mean, log_std)  # KL(q(z|x) || p(z))  [B]
+        rate, distortion = self.rate_and_distortion(x)
         total = (distortion + self.beta * rate).mean() / self.spec.dims
         return Loss(total, {"distortion": distortion.mean(), "rate": rate.mean()})
 
+    def rate_and_distortion(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``KL(q(z|x) || p(z))`` and ``-log p(x|z)`` at one ``z ~ q(z|x)``, each ``[B]`` in nats."""
+        mean, log_std = self.posterior(x)
+        z = mean + log_std.exp() * torch.randn_like(mean)
+        return kl_to_standard_normal(mean, log_std), -self.observation.log_prob(x, self.decoder(z))
+
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
         """ELBO for one sample; for K samples the importance-weighted bound (Burda et al. 2016, eq. 8)."""
-        mean, log_std = self.posterior(x)
         if samples == 1:
-            z = mean + log_std.exp() * torch.randn_like(mean)
-            elbo = self.observation.log_prob(x, self.decoder(z)) - kl_to_standard_normal(mean, log_std)
-            return Likelihood(elbo, Kind.LOWER_BOUND)
-        weights = torch.stack([self._log_weight(x, mean, log_std) for _ in range(samples)])  # [K, B]
+            rate, distortion = self.rate_and_distortion(x)
+            return Likelihood(-(rate + distortion), Kind.LOWER_BOUND, {"rate": rate, "distortion": distortion})
+        posterior = self.posterior(x)
+        at_a_time = max(1, DECODED_AT_A_TIME // len(x))
+        sizes = [min(at_a_time, samples - done) for done in range(0, samples, at_a_time)]
+        weights = torch.cat([self.log_weights(x, *posterior, size) for size in sizes])
         return Likelihood(log_mean_exp(weights), Kind.LOWER_BOUND)
 
-    def _log_weight(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        """``log p(x, z) - log q(z|x) [B]`` at one draw ``z ~ q(z|x)``."""
-        noise = torch.randn_like(mean)
+    def log_weights(self, x: Tensor, mean: Tensor, log_std: Tensor, samples: int) -> Tensor:
+        """``log p(x, z) - log q(z|x) [K, B]`` at K draws ``z ~ q(z|x)``, all through the decoder at once."""
+        noise = torch.randn(samples, *mean.shape, device=mean.device).flatten(0, 1)
+        mean, log_std, x = (t.repeat(samples, *[1] * (t.dim() - 1)) for t in (mean, log_std, x))
         z = mean + log_std.exp() * noise
         log_q = standard_normal_log_prob(noise) - log_std.sum(1)
-        return self.observation.log_prob(x, self.decoder(z)) + standard_normal_log_prob(z) - log_q
+        log_w = self.conditional_log_prob(x, z) + standard_normal_log_prob(z) - log_q
+        return log_w.view(samples, -1)
 
     def sample(self, n: int) -> Tensor:
         """``z ~ N(0, I)``, then ``x ~ p(x|z)``, or its mean if ``sample_mean``."""
@@ -118,6 +127,18 @@ class VAE(GenerativeModel, Samples, HasLikelihood, Encodes):
         """Mean of p(x|z), or a draw from it, in data space."""
         params = self.decoder(z)
         return self.observation.mean(params) if mean else self.observation.sample(params)
+
+    def location(self, z: Tensor) -> Tensor:
+        """Location of p(x|z)."""
+        return self.observation.location(self.decoder(z))
+
+    def conditional_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log p(x|z) [B]``."""
+        return self.observation.log_prob(x, self.decoder(z))
+
+    def conditional_sample(self, z: Tensor) -> Tensor:
+        """``x ~ p(x|z)``."""
+        return self.observation.sample(self.decoder(z))
 
 
 def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:

@@ -56,11 +56,12 @@ def test_best_has_the_lowest_validation_score(tmp_path):
     best = read_checkpoint(folder.checkpoint("best.ckpt"))
     last = read_checkpoint(folder.checkpoint("last.ckpt"))
     assert best["callbacks"]["Checkpoint"]["best_score"] == last["callbacks"]["Checkpoint"]["best_score"]
-    assert folder.read()["evaluated"] == {"checkpoint": "best.ckpt", "weights": "ema", "overrides": []}
+    protocol = folder.read()["metrics"]["nats"]["protocol"]
+    assert protocol["checkpoint"] == "best.ckpt" and protocol["weights"] == "ema" and protocol["overrides"] == []
 
 
 def test_a_model_without_a_likelihood_has_no_best(tmp_path):
     run(settings("gan", "points", tmp_path))
     folder = RunFolder(tmp_path / "run")
-    assert folder.read()["evaluated"]["checkpoint"] == "last.ckpt"
+    assert folder.checkpoint().name == "last.ckpt"
     assert not (folder.checkpoints / "best.ckpt").exists()

@@ -11,10 +11,12 @@ from genmodels.core.observation import (
     Bernoulli,
     DiscretisedLogistic,
     Gaussian,
+    SphericalGaussian,
     discretised_gaussian,
     discretised_logistic,
     standard_normal_log_prob,
 )
+from genmodels.core.quantise import from_symmetric
 
 LEVELS = 17
 MEANS = torch.tensor([-3.0, -1.0, -0.2, 0.0, 0.7, 1.0, 2.5])
@@ -77,6 +79,69 @@ def test_gaussian_is_that_of_torch():
     expected = Normal(params[:, :3], params[:, 3:].exp()).log_prob(x).sum(1)
     torch.testing.assert_close(Gaussian(spec).log_prob(x, params), expected)
     torch.testing.assert_close(standard_normal_log_prob(x), Normal(0.0, 1.0).log_prob(x).sum(1))
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+@pytest.mark.parametrize("sigma", [0.005, 0.1, 2.0])
+def test_gradient_of_the_discretised_gaussian_is_finite_wherever_a_location_may_lie(levels, sigma):
+    def gradient(dtype):
+        mean = torch.linspace(-1, 1, 401, dtype=dtype).expand(levels, -1).clone().requires_grad_()
+        log_mass = discretised_gaussian(
+            torch.arange(levels)[:, None], mean, torch.tensor(sigma).to(dtype).log(), levels
+        )
+        return torch.autograd.grad(log_mass.sum(), mean)[0]
+
+    torch.testing.assert_close(gradient(torch.float32).double(), gradient(torch.float64), atol=1e-2, rtol=0.1)
+
+
+@pytest.mark.parametrize("levels", [2, 5, 256])
+def test_spherical_gaussian_is_a_law_of_the_levels_with_a_sigma_for_each_example(levels):
+    spec = DataSpec((1,), levels)
+    location = torch.tensor([-1.2, -0.3, 0.4, 1.0]).repeat_interleave(levels)[:, None]
+    sigma = torch.tensor([0.02, 0.3, 0.9, 5.0]).repeat_interleave(levels)
+    points = torch.arange(levels, dtype=torch.uint8).repeat(4)[:, None]
+    log_mass = SphericalGaussian(spec, sigma).log_prob(points, location)
+    torch.testing.assert_close(log_mass.exp().reshape(4, levels).sum(1), torch.ones(4), atol=1e-4, rtol=0)
+    alone = SphericalGaussian(spec, 0.3).log_prob(points[:levels], location[levels : 2 * levels])
+    torch.testing.assert_close(alone, log_mass[levels : 2 * levels])
+
+
+@pytest.mark.parametrize("sigma", [0.4, torch.full((20_000,), 0.4)])
+def test_spherical_gaussian_draws_levels_as_often_as_their_probability(sigma):
+    torch.manual_seed(0)
+    spec = DataSpec((2,), 5)
+    observation, location = SphericalGaussian(spec, sigma), torch.tensor([[-0.9, 0.2]])
+    draws = observation.sample(location.expand(20_000, -1))
+    spec.check(draws)
+    frequency = torch.bincount(draws[:, 0].long() * 5 + draws[:, 1], minlength=25) / 20_000
+    points = torch.cartesian_prod(torch.arange(5), torch.arange(5)).to(torch.uint8)
+    mass = SphericalGaussian(spec, 0.4).log_prob(points, location.expand(25, -1)).exp()
+    torch.testing.assert_close(frequency, mass, atol=0.015, rtol=0)
+
+
+def test_spherical_gaussian_of_reals_is_that_of_torch():
+    torch.manual_seed(0)
+    x, location, sigma = torch.randn(4, 2, 1, 3), torch.randn(4, 2, 1, 3), torch.tensor([0.1, 0.5, 1.0, 3.0])
+    expected = Normal(location, sigma[:, None, None, None]).log_prob(x).sum((1, 2, 3))
+    torch.testing.assert_close(SphericalGaussian(DataSpec((2, 1, 3)), sigma).log_prob(x, location), expected)
+    torch.testing.assert_close(SphericalGaussian(DataSpec((2, 1, 3)), 0.5).log_prob(x, location)[1], expected[1])
+    wide = location[:1].expand(10_000, -1, -1, -1)
+    drawn = SphericalGaussian(DataSpec((2, 1, 3)), 0.5).sample(wide)
+    torch.testing.assert_close(drawn.std(0), torch.full((2, 1, 3), 0.5), atol=0.02, rtol=0)
+    torch.testing.assert_close(drawn.mean(0), location[0], atol=0.03, rtol=0)
+
+
+def test_spherical_gaussian_refuses_a_sigma_that_is_not_positive():
+    with pytest.raises(UserError, match="positive"):
+        SphericalGaussian(DataSpec((2,)), 0.0)
+
+
+@pytest.mark.parametrize(("kind", "levels"), [(Bernoulli, 2), (DiscretisedLogistic, 17), (Gaussian, None)])
+def test_mean_is_the_location_in_data_space(kind, levels):
+    spec = DataSpec((3,), levels)
+    observation = kind(spec)
+    params = torch.randn(50, *observation.param_shape)
+    assert torch.equal(observation.mean(params), from_symmetric(observation.location(params), spec))
 
 
 @pytest.mark.parametrize(("kind", "levels"), [(Bernoulli, 256), (DiscretisedLogistic, None), (Gaussian, 256)])

@@ -9,7 +9,16 @@ import torch
 
 from genmodels.core import DataSpec, Kind, Likelihood, Score, UserError, bits_per_dim, log_mean_exp
 from genmodels.core.observation import standard_normal_log_prob
-from genmodels.core.quantise import dequantise, from_symmetric, logit, quantise, to_symmetric, unlogit
+from genmodels.core.quantise import (
+    dequantise,
+    from_symmetric,
+    log_mass,
+    logit,
+    quantise,
+    to_symmetric,
+    unit_to_symmetric,
+    unlogit,
+)
 
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256])
@@ -56,6 +65,60 @@ def test_bits_do_not_depend_on_the_scale_on_which_a_density_lives(scale, shift):
     mean, std = scale * 0.5 + shift, scale * 0.2
     rescaled = standard_normal_log_prob((y - mean) / std) - 6 * math.log(std) + 6 * math.log(scale) + log_det
     torch.testing.assert_close(bits_per_dim(rescaled, spec), bits_per_dim(on_the_cube, spec), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_bins_of_the_cube_surround_their_levels_on_the_symmetric_scale(levels):
+    spec = DataSpec((levels,), levels)
+    x = torch.arange(levels)[None]
+    ends = [unit_to_symmetric((x + part) / levels, spec)[0] for part in (0.0, 0.5, 1.0)]
+    for end, offset in zip(ends, (-1, 0, 1), strict=True):
+        torch.testing.assert_close(end, to_symmetric(x, spec) + offset / (levels - 1), atol=1e-6, rtol=0)
+    u = torch.rand(3, levels, dtype=torch.float64, requires_grad=True)
+    y, log_det = unit_to_symmetric(u, spec)
+    (slope,) = torch.autograd.grad(y.sum(), u)
+    torch.testing.assert_close(log_det, slope.log().sum(1))
+
+
+def test_reals_pass_to_the_symmetric_scale_unchanged():
+    x = torch.randn(3, 2)
+    y, log_det = unit_to_symmetric(x, DataSpec((2,)))
+    assert torch.equal(y, x) and torch.equal(log_det, torch.zeros(3))
+
+
+@pytest.mark.parametrize("samples", [1, 5])
+def test_mass_of_a_level_under_a_uniform_density_is_exact(samples):
+    spec, x = DataSpec((6,), 17), torch.randint(0, 17, (4, 6), dtype=torch.uint8)
+    nats = log_mass(x, spec, lambda u: torch.zeros(len(u)), samples)
+    torch.testing.assert_close(nats, torch.full((4,), -6 * math.log(17)))
+
+
+def test_mass_is_exact_where_dequantisation_draws_from_the_density_itself():
+    """With v the place in the bin and p(u) = Π 2v, every level has the same mass, and q(v) = 2v is best."""
+    spec, x = DataSpec((6,), 5), torch.randint(0, 5, (4, 6), dtype=torch.uint8)
+
+    def rising(x, spec):
+        v = torch.rand(x.shape).sqrt()
+        return (x + v) / spec.levels, -(2 * spec.levels * v).log().sum(1)
+
+    def log_density(u):
+        return (2 * (u * 5 % 1.0)).log().sum(1)
+
+    true = torch.full((4,), -6 * math.log(5))
+    torch.testing.assert_close(log_mass(x, spec, log_density, 1, rising), true, atol=1e-4, rtol=0)
+    uniform = log_mass(x.repeat(500, 1), spec, log_density).mean()
+    assert uniform < true[0] - 0.5
+
+
+def test_log_density_of_reals_passes_through():
+    x, calls = torch.randn(3, 2), []
+    nats = log_mass(x, DataSpec((2,)), lambda u: calls.append(u) or standard_normal_log_prob(u), samples=7)
+    assert len(calls) == 1 and torch.equal(nats, standard_normal_log_prob(x))
+
+
+def test_log_mass_needs_a_sample():
+    with pytest.raises(UserError, match="sample"):
+        log_mass(torch.zeros(1, 2, dtype=torch.uint8), DataSpec((2,), 3), standard_normal_log_prob, 0)
 
 
 def test_log_mean_exp_of_equal_weights_is_the_weight():

@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from genmodels.diffusion import Data, DiffusionProcess, FixedLarge, FixedSmall, Learned, Noise, Velocity, linear
+from genmodels.diffusion import (
+    Data,
+    DiffusionProcess,
+    FixedLarge,
+    FixedSmall,
+    Learned,
+    Noise,
+    Velocity,
+    along,
+    linear,
+)
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
 
 
@@ -14,9 +24,10 @@ def test_conversions_invert_the_target(prediction):
     t = torch.arange(1, 51)
     x0, noise = torch.randn(50, 2, 3, 3), torch.randn(50, 2, 3, 3)
     x_t = process.diffuse(x0, t, noise)
-    target = prediction.target(process, x0, noise, t)
-    torch.testing.assert_close(prediction.x0(process, x_t, t, target), x0, atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(prediction.noise(process, x_t, t, target), noise, atol=1e-3, rtol=1e-3)
+    scales = along(process.signal, t, x_t), along(process.noise, t, x_t)
+    target = prediction.target(x0, noise, *scales)
+    torch.testing.assert_close(prediction.x0(x_t, target, *scales), x0, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(prediction.noise(x_t, target, *scales), noise, atol=1e-3, rtol=1e-3)
 
 
 def test_learned_variance_lies_between_the_fixed_ones():

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from genmodels.core import DataSpec
-from genmodels.metrics import FrechetEvaluation, InDomainClassifier, frechet_distance
+from genmodels.metrics import (
+    FrechetEvaluation,
+    InceptionScoreEvaluation,
+    InDomainClassifier,
+    KernelEvaluation,
+    ManifoldEvaluation,
+    SampleSets,
+    Subject,
+    frechet_distance,
+)
 from genmodels.metrics.extractors import Extractor, UnsuitableError
 from genmodels.metrics.train_classifier import read
 from genmodels.models.base import Samples
@@ -17,10 +26,10 @@ SPEC = DataSpec((1, 2, 2), 256)
 class Pixels(Extractor):
     """The four pixels themselves; counts the images it has seen."""
 
-    metric, label, dims, identity, protocol = "fd", "fd_toy", 4, "pixels@0", {"resize": "none"}
+    space, dims = "toy", 4
 
     def __init__(self, data):
-        super().__init__(torch.nn.Flatten())
+        super().__init__(torch.nn.Flatten(), "pixels@0", {"resize": "none"}, bf16=False)
         self.seen = 0
 
     def features(self, x):
@@ -31,10 +40,10 @@ class Pixels(Extractor):
 class Model(Samples):
     """Draws from ``pool`` in order."""
 
-    device = torch.device("cpu")
+    device, spec = torch.device("cpu"), SPEC
 
-    def __init__(self, pool):
-        self.pool, self.sizes = pool, []
+    def __init__(self, pool, passes=1):
+        self.pool, self.passes, self.sizes = pool, passes, []
 
     def sample(self, n):
         start = sum(self.sizes)
@@ -45,21 +54,33 @@ class Model(Samples):
     def sampling_protocol(self):
         return {"steps": 7}
 
+    @property
+    def passes_per_sample(self):
+        return self.passes
+
 
 def images(n, seed):
     return torch.randint(256, (n, *SPEC.shape), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
 
 
+def data_of(root, train, val, test):
+    splits = {"train": train, "val": val, "test": test}
+    pool = torch.cat([train, val])
+    return SimpleNamespace(name="toy", spec=SPEC, root=root, split=splits.__getitem__, pool=lambda: pool)
+
+
 @pytest.fixture
 def data(tmp_path):
-    splits = {"train": images(80, 0), "val": images(20, 1), "test": images(30, 2)}
-    return SimpleNamespace(name="toy", spec=SPEC, root=tmp_path, split=splits.__getitem__)
+    return data_of(tmp_path, images(80, 0), images(20, 1), images(30, 2))
+
+
+def subject(model, data, file=None):
+    return Subject(model, data, SampleSets(model, 0, file), 0, data.root / "evaluation")
 
 
 def evaluate(evaluation, model, data):
     assert evaluation.refusal(model, data) is None
-    evaluation.start(model, data)
-    (score,) = evaluation.finish(model)
+    (score,) = evaluation.measure(subject(model, data))
     return score
 
 
@@ -68,49 +89,63 @@ def distance(a, b):
     return frechet_distance(a.mean(0), torch.cov(a.T), b.mean(0), torch.cov(b.T))
 
 
-def test_score_and_floor_are_distances_to_all_training_data(data):
-    pool = images(24, 3)
+def test_score_is_the_mean_over_sets_and_the_floor_that_of_test_data(data, monkeypatch):
+    monkeypatch.setattr("genmodels.metrics.samples.AT_A_TIME", 10)
+    pool = images(48, 3)
     model = Model(pool)
-    score = evaluate(FrechetEvaluation(Pixels, n=24, batch_size=10), model, data)
-    real = torch.cat([data.split("train"), data.split("val")])
-    assert score.name == "fd_toy_24" and score.n == 24 and model.sizes == [10, 10, 4]
-    assert score.value == pytest.approx(distance(pool, real), rel=1e-9)
-    assert score.protocol["floor"] == pytest.approx(distance(data.split("test")[:24], real), rel=1e-9)
-    assert score.protocol["floor_n"] == 24 and score.protocol["reference_n"] == 100
+    score = evaluate(FrechetEvaluation(Pixels, n=24, repeats=2), model, data)
+    assert score.name == "fd_toy_24" and score.n == 24 and model.sizes == [10, 10, 4] * 2
+    a, b = distance(pool[:24], data.pool()), distance(pool[24:], data.pool())
+    assert score.value == pytest.approx((a + b) / 2, rel=1e-9)
+    assert score.se == pytest.approx(abs(a - b) / 2, rel=1e-9)
+    chosen = data.split("test")[torch.linspace(0, 29, 24).round().long()]
+    assert score.protocol["floor"] == pytest.approx(distance(chosen, data.pool()), rel=1e-9)
+    assert score.protocol["real_n"] == 24 and score.protocol["reference_n"] == 100 and score.protocol["repeats"] == 2
     assert score.protocol["sampling"] == {"steps": 7} and score.protocol["samples_per_second"] > 0
     assert score.to_dict()["protocol"]["extractor"] == "pixels@0"
 
 
-def test_n_is_the_size_of_the_test_split_by_default(data):
-    assert evaluate(FrechetEvaluation(Pixels), Model(images(50, 3)), data).name == "fd_toy_30"
+def test_n_is_the_size_of_the_test_split_by_default_and_dear_samples_are_drawn_once(data):
+    score = evaluate(FrechetEvaluation(Pixels, max_passes=2 * 30 * 7 - 1), Model(images(50, 3), passes=7), data)
+    assert score.name == "fd_toy_30" and score.protocol["repeats"] == 1 and score.se is None
+    assert score.protocol["passes_per_sample"] == 7
+
+
+def seen_in(evaluation, data):
+    """Images that went through the extractor."""
+    made = []
+    evaluation.make_extractor = lambda data: made.append(Pixels(data)) or made[-1]
+    evaluation.measure(subject(Model(images(90, 3)), data))
+    return sum(extractor.seen for extractor in made)
 
 
 def test_statistics_of_real_data_are_kept_for_any_order_of_them(data):
-    first, second = FrechetEvaluation(Pixels), FrechetEvaluation(Pixels)
-    first.start(Model(None), data)
-    assert first.extractor.seen == 130
-    everything = torch.cat([data.split("train"), data.split("val")]).flip(0)
-    reordered = {"train": everything[:80], "val": everything[80:], "test": data.split("test")}
-    data.split = reordered.__getitem__
-    second.start(Model(None), data)
-    assert second.extractor.seen == 0 and second.floor == first.floor
-    reordered["train"] = 255 - reordered["train"]
-    third = FrechetEvaluation(Pixels)
-    third.start(Model(None), data)
-    assert third.extractor.seen == 100
+    assert seen_in(FrechetEvaluation(Pixels), data) == 100 + 30 + 90
+    shuffled = data.pool().flip(0)
+    data.pool = lambda: shuffled
+    assert seen_in(FrechetEvaluation(Pixels), data) == 90
+    data.pool = lambda: 255 - shuffled
+    assert seen_in(FrechetEvaluation(Pixels), data) == 100 + 90
 
 
 def test_a_broken_cache_is_replaced_and_an_unwritable_one_done_without(data, tmp_path):
-    evaluation = FrechetEvaluation(Pixels)
-    evaluation.start(Model(None), data)
+    seen_in(FrechetEvaluation(Pixels), data)
     for path in (tmp_path / "statistics").iterdir():
         path.write_bytes(b"broken")
-    evaluation.start(Model(None), data)
-    assert evaluation.extractor.seen == 130
+    assert seen_in(FrechetEvaluation(Pixels), data) == 220
     data.root = tmp_path / "file"
     data.root.write_text("where a folder should be")
-    evaluation.start(Model(None), data)
-    assert evaluation.extractor.seen == 130
+    assert seen_in(FrechetEvaluation(Pixels), data) == 220
+
+
+def test_samples_and_features_are_computed_once_for_all_metrics(data):
+    model, extractor = Model(images(90, 3)), Pixels(None)
+    shared = subject(model, data)
+    for evaluation in (FrechetEvaluation(Pixels), KernelEvaluation(Pixels, repeats=1), ManifoldEvaluation(Pixels)):
+        evaluation.make_extractor = lambda data: extractor
+        evaluation.measure(shared)
+    assert model.sizes == [30, 30, 30]
+    assert extractor.seen == 90 + 100 + 30 + 100 + 30  # samples, moments, test, KD's and PRDC's training data
 
 
 def test_refusals(data):
@@ -122,8 +157,10 @@ def test_refusals(data):
 
     assert FrechetEvaluation(Pixels).refusal(Autoencoder(), data).startswith("Autoencoder cannot be sampled from")
     assert FrechetEvaluation(unsuitable).refusal(Model(None), data) == "no network for these."
-    assert "metrics.fd.allow_small_n=true" in FrechetEvaluation(Pixels, n=3).refusal(Model(None), data)
+    assert "allow_small_n=true" in FrechetEvaluation(Pixels, n=3).refusal(Model(None), data)
     assert FrechetEvaluation(Pixels, n=3, allow_small_n=True).refusal(Model(None), data) is None
+    assert KernelEvaluation(Pixels, n=3).refusal(Model(None), data) is None
+    assert "no classifier head" in InceptionScoreEvaluation(Pixels).refusal(Model(None), data)
 
 
 def test_digits_score_better_than_noisy_digits_than_noise(tmp_path):
@@ -131,17 +168,20 @@ def test_digits_score_better_than_noisy_digits_than_noise(tmp_path):
     held_out = digits.split("test")
     noisy = (held_out + 4 * torch.randn(held_out.shape)).round().clamp(0, 16).to(torch.uint8)
     noise = torch.randint(17, held_out.shape).to(torch.uint8)
-    scores = [evaluate(FrechetEvaluation(InDomainClassifier), Model(x), digits) for x in (held_out, noisy, noise)]
-    assert scores[0].value == pytest.approx(scores[0].protocol["floor"], rel=1e-6)
-    assert scores[0].value < scores[1].value / 3 < scores[2].value / 9
+    for evaluation in (FrechetEvaluation(InDomainClassifier, repeats=1), KernelEvaluation(InDomainClassifier)):
+        evaluation.repeats = 1
+        scores = [evaluate(evaluation, Model(x), digits) for x in (held_out, noisy, noise)]
+        assert scores[0].value == pytest.approx(scores[0].protocol["floor"], rel=1e-6)
+        assert scores[0].value < scores[1].value / 2 < scores[2].value / 4
 
 
 @pytest.mark.realdata
 def test_floor_of_mnist(real_data, tmp_path):
     mnist = read("mnist", real_data)
     first = {name: mnist.split(name)[:n] for name, n in {"train": 2700, "val": 300, "test": 1000}.items()}
-    data = SimpleNamespace(name="mnist", spec=mnist.spec, root=tmp_path, split=first.__getitem__)
-    score = evaluate(FrechetEvaluation(InDomainClassifier), Model(first["test"]), data)
+    data = data_of(tmp_path, **first)
+    data.name, data.spec = "mnist", mnist.spec
+    score = evaluate(FrechetEvaluation(InDomainClassifier, repeats=1), Model(first["test"]), data)
     assert score.name == "fd_mnist_1000"
     assert score.value == pytest.approx(2.55205, rel=1e-3)
     assert score.protocol["floor"] == pytest.approx(score.value, rel=1e-6)

@@ -6,8 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from genmodels.core import DataSpec, Kind, Likelihood, UserError
-from genmodels.metrics import LikelihoodEvaluation, LogLikelihoodMean
+from genmodels.core import DataSpec, Kind, Likelihood, Score, UserError
+from genmodels.metrics import (
+    GeneralisationEvaluation,
+    LikelihoodEvaluation,
+    LogLikelihoodMean,
+    Subject,
+    TruthEvaluation,
+)
 from genmodels.models.base import HasLikelihood
 
 DISCRETE, CONTINUOUS = DataSpec((1, 8, 8), 17), DataSpec((2,))
@@ -32,15 +38,15 @@ class Model(HasLikelihood):
         return self.passes
 
 
-def data_of(test):
-    return SimpleNamespace(split=lambda name: test, eval_batch_size=7)
+def data_of(test, train=None):
+    splits = {"test": test, "train": train}
+    return SimpleNamespace(split=splits.get, eval_batch_size=7, source=None, name="toy")
 
 
-def evaluate(model, test, **options):
-    evaluation = LikelihoodEvaluation(**options)
-    assert evaluation.refusal(model, data_of(test)) is None
-    evaluation.start(model, data_of(test))
-    (score,) = evaluation.finish(model)
+def evaluate(model, test, train=None, kind=LikelihoodEvaluation, folder=None, **options):
+    evaluation, data = kind(**options), data_of(test, train)
+    assert LikelihoodEvaluation().refusal(model, data) is None
+    (score,) = evaluation.measure(Subject(model, data, None, 0, folder))
     return score
 
 
@@ -76,7 +82,7 @@ def test_network_passes_limit_the_examples_to_evenly_spaced_ones():
 def test_a_budget_below_one_example_is_refused():
     with pytest.raises(UserError, match="max_passes"):
         evaluate(Model(CONTINUOUS, lambda x: x.sum(1), passes=1000), torch.zeros(3, 2), max_passes=999)
-    with pytest.raises(UserError, match=r"metrics\.likelihood\.samples"):
+    with pytest.raises(UserError, match="samples of a likelihood"):
         LikelihoodEvaluation(samples=0)
 
 
@@ -110,6 +116,85 @@ def test_kinds_do_not_mix_and_bare_tensors_are_not_likelihoods():
     metric.reset()
     metric.update(Likelihood(torch.ones(2), Kind.LOWER_BOUND))
     assert metric.compute().kind is Kind.LOWER_BOUND
+
+
+def test_a_bare_tensor_is_refused_by_the_evaluation_and_a_bare_number_by_the_score():
+    model = Model(CONTINUOUS, lambda x: x.sum(1))
+    model.log_likelihood = lambda x, samples: x.sum(1)
+    with pytest.raises(UserError, match="not a Tensor"):
+        evaluate(model, torch.zeros(3, 2))
+    for unit in ("bits/dim", "nats"):
+        with pytest.raises(UserError, match="must say its kind"):
+            Score("bits_per_dim", 1.2, unit, 3)
+
+
+class Noisy(Model):
+    """A bound made of two terms, from fresh noise, with curves."""
+
+    log_image = staticmethod(lambda name, picture: None)
+
+    def log_likelihood(self, x, samples=1):
+        rate, distortion = torch.rand(len(x)), torch.full((len(x),), 2.0)
+        curves = {"nats": torch.ones(len(x), 3) * torch.tensor([4.0, 2.0, 1.0]), "squared_error": torch.ones(len(x), 3)}
+        return Likelihood(-(rate + distortion), Kind.LOWER_BOUND, {"rate": rate, "distortion": distortion}, curves)
+
+
+def test_terms_stand_in_the_protocol_in_the_scores_unit_and_curves_in_a_file(tmp_path):
+    score = evaluate(Noisy(DISCRETE, None), torch.zeros(20, *DISCRETE.shape, dtype=torch.uint8), folder=tmp_path / "e")
+    rate, distortion = score.protocol["rate"], score.protocol["distortion"]
+    assert rate["value"] + distortion["value"] == pytest.approx(score.value, rel=1e-6)
+    assert distortion["value"] == pytest.approx(2 / 64 / math.log(2), rel=1e-6) and distortion["se"] < 1e-7 < rate["se"]
+    header, *rows = (tmp_path / "e" / "timesteps.csv").read_text().splitlines()
+    assert header == "t,term,term_se,rate,distortion" and len(rows) == 3
+    first, last = ([float(cell) for cell in rows[i].split(",")] for i in (0, -1))
+    per_dim = 1 / 64 / math.log(2)
+    assert first[:4] == pytest.approx([1, 4 * per_dim, 0, 3 * per_dim])  # to know x_1, what comes after it is sent
+    assert last[3] == 0 and last[4] == pytest.approx(255 / 2 / 8)
+    assert (tmp_path / "e" / "timesteps.png").exists()
+
+
+def test_noise_is_named_by_the_batch_and_not_by_what_was_measured_before():
+    test = torch.zeros(20, 2)
+    model = Model(CONTINUOUS, lambda x: torch.rand(len(x)))
+    torch.manual_seed(1)
+    one = evaluate(model, test)
+    torch.rand(3)
+    assert evaluate(model, test) == one
+
+
+def test_draws_are_in_the_name_and_called_what_they_are():
+    model = Model(CONTINUOUS, lambda x: x.sum(1))
+    model.draws = "trajectories"
+    score = evaluate(model, torch.randn(9, 2), samples=4)
+    assert score.name == "nats_k4" and score.protocol["trajectories"] == 4
+
+
+def test_bf16_is_asked_for_and_recorded():
+    model = Model(CONTINUOUS, lambda x: x.sum(1))
+    assert evaluate(model, torch.zeros(3, 2), bf16=True).protocol["precision"] == "bf16"
+    assert model.autocast
+
+
+def test_train_minus_test_is_the_difference_with_the_error_of_both():
+    train, test = torch.randn(50, 2) + 1, torch.randn(20, 2)
+    score = evaluate(Model(CONTINUOUS, lambda x: x.sum(1)), test, train, GeneralisationEvaluation)
+    picked = train[torch.linspace(0, 49, 20).round().long()]
+    a, b = picked.sum(1), test.sum(1)
+    assert score.value == pytest.approx((a.mean() - b.mean()).item(), rel=1e-5)
+    assert score.se == pytest.approx(math.sqrt((a.var() + b.var()).item() / 20), rel=1e-5)
+    assert score.kind is Kind.ESTIMATE and score.text.startswith("~ ") and score.n == 20
+
+
+def test_divergence_from_the_truth_is_zero_for_the_truth_and_known_between_gaussians():
+    truth = torch.distributions.Normal(0.0, 1.0)
+    test = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0))
+    for shift in (0.0, 0.5):
+        model = Model(CONTINUOUS, lambda x, shift=shift: truth.log_prob(x - shift).sum(1))
+        data = data_of(test)
+        data.source = SimpleNamespace(log_prob=lambda x: truth.log_prob(x).sum(1))
+        (score,) = TruthEvaluation().measure(Subject(model, data, None, 0, None))
+        assert score.value == pytest.approx(shift**2, abs=0.02) and score.kind is Kind.ESTIMATE
+    assert "unknown" in TruthEvaluation().refusal(model, data_of(test))
 
 
 def test_nothing_has_no_mean():

@@ -1,53 +1,93 @@
 """Two processes reach the numbers of one, with shares of different size."""
 
+import json
 from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from metrics.test_fd import Pixels, data_of, images
 
 from genmodels.core import DataSpec, Kind, Likelihood
-from genmodels.metrics import FeatureStatistics, LikelihoodEvaluation
-from genmodels.metrics.processes import from_first, rank_and_world, share
-from genmodels.models.base import HasLikelihood
+from genmodels.metrics import (
+    FeatureStatistics,
+    FrechetEvaluation,
+    KernelEvaluation,
+    LikelihoodEvaluation,
+    ManifoldEvaluation,
+    MemorisationEvaluation,
+    SampleSets,
+    Subject,
+)
+from genmodels.metrics.processes import dealt, from_first, rank_and_world, share
+from genmodels.models.base import HasLikelihood, Samples
 
 TEST = torch.randn(11, 2, generator=torch.Generator().manual_seed(0))
 
 
 class Model(HasLikelihood):
+    """A noisy bound on points."""
+
     spec, device = DataSpec((2,)), torch.device("cpu")
 
     def log_likelihood(self, x, samples=1):
-        return Likelihood(x.sum(1), Kind.EXACT)
+        noise = torch.rand(len(x))
+        return Likelihood(x.sum(1) + noise, Kind.LOWER_BOUND, {"rate": noise})
 
 
-def measure():
-    """Everything that is reduced over processes."""
+class Pictures(Samples):
+    """Draws random pixels."""
+
+    spec, device = DataSpec((1, 2, 2), 256), torch.device("cpu")
+
+    def log_image(self, name, picture):
+        pass
+
+    def sample(self, n):
+        return torch.randint(256, (n, 1, 2, 2)).to(torch.uint8)
+
+
+def measure(folder):
+    """Everything that is shared out between processes."""
     statistics = FeatureStatistics(2)
     for i in share(len(TEST)):
         statistics.update(TEST[i : i + 1])
-    evaluation = LikelihoodEvaluation(max_examples=7)
-    evaluation.start(Model(), SimpleNamespace(split=lambda name: TEST, eval_batch_size=3))
-    (score,) = evaluation.finish(Model())
-    return {"moments": tuple(statistics.compute()), "score": (score.value, score.se, score.n)}
+    found = {"moments": [part.tolist() if isinstance(part, torch.Tensor) else part for part in statistics.compute()]}
+    data = SimpleNamespace(split=lambda name: TEST, eval_batch_size=3)
+    (score,) = LikelihoodEvaluation(max_examples=7).measure(Subject(Model(), data, None, 0, folder))
+    found["nats"] = [score.value, score.se, score.n, score.protocol["rate"]["value"]]
+    pictures = data_of(folder / f"{rank_and_world()}", images(80, 0), images(21, 1), images(31, 2))
+    model = Pictures()
+    subject = Subject(model, pictures, SampleSets(model, 0), 0, folder / "evaluation")
+    for evaluation in (
+        FrechetEvaluation(Pixels, n=601, repeats=2),
+        KernelEvaluation(Pixels, n=601, repeats=1),
+        ManifoldEvaluation(Pixels, n=601, repeats=2),
+        MemorisationEvaluation(n=601),
+    ):
+        for score in evaluation.measure(subject):
+            found[score.name] = [score.value, score.se, score.protocol.get("floor", score.protocol.get("real"))]
+    return found
 
 
 def worker(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     assert from_first(rank) == 0
-    torch.save({**measure(), "alone": list(share(7))}, f"{folder}/{rank}.pt")
+    assert dealt(lambda i: (i, rank_and_world()[0]), 5) == [(0, 0), (1, 1), (2, 0), (3, 1), (4, 0)]
+    assert list(share(7)) == [[0, 2, 4, 6], [1, 3, 5]][rank]
+    (folder / f"{rank}.json").write_text(json.dumps(measure(folder)))
     dist.destroy_process_group()
 
 
 def test_two_processes_measure_what_one_does(tmp_path):
-    mp.start_processes(worker, (str(tmp_path),), nprocs=2, start_method="fork")
-    alone = measure()
-    both = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    for found in both:
-        torch.testing.assert_close(found["moments"], alone["moments"])
-        torch.testing.assert_close(found["score"], alone["score"])
-    assert both[0]["alone"] == [0, 2, 4, 6] and both[1]["alone"] == [1, 3, 5]
+    mp.start_processes(worker, (tmp_path,), nprocs=2, start_method="fork")
+    alone = measure(tmp_path)
+    assert len(alone) == 10
+    for rank in range(2):
+        found = json.loads((tmp_path / f"{rank}.json").read_text())
+        for name, values in alone.items():
+            torch.testing.assert_close(found[name], values, rtol=1e-6, atol=1e-9, msg=f"{name} on rank {rank}")
 
 
 def test_outside_a_process_group_one_process_does_all():

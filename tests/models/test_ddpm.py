@@ -12,8 +12,10 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from genmodels.core import DataSpec, Kind, UserError
+from genmodels.core.quantise import to_symmetric
 from genmodels.diffusion import DDIM, Ancestral, Data, FixedLarge, FixedSmall, Learned, Noise, Velocity, linear
-from genmodels.models.ddpm import DDPM, Simple, Variational
+from genmodels.models.base import HasProbabilityFlow
+from genmodels.models.ddpm import DDPM, Noised, Simple, Variational
 from genmodels.networks.denoiser import denoiser
 
 TINY = [
@@ -106,6 +108,102 @@ def test_bound_terms_add_up_and_passes_are_counted():
     torch.manual_seed(0)
     torch.testing.assert_close(nats, -model.bound_terms(x).total)
     assert model.passes_per_example == 10
+
+
+def test_rate_distortion_and_curves_add_up_to_the_bound():
+    torch.manual_seed(0)
+    spec = DataSpec((1, 4, 4), 5)
+    forgets_little = torch.full((10,), 0.05)  # so that L_T counts
+    model, x = tiny(spec, schedule=forgets_little), torch.randint(0, 5, (3, 1, 4, 4), dtype=torch.uint8)
+    likelihood = model.log_likelihood(x)
+    terms, curves = likelihood.terms, likelihood.curves
+    torch.testing.assert_close(terms["rate"] + terms["distortion"], -likelihood.nats)
+    assert curves["nats"].shape == curves["squared_error"].shape == (3, 10)
+    assert torch.equal(curves["nats"][:, 0], terms["distortion"])
+    prior = model.process.prior_divergence(to_symmetric(x, spec))
+    assert (prior > 1.0).all()
+    torch.testing.assert_close(prior + curves["nats"].sum(1), -likelihood.nats)
+    assert (curves["squared_error"][:, -1] > curves["squared_error"][:, 0]).all()
+    assert not model.log_likelihood(x, samples=2).curves
+
+
+def test_squared_error_of_the_best_denoiser_is_the_posterior_variance():
+    """Of standard normal x_0 given x_t the variance is 1 - ᾱ_t."""
+    torch.manual_seed(0)
+    model = exact()
+    measured = model.log_likelihood(torch.randn(20_000, 1)).curves["squared_error"].mean(0)
+    torch.testing.assert_close(measured, model.process.noise[1:].square(), rtol=0.05, atol=0)
+
+
+def test_a_term_does_not_depend_on_the_times_beside_it():
+    torch.manual_seed(0)
+    spec, t = DataSpec((1, 4, 4), 5), torch.tensor([3, 1, 10, 1])
+    model, x = tiny(spec, variance=Learned()), torch.randint(0, 5, (4, 1, 4, 4), dtype=torch.uint8)
+    draw = model.draw(x, t)
+    x0, spread = torch.randn_like(draw.x0), torch.randn_like(draw.x0)
+    together = model.term(draw, x0, spread)
+    for i in range(4):
+        alone = Noised(*(value[i : i + 1] for value in vars(draw).values()))
+        torch.testing.assert_close(model.term(alone, x0[i : i + 1], spread[i : i + 1]), together[i : i + 1])
+    mean, log_variance = model.reverse(draw.x_t, t, x0, spread)
+    torch.testing.assert_close(together[t == 1], model.reconstruction(x, mean, log_variance)[t == 1])
+
+
+class BestForNormal(nn.Module):
+    """What is best for x_0 ~ N(0, 0.5²) at real times: each estimate is a multiple of x_t that depends on t alone."""
+
+    def __init__(self, in_shape, out_shape, steps, prediction):
+        super().__init__()
+        alpha_bar = torch.cumprod(1 - linear(steps), 0)
+        self.log_ratio = 0.5 * (torch.log1p(-alpha_bar) - alpha_bar.log())
+        self.prediction = prediction
+
+    def forward(self, x_t, t):
+        before = (t.long() - 1).clamp(max=len(self.log_ratio) - 2)
+        log_ratio = torch.lerp(self.log_ratio[before], self.log_ratio[before + 1], t.double() - 1 - before)[:, None]
+        signal, sigma = torch.sigmoid(-2 * log_ratio).sqrt(), torch.sigmoid(2 * log_ratio).sqrt()
+        variance = 0.25 * signal.square() + sigma.square()
+        x0, noise = 0.25 * signal / variance * x_t, sigma / variance * x_t
+        return self.prediction.target(x0, noise, signal, sigma)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("prediction", [Noise(), Data(), Velocity()], ids=lambda p: type(p).__name__)
+def test_flow_of_every_prediction_has_the_density_of_its_samples(prediction, dtype):
+    network = partial(BestForNormal, steps=100, prediction=prediction)
+    model, y = tiny(DataSpec((1,)), 100, network=network, prediction=prediction), POINTS.to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):  # which the flow does without
+        nats, evaluations = model.flow_log_density(y, tolerance=1e-5)
+    assert isinstance(model, HasProbabilityFlow) and nats.dtype is dtype and 20 < evaluations < 1000
+    signal, sigma = model.process.signal[1].double(), model.process.noise[1].double()
+    true = torch.distributions.Normal(0.0, (0.25 * signal**2 + sigma**2).sqrt()).log_prob(y.double()).squeeze(1)
+    torch.testing.assert_close(nats.double(), true, atol=1e-3, rtol=0)
+
+
+def shaken(model):
+    """The model with an output that is no longer zero."""
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def test_flow_through_a_network_by_probes_is_unbiased():
+    torch.manual_seed(0)
+    model, y = shaken(tiny(DataSpec((2,)), variance=Learned())), torch.randn(3, 2)
+    signs = torch.tensor([[1.0, 1.0], [1.0, -1.0]])[:, None].expand(2, 3, 2)  # all of them, but for a common sign
+    exact, _ = model.flow_log_density(y, tolerance=1e-5)
+    estimate, _ = model.flow_log_density(y, tolerance=1e-5, probes=signs)
+    assert exact.shape == (3,) and not exact.requires_grad
+    torch.testing.assert_close(estimate, exact, atol=1e-3, rtol=0)
+
+
+def test_flow_of_images_is_repeatable():
+    torch.manual_seed(0)
+    spec = DataSpec((1, 4, 4), 17)
+    model, y = shaken(tiny(spec)), torch.rand(2, 1, 4, 4) * 2 - 1
+    probes = torch.randn(1, *y.shape).sign()
+    first, second = (model.flow_log_density(y, tolerance=1e-2, probes=probes)[0] for _ in range(2))
+    assert first.isfinite().all() and torch.equal(first, second)
 
 
 def test_last_term_is_the_mass_of_a_bin_or_a_density():
@@ -211,6 +309,7 @@ def test_protocol_names_sampler_and_steps():
     spec = DataSpec((2,), 3)
     assert tiny(spec).sampling_protocol == {"sampler": "ancestral", "steps": 10, "draw_last": True}
     assert tiny(spec, sampler=DDIM(5)).sampling_protocol == {"sampler": "ddim", "steps": 5, "eta": 0.0}
+    assert tiny(spec).passes_per_sample == 10 and tiny(spec, sampler=DDIM(5)).passes_per_sample == 5
 
 
 def test_bad_choices_are_refused():

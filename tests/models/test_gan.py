@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from genmodels.core import DataSpec, UserError
+from genmodels.core.quantise import from_symmetric, to_symmetric
+from genmodels.models.base import DecodesLatent, HasObservation
 from genmodels.models.gan import GAN, Hinge, Minimax, NonSaturating, WassersteinGP, input_gradient
 from genmodels.networks import dcgan
 
@@ -93,3 +95,29 @@ def test_spectral_normalisation_holds_the_largest_singular_value_at_one():
     weights = [m.weight for m in network.modules() if isinstance(m, nn.Linear)]
     for weight in weights:
         assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_location_puts_the_middle_of_each_levels_bin_on_that_level(levels):
+    model = gan()
+    model.spec, model.generator = DataSpec((levels,), levels), nn.Identity()
+    x = torch.arange(levels, dtype=torch.uint8)[None]
+    middle = (2 * x.float() + 1) / levels - 1
+    assert torch.equal(model.decode(middle), x)
+    torch.testing.assert_close(model.location(middle), to_symmetric(x, model.spec))
+
+
+def test_location_is_what_decode_rounds():
+    torch.manual_seed(0)
+    model = gan().eval()
+    assert isinstance(model, DecodesLatent)
+    assert not isinstance(model, HasObservation)
+    z = torch.randn(64, 4, requires_grad=True)
+    location = model.location(z)
+    levels = from_symmetric(location, model.spec).int()
+    assert (levels - model.decode(z).int()).abs().max() <= 1
+    assert (levels == model.decode(z)).float().mean() > 0.99
+    (gradient,) = torch.autograd.grad(location.sum(), z)
+    assert (gradient != 0).any(1).all()
+    model.spec = DataSpec(model.spec.shape)
+    assert torch.equal(model.location(z), model.decode(z))

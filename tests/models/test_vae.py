@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from genmodels.core import DataSpec, Kind
-from genmodels.core.observation import Gaussian
+from genmodels.core.observation import Gaussian, suited_to
+from genmodels.core.quantise import from_symmetric
+from genmodels.models.base import HasObservation
 from genmodels.models.vae import VAE, kl_to_standard_normal
 
 TINY = ["model.latent_dim=3", "model.encoder.width=8", "model.decoder.width=8"]
@@ -69,3 +72,24 @@ def test_elbo_with_beta_is_reported_with_beta_one():
     model.beta = 4.0
     torch.manual_seed(0)
     assert torch.equal(model.log_likelihood(x).nats, one)
+
+
+@pytest.mark.parametrize("levels", [2, 17, None])
+def test_location_is_what_decode_rounds_and_the_law_around_it_is_the_models_own(levels):
+    torch.manual_seed(0)
+    spec = DataSpec((5,), levels)
+    model = VAE(
+        spec, 3, lambda *_: nn.Identity(), lambda i, o: nn.Linear(i[0], o[0]), suited_to, optimizer=torch.optim.Adam
+    )
+    assert isinstance(model, HasObservation)
+    z = torch.randn(64, 3, requires_grad=True)
+    location = model.location(z)
+    assert location.shape == (64, 5)
+    torch.testing.assert_close(from_symmetric(location, spec), model.decode(z))
+    x = model.conditional_sample(z).detach()
+    spec.check(x)
+    log_p = model.conditional_log_prob(x, z)
+    torch.testing.assert_close(log_p, model.observation.log_prob(x, model.decoder(z)))
+    for output in (location.sum(), log_p.sum()):
+        (gradient,) = torch.autograd.grad(output, z)
+        assert (gradient != 0).any(1).all()

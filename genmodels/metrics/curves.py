@@ -1,0 +1,49 @@
+"""What a diffusion model's bound tells step by step: kept as a table, and drawn."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from genmodels import plots
+from genmodels.core import bits_per_dim
+from genmodels.metrics.base import Subject
+from genmodels.metrics.processes import rank_and_world
+
+
+def keep_curves(curves: Mapping[str, Tensor], subject: Subject) -> None:
+    """Write ``timesteps.csv`` and ``timesteps.png`` into the subject's folder; nothing if there are no curves.
+
+    Row t holds the mean of the bound's term at t (L_{t-1} of Ho et al. 2020, eq. 5), in bits/dim or, on continuous
+    data, nats/dim; its standard error over examples; the rate so far, which is what must be sent to know x_t (the sum
+    of the terms after t); and the distortion at t, the root mean squared error of the estimate of x_0 on the data's own
+    scale, integers as if of 256 levels (Ho et al. 2020, figure 5).
+
+    Args:
+        curves: ``nats [n, T]`` and ``squared_error [n, T]``, column t - 1 being step t.
+        subject: whose they are.
+    """
+    if not curves or rank_and_world()[0] != 0:
+        return
+    spec = subject.model.spec
+    per_dim = (lambda nats: bits_per_dim(-nats, spec)) if spec.is_discrete else (lambda nats: nats / spec.dims)
+    scale = 255 / 2 if spec.is_discrete else 1.0  # errors are on [-1, 1]
+    term, error = per_dim(curves["nats"].double()), (curves["squared_error"].double() / spec.dims).sqrt() * scale
+    rate = term.mean(0).flip(0).cumsum(0).flip(0) - term.mean(0)
+    columns = {
+        "t": range(1, term.shape[1] + 1),
+        "term": term.mean(0).tolist(),
+        "term_se": (term.std(0) / len(term) ** 0.5).tolist(),
+        "rate": rate.tolist(),
+        "distortion": error.square().mean(0).sqrt().tolist(),
+    }
+    with subject.file("timesteps.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    unit = "bits/dim" if spec.is_discrete else "nats/dim"
+    picture = plots.timesteps(columns["term"], columns["rate"], columns["distortion"], unit)
+    picture.save(subject.file("timesteps.png"))
+    subject.model.log_image("test/timesteps", picture)

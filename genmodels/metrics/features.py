@@ -1,0 +1,179 @@
+"""What all numbers share that compare samples with data in the features of a frozen network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from genmodels.core import Score
+from genmodels.errors import require
+from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
+from genmodels.metrics.cache import StatisticsCache, Tensors
+from genmodels.metrics.extractors import Extractor, UnsuitableError
+from genmodels.metrics.frechet import FeatureStatistics, Moments
+from genmodels.metrics.processes import dealt, share, track
+from genmodels.models.base import Samples
+
+if TYPE_CHECKING:
+    from genmodels.data import DataModule
+    from genmodels.models.base import Laboratory
+
+AT_A_TIME = 250  # images in one pass of the extractor
+
+
+class FeatureSpace:
+    """Features of the samples and of real data, each computed once and shared by all evaluations of a subject.
+
+    Real data are raw: never shuffled, flipped or dequantised. What is known of them is kept on disk.
+
+    Args:
+        extractor: computes them.
+        subject: whose samples and data they are of.
+    """
+
+    def __init__(self, extractor: Extractor, subject: Subject) -> None:
+        self.extractor = extractor.to(subject.model.device)
+        self.subject = subject
+        self.cache = StatisticsCache(subject.data.root / "statistics", str(subject.data.name), extractor.identity)
+
+    def of_samples(self, n: int, index: int = 0) -> Tensor:
+        """Features ``[n, d]`` of one set of samples, on the CPU."""
+        return self._once(("samples", n, index), lambda: self.extract(self.subject.samples.get(n, index), "samples"))
+
+    def of_test(self, n: int) -> Tensor:
+        """Features of ``n`` test examples, evenly spaced, or of all if there are fewer."""
+        return self._of_real("test", self.subject.data.split("test"), n)
+
+    def of_training(self, n: int) -> Tensor:
+        """Likewise of the training data, what validation held out included."""
+        return self._of_real("train", self.subject.data.pool(), n)
+
+    def moments_of_training(self) -> Moments:
+        """Mean and covariance over all training data, what validation held out included, in constant memory."""
+        kept = self.cache.get("moments", self.subject.data.pool(), self._moments)
+        return Moments(kept["mean"], kept["covariance"], int(kept["n"]))
+
+    def extract(self, x: Tensor, of: str) -> Tensor:
+        """Features ``[N, d]`` of raw data ``x [N, *shape]``, shared between processes, whole in each."""
+        parts = x.split(AT_A_TIME)
+        return torch.cat(dealt(lambda i: self.extractor(parts[i]).cpu(), len(parts), f"features of {of}"))
+
+    def _of_real(self, split: str, x: Tensor, n: int) -> Tensor:
+        chosen = evenly_spaced(x, min(n, len(x)))
+
+        def compute(x: Tensor) -> Tensors:
+            return {"features": self.extract(x, f"the {split} data")}
+
+        return self._once((split, len(chosen)), lambda: self.cache.get(split, chosen, compute)["features"])
+
+    def _once(self, what: tuple[object, ...], compute: Callable[[], Tensor]) -> Tensor:
+        key = (self.extractor.identity, *what)
+        if key not in self.subject.features:
+            self.subject.features[key] = compute()
+        return self.subject.features[key]
+
+    def _moments(self, x: Tensor) -> Tensors:
+        metric = FeatureStatistics(self.extractor.dims).to(self.extractor.device)
+        mine = share(len(x))
+        starts = range(0, len(mine), AT_A_TIME)
+        for start in track(starts, len(starts), "features of the train data"):
+            part = mine[start : start + AT_A_TIME]
+            metric.update(self.extractor(x[part.start : part.stop : part.step]))
+        mean, covariance, n = metric.compute()
+        return {"mean": mean, "covariance": covariance, "n": torch.tensor(n)}
+
+
+class Measured(NamedTuple):
+    """A value, and its standard error where one set of samples tells it."""
+
+    value: float
+    se: float | None = None
+
+
+Comparison = Callable[[Tensor], Mapping[str, Measured]]
+"""``features [n, d] -> what they are, compared with the training data's``, by the statistic's name."""
+
+
+class FeatureEvaluation(Evaluation):
+    """Compares sets of samples with the training data; names carry statistic, feature space and n.
+
+    The value is the mean over ``repeats`` independent sets of samples and the error that of this mean. The same
+    comparison of n test examples, which no model is asked to beat, stands beside it.
+
+    Args:
+        extractor: builds the network for a data module.
+        n: samples in a set; the size of the test split if ``None``.
+        repeats: how many sets, where sampling is cheap.
+        max_passes: network evaluations to spend on sampling: there are fewer repeats if they cost more, but one.
+    """
+
+    better = "lower"
+    yardstick = "floor"
+
+    def __init__(
+        self,
+        extractor: Callable[[DataModule], Extractor],
+        n: int | None = None,
+        repeats: int = 3,
+        max_passes: int = 100_000,
+    ) -> None:
+        for name, value, least in (("n", n, 2), ("repeats", repeats, 1), ("max_passes", max_passes, 1)):
+            require(value is None or value >= least, f"{name} of a metric must be at least {least}, got {value}.")
+        self.make_extractor = extractor
+        self.n = n
+        self.repeats = repeats
+        self.max_passes = max_passes
+
+    @abstractmethod
+    def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
+        """The comparison with the training data, for sets of ``n``, and what to say of it in the protocol."""
+
+    def refusal(self, model: Laboratory, data: DataModule) -> str | None:
+        """Why there is no such number, or ``None``.
+
+        Raises:
+            UserError: if the network's file is missing or altered.
+        """
+        if not isinstance(model, Samples):
+            return f"{type(model).__name__} cannot be sampled from, and this number compares samples with data."
+        try:
+            extractor = self.make_extractor(data)
+        except UnsuitableError as reason:
+            return str(reason)
+        return self.unfit(extractor, self.n or len(data.split("test")))
+
+    def unfit(self, extractor: Extractor, n: int) -> str | None:
+        """Why ``n`` samples or this extractor do not do, or ``None``."""
+        return None
+
+    def measure(self, subject: Subject) -> list[Score]:
+        """One score a statistic."""
+        model, test = subject.model, subject.data.split("test")
+        assert isinstance(model, Samples)  # measure() is called only where there is no refusal
+        space = FeatureSpace(self.make_extractor(subject.data), subject)
+        n = self.n or len(test)
+        affordable = max(1, min(self.repeats, self.max_passes // (n * model.passes_per_sample)))
+        repeats = subject.samples.at_most(affordable, n)
+        compare, known = self.against(space, n)
+        real = compare(space.of_test(n))
+        found = [compare(space.of_samples(n, index)) for index in range(repeats)]
+        protocol = {
+            **space.extractor.protocol,
+            **known,
+            "repeats": repeats,
+            "real_n": min(n, len(test)),
+            "real_split": "test",
+            **subject.samples.protocol(n),
+        }
+        scores = []
+        for name, yardstick in real.items():
+            value, se = mean_and_error(torch.tensor([each[name].value for each in found], dtype=torch.float64))
+            se = found[0][name].se if repeats == 1 else se
+            full = f"{space.extractor.label(name)}_{n}"
+            its_own = {self.yardstick: yardstick.value}
+            scores.append(Score(full, value, "", n, se, better=self.better, protocol=protocol | its_own))
+        return scores

@@ -1,0 +1,105 @@
+"""Whether samples are copies: their nearest training examples, and how near those of unseen data are."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from genmodels import plots
+from genmodels.core import Score
+from genmodels.core.quantise import to_symmetric
+from genmodels.errors import require
+from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
+from genmodels.metrics.processes import dealt, rank_and_world
+from genmodels.models.base import Samples
+
+if TYPE_CHECKING:
+    from genmodels.data import DataModule
+    from genmodels.models.base import Laboratory
+
+AT_A_TIME = 250  # rows of a distance matrix in memory
+SHOWN = 8  # samples in the picture, the nearest to the training data
+
+
+class MemorisationEvaluation(Evaluation):
+    """Scores ``nearest_ratio_<n>``, and ``copies_<n>`` beside it; draws ``neighbours.png``.
+
+    For every sample, and for as many evenly spaced test examples, the Euclidean distance in data space to the nearest
+    training example is taken. ``nearest_ratio`` is the mean over samples over the mean over test examples: well below
+    one if samples repeat training data, but also if they are blurred (Meehan et al. 2020, arXiv:2004.05675, §2, test
+    such distances). ``copies`` is the share of samples nearer to the training data than 99 in 100 test examples are:
+    one in a hundred for a model that does not copy.
+
+    Args:
+        n: samples; as many as there are test examples, at most 1000, if ``None``.
+        neighbours: training examples shown beside each sample.
+    """
+
+    def __init__(self, n: int | None = None, neighbours: int = 5) -> None:
+        require(n is None or n >= 2, f"n of a metric must be at least 2, got {n}.")
+        require(neighbours >= 1, f"neighbours must be at least 1, got {neighbours}.")
+        self.n = n
+        self.neighbours = neighbours
+
+    def refusal(self, model: Laboratory, data: DataModule) -> str | None:
+        """Only samples can be copies."""
+        if isinstance(model, Samples):
+            return None
+        return f"{type(model).__name__} cannot be sampled from, and only samples can be copies."
+
+    def measure(self, subject: Subject) -> list[Score]:
+        """Both scores."""
+        test, train = subject.data.split("test"), subject.data.split("train")
+        n = self.n or min(len(test), 1000)
+        samples = subject.samples.get(n)
+        near, which = nearest(samples, train, self.neighbours, subject)
+        held_out = nearest(evenly_spaced(test, min(n, len(test))), train, 1, subject)[0][:, 0]
+        distance = near[:, 0]
+        if subject.model.spec.is_image and rank_and_world()[0] == 0:
+            self._draw(samples, train, distance, which, subject)
+        protocol = {
+            "space": "data, integers on [-1, 1]",
+            "reference": "train",
+            "reference_n": len(train),
+            "test_n": len(held_out),
+            **subject.samples.protocol(n),
+        }
+        ratio, ratio_se = ratio_of_means(distance, held_out)
+        copies = float((distance < held_out.quantile(0.01)).double().mean())
+        copies_se = math.sqrt(copies * (1 - copies) / n)
+        return [
+            Score(f"nearest_ratio_{n}", ratio, "", n, ratio_se, better=None, protocol=protocol),
+            Score(f"copies_{n}", copies, "", n, copies_se, protocol=protocol | {"real": 0.01}),
+        ]
+
+    def _draw(self, samples: Tensor, train: Tensor, distance: Tensor, which: Tensor, subject: Subject) -> None:
+        """Rows of the samples nearest to the training data, each followed by its neighbours."""
+        rows = distance.argsort()[:SHOWN]
+        tiles = torch.cat([samples[rows][:, None], train[which[rows]]], dim=1).flatten(0, 1)
+        picture = plots.image_grid(tiles, subject.model.spec, columns=1 + self.neighbours)
+        picture.save(subject.file("neighbours.png"))
+        subject.model.log_image("test/neighbours", picture)
+
+
+def nearest(x: Tensor, train: Tensor, k: int, subject: Subject) -> tuple[Tensor, Tensor]:
+    """Distances ``[n, k]`` of raw data ``x`` to their nearest training examples, nearest first, and their indices."""
+    spec, device = subject.model.spec, subject.model.device
+    reference = to_symmetric(train, spec).flatten(1).to(device)
+    parts = to_symmetric(x, spec).flatten(1).split(AT_A_TIME)
+
+    def search(i: int) -> tuple[Tensor, Tensor]:
+        values, indices = torch.cdist(parts[i].to(device), reference).topk(k, largest=False)
+        return values.cpu(), indices.cpu()
+
+    values, indices = zip(*dealt(search, len(parts), "nearest training examples"), strict=True)
+    return torch.cat(values), torch.cat(indices)
+
+
+def ratio_of_means(a: Tensor, b: Tensor) -> tuple[float, float]:
+    """``mean(a) / mean(b)`` of independent ``a [n]`` and ``b [m]``, with its standard error to first order."""
+    (mean_a, se_a), (mean_b, se_b) = mean_and_error(a), mean_and_error(b)
+    ratio = mean_a / mean_b
+    return ratio, math.hypot(se_a or 0, ratio * (se_b or 0)) / mean_b

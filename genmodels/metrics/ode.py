@@ -1,0 +1,115 @@
+"""Log-likelihood of diffusion models by their probability-flow ODE: an estimate, and held against a finer one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from genmodels.core import Kind, Score
+from genmodels.core.quantise import log_mass, unit_to_symmetric
+from genmodels.core.randomness import EVALUATION, stream
+from genmodels.errors import require
+from genmodels.metrics.base import Evaluation, Subject, evenly_spaced
+from genmodels.metrics.likelihood import in_unit
+from genmodels.metrics.processes import dealt
+from genmodels.models.base import HasProbabilityFlow
+
+if TYPE_CHECKING:
+    from genmodels.data import DataModule
+    from genmodels.models.base import Laboratory
+
+EXACT_UP_TO = 16  # dimensions of which the trace of a Jacobian is taken exactly
+
+
+class ProbabilityFlowEvaluation(Evaluation):
+    """Scores ``ode_bits_per_dim``, or ``ode_nats``: the density of the ODE's samples (Song et al. 2021, §4.3).
+
+    Integers are dequantised as for any other density (:func:`genmodels.core.quantise.log_mass`). Solver and trace leave
+    errors of either sign, so that it is an estimate. It is computed at ``tolerance`` and at a tenth of it with the same
+    noise; the finer one is the score, and it is flagged where the two differ by more than its standard error.
+
+    Args:
+        tolerance: of the adaptive solver, relative and absolute.
+        max_examples: test examples, evenly spaced; ``None`` for all.
+        dequantisation_samples: draws K of dequantisation noise, on integers.
+        probes: random directions to estimate the trace with (Hutchinson); ``None``: exact up to 16 dimensions, else 1.
+        batch_size: examples that go through the solver together.
+    """
+
+    def __init__(
+        self,
+        tolerance: float = 1e-4,
+        max_examples: int | None = 100,
+        dequantisation_samples: int = 1,
+        probes: int | None = None,
+        batch_size: int = 50,
+    ) -> None:
+        require(0 < tolerance < 1, f"tolerance of ode must lie between 0 and 1, got {tolerance}.")
+        counts = {"max_examples": max_examples, "dequantisation_samples": dequantisation_samples, "probes": probes}
+        for name, value in {**counts, "batch_size": batch_size}.items():
+            require(value is None or value >= 1, f"{name} of ode must be at least 1, got {value}.")
+        self.tolerance = tolerance
+        self.max_examples = max_examples
+        self.dequantisation_samples = dequantisation_samples
+        self.probes = probes
+        self.batch_size = batch_size
+
+    def refusal(self, model: Laboratory, data: DataModule) -> str | None:
+        """Only a diffusion model has such a flow."""
+        if isinstance(model, HasProbabilityFlow):
+            return None
+        return f"{type(model).__name__} has no probability flow: it is no diffusion model."
+
+    def measure(self, subject: Subject) -> list[Score]:
+        """The finer estimate, and in its protocol what it was held against."""
+        spec, test = subject.model.spec, subject.data.split("test")
+        batches = evenly_spaced(test, min(len(test), self.max_examples or len(test))).split(self.batch_size)
+        coarse, fine = self.tolerance, self.tolerance / 10
+        found = dealt(
+            lambda i: [self.solve(subject, batches[i], i, tolerance) for tolerance in (coarse, fine)],
+            len(batches),
+            "probability flow",
+        )
+        rough, nats = (torch.cat([each[which][0] for each in found]) for which in (0, 1))
+        passes = [sum(each[which][1] for each in found) / len(found) for which in (0, 1)]
+        unit, value, se = in_unit(nats, spec)
+        difference = value - in_unit(rough, spec)[1]
+        protocol = {
+            "split": "test",
+            "of": len(test),
+            "tolerance": fine,
+            "solver": "dopri5",
+            "dequantisation_samples": self.dequantisation_samples if spec.is_discrete else None,
+            "trace": "exact" if self._probes(spec.dims) is None else f"{self._probes(spec.dims)} Rademacher probes",
+            "evaluations": passes[1],
+            "coarse": {"tolerance": coarse, "difference": difference, "evaluations": passes[0]},
+        }
+        if se is not None and abs(difference) > se:
+            protocol["flag"] = f"not converged: {abs(difference):.2g} from the value at ten times the tolerance"
+        name, better = ("ode_bits_per_dim", "lower") if spec.is_discrete else ("ode_nats", "higher")
+        return [Score(name, value, unit, len(nats), se, Kind.ESTIMATE, better, protocol)]
+
+    def solve(self, subject: Subject, x: Tensor, batch: int, tolerance: float) -> tuple[Tensor, int]:
+        """``log p(x) [B]`` in nats, and network evaluations; the same noise for every tolerance."""
+        model, spec, device = subject.model, subject.model.spec, subject.model.device
+        assert isinstance(model, HasProbabilityFlow)  # measure() is called only where there is no refusal
+        count, passes = self._probes(spec.dims), 0
+
+        def log_density(u: Tensor) -> Tensor:
+            nonlocal passes
+            y, log_det = unit_to_symmetric(u, spec)
+            probes = None
+            if count is not None:
+                probes = torch.randint(0, 2, (count, *y.shape), device=device).to(y.dtype) * 2 - 1
+            nats, evaluations = model.flow_log_density(y, tolerance, probes)
+            passes += evaluations
+            return nats + log_det
+
+        with stream(subject.seed, EVALUATION, batch, device=device):
+            nats = log_mass(x.to(device), spec, log_density, self.dequantisation_samples)
+        return nats.cpu(), passes
+
+    def _probes(self, dims: int) -> int | None:
+        return (None if dims <= EXACT_UP_TO else 1) if self.probes is None else self.probes

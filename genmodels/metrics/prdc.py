@@ -1,0 +1,114 @@
+"""Fidelity and diversity, told apart: precision, recall, density and coverage of samples among the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from genmodels.errors import require
+from genmodels.metrics.extractors import Extractor
+from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpace, Measured
+
+if TYPE_CHECKING:
+    from genmodels.data import DataModule
+
+ROWS = 1000  # of a distance matrix in memory at a time
+
+
+class Manifold(NamedTuple):
+    """The four numbers, each a share or, density, a ratio."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def radii(x: Tensor, *neighbours: int) -> list[Tensor]:
+    """Distance ``[n]`` of every ``x [n, d]`` to its k-th nearest other one, for each k of ``neighbours``; float64."""
+    parts = [distances(part, x).topk(max(neighbours) + 1, largest=False).values for part in x.split(ROWS)]
+    nearest = torch.cat(parts)  # the nearest of all is x itself
+    return [nearest[:, k] for k in neighbours]
+
+
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean ``[n, m]``; float64, since those of near duplicates are small differences of large numbers."""
+    return torch.cdist(x.double(), y.double())
+
+
+def manifold(fake: Tensor, real: Tensor, pr_neighbours: int = 3, dc_neighbours: int = 5) -> Manifold:
+    """All four, of one pass over the distances between samples and data.
+
+    Precision: share of samples within the ball of some data point, whose radius is the distance to its k-th nearest
+    neighbour among the data; recall: the same with the roles exchanged (Kynkäänniemi et al. 2019, eq. 1-2,
+    arXiv:1904.06991). Density: in how many such balls a sample lies, over k; coverage: share of the balls that hold a
+    sample (Naeem et al. 2020, eq. 3-4, arXiv:2002.09797).
+
+    Args:
+        fake: features of samples ``[n, d]``.
+        real: features of data ``[m, d]``.
+        pr_neighbours: k of precision and recall.
+        dc_neighbours: k of density and coverage.
+
+    Raises:
+        UserError: for no more examples of either than neighbours.
+    """
+    most = max(pr_neighbours, dc_neighbours)
+    least = min(len(fake), len(real))
+    require(least > most, f"{most} nearest neighbours need more than {most} examples of each, got {least}.")
+    real_pr, real_dc = radii(real, pr_neighbours, dc_neighbours)
+    (fake_pr,) = radii(fake, pr_neighbours)
+    precise, inside, recalled, covered = 0, 0, torch.zeros(len(real)).bool(), torch.zeros(len(real)).bool()
+    for part, radius in zip(fake.split(ROWS), fake_pr.split(ROWS), strict=True):
+        between = distances(part, real)
+        precise += int((between <= real_pr).any(1).sum())
+        recalled |= (between <= radius[:, None]).any(0)
+        within = between <= real_dc
+        inside += int(within.sum())
+        covered |= within.any(0)
+    precision, density = precise / len(fake), inside / (dc_neighbours * len(fake))
+    return Manifold(precision, float(recalled.double().mean()), density, float(covered.double().mean()))
+
+
+class ManifoldEvaluation(FeatureEvaluation):
+    """Scores ``precision``, ``recall``, ``density`` and ``coverage``, each ``_<space>_<n>``: higher is better.
+
+    They depend on the number of samples and of data, which are the same here: n, evenly spaced over the training data.
+
+    Args:
+        extractor: see :class:`FeatureEvaluation`.
+        n: see :class:`FeatureEvaluation`.
+        repeats: see :class:`FeatureEvaluation`.
+        max_passes: see :class:`FeatureEvaluation`.
+        pr_neighbours: k of precision and recall.
+        dc_neighbours: k of density and coverage.
+    """
+
+    better = "higher"
+    yardstick = "real"
+
+    def __init__(
+        self,
+        extractor: Callable[[DataModule], Extractor],
+        n: int | None = None,
+        repeats: int = 3,
+        max_passes: int = 100_000,
+        pr_neighbours: int = 3,
+        dc_neighbours: int = 5,
+    ) -> None:
+        super().__init__(extractor, n, repeats, max_passes)
+        require(min(pr_neighbours, dc_neighbours) >= 1, "precision, recall, density and coverage need a neighbour.")
+        self.neighbours = {"pr_neighbours": pr_neighbours, "dc_neighbours": dc_neighbours}
+
+    def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
+        """The four numbers among as many training examples."""
+        reference = space.of_training(n)
+
+        def compare(features: Tensor) -> dict[str, Measured]:
+            found = manifold(features, reference, **self.neighbours)
+            return {name: Measured(value) for name, value in found._asdict().items()}
+
+        return compare, {"reference": "train+val", "reference_n": len(reference), **self.neighbours}

@@ -1,0 +1,131 @@
+"""Samples of the model under evaluation: drawn once, in independent sets, or read from a file."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import MaxMetric
+
+from genmodels.core.randomness import SAMPLING, stream
+from genmodels.errors import UserError, require
+from genmodels.metrics.processes import dealt
+
+if TYPE_CHECKING:
+    from genmodels.models.base import Laboratory
+
+AT_A_TIME = 250  # samples in one call of the model
+
+
+class SampleSets:
+    """Independent sets of ``n`` samples each.
+
+    Every call of the model draws from a stream of its own, named by the seed, the set and the number of the call:
+    the samples are the same whichever evaluation asks first, and on however many processes.
+
+    Args:
+        model: can be sampled from, or is never asked to.
+        seed: of the run.
+        file: samples to take instead of drawing, as :meth:`save` or ``genmodels sample out=x.npz`` wrote them.
+
+    Raises:
+        UserError: if the file is not one of samples of the model's data.
+    """
+
+    def __init__(self, model: Laboratory, seed: int, file: str | Path | None = None) -> None:
+        self.model = model
+        self.seed = seed
+        self._drawn: dict[tuple[int, int], Tensor] = {}
+        self._seconds: dict[int, float] = {}
+        self._given: Tensor | None = None
+        self._origin: dict[str, Any] = {}
+        if file is not None:
+            self._given, self._origin = read(Path(file), model)
+
+    def get(self, n: int, index: int = 0) -> Tensor:
+        """Set number ``index``: raw data ``[n, *shape]`` on the CPU.
+
+        Raises:
+            UserError: if the file holds too few.
+        """
+        if self._given is not None:
+            held = len(self._given)
+            require(
+                held >= (index + 1) * n,
+                f"the file holds {held} samples, but {(index + 1) * n} are asked for; set the metric's n to at most "
+                f"{held}, and its repeats to 1.",
+            )
+            return self._given[index * n : (index + 1) * n]
+        if (n, index) not in self._drawn:
+            self._drawn[n, index] = self._draw(n, index)
+        return self._drawn[n, index]
+
+    def at_most(self, repeats: int, n: int) -> int:
+        """How many of ``repeats`` sets of ``n`` there are to be had, at least one."""
+        return repeats if self._given is None else max(1, min(repeats, len(self._given) // n))
+
+    def _draw(self, n: int, index: int) -> Tensor:
+        device, clock = self.model.device, MaxMetric().to(self.model.device)
+        seconds = 0.0
+
+        def part(number: int) -> Tensor:
+            nonlocal seconds
+            began = time.perf_counter()
+            with stream(self.seed, SAMPLING, index, number, device=device), torch.no_grad():
+                x: Tensor = self.model.sample(min(AT_A_TIME, n - number * AT_A_TIME)).cpu()  # type: ignore[operator]
+            seconds += time.perf_counter() - began
+            return x
+
+        x = torch.cat(dealt(part, -(-n // AT_A_TIME), "sampling"))
+        clock.update(seconds)
+        self._seconds[n] = float(clock.compute())
+        return x
+
+    def protocol(self, n: int) -> dict[str, Any]:
+        """How sets of ``n`` were drawn, and how fast: plain types."""
+        if self._given is not None:
+            return self._origin
+        seconds = self._seconds[n]
+        speed = {"sampling_seconds": seconds, "samples_per_second": n / seconds}
+        model: Any = self.model
+        return {"sampling": dict(model.sampling_protocol), "passes_per_sample": model.passes_per_sample, **speed}
+
+    def save(self, path: Path) -> None:
+        """Keep the largest sets drawn, one after the other, for :meth:`get` to read again; nothing if none were."""
+        if self._drawn:
+            n = max(n for n, _ in self._drawn)
+            sets = [x for (size, _), x in sorted(self._drawn.items()) if size == n]
+            write(path, torch.cat(sets), self.protocol(n))
+
+
+def write(path: Path, x: Tensor, protocol: dict[str, Any]) -> None:
+    """Samples ``x [N, *shape]`` and how they were drawn, in one compressed NumPy file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez_compressed(part, x=x.numpy(), protocol=np.array(json.dumps(protocol)))
+    part.replace(path)
+
+
+def read(path: Path, model: Laboratory) -> tuple[Tensor, dict[str, Any]]:
+    """What :func:`write` wrote.
+
+    Raises:
+        UserError: if it is not such a file, or not of the model's data.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x = torch.from_numpy(arrays["x"])
+            protocol = json.loads(str(arrays["protocol"])) if "protocol" in arrays else {}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"samples={path} cannot be read as an .npz file with an array x ({error}).") from error
+    try:
+        model.spec.check(x)
+    except UserError as error:
+        raise UserError(f"samples={path} are not of the run's data: {error}") from error
+    return x, {"samples_file": path.name, **protocol}

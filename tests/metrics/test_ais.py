@@ -1,0 +1,140 @@
+"""The AIS evaluation: the right law, an honest gap, a width from validation data, and going on after a kill."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from genmodels.core import DataSpec, Kind
+from genmodels.metrics import AISEvaluation, SampleSets, Subject
+from genmodels.metrics.ledger import Ledger
+from genmodels.models.base import DecodesLatent, HasLikelihood, HasObservation
+
+SPEC = DataSpec((4,))
+WEIGHT = torch.tensor([[1.0, 0.2], [-0.5, 0.8], [0.3, -1.0], [0.7, 0.7]])
+NOISE = 0.4
+
+
+class Generator(torch.nn.Module, DecodesLatent):
+    """x = W z, no law of its own; as if it were a GAN."""
+
+    spec, device, latent_dim = SPEC, torch.device("cpu"), 2
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weight", WEIGHT.clone())
+        self.calls = 0
+
+    def location(self, z):
+        self.calls += 1
+        return z @ self.weight.T
+
+
+class Decoder(Generator, HasObservation):
+    """x = W z + noise, as a VAE has it."""
+
+    def conditional_log_prob(self, x, z):
+        return torch.distributions.Normal(self.location(z), NOISE).log_prob(x).sum(1)
+
+    def conditional_sample(self, z):
+        return self.location(z) + NOISE * torch.randn(len(z), 4)
+
+
+def draw(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    z, noise = torch.randn(n, 2, generator=generator), torch.randn(n, 4, generator=generator)
+    return z @ WEIGHT.T + NOISE * noise
+
+
+@pytest.fixture
+def data(tmp_path):
+    splits = {"train": draw(50, 0), "val": draw(40, 1), "test": draw(30, 2)}
+    return SimpleNamespace(split=splits.__getitem__, root=tmp_path, name="toy", spec=SPEC)
+
+
+def truth(x, noise=NOISE):
+    covariance = WEIGHT @ WEIGHT.T + noise**2 * torch.eye(4)
+    return torch.distributions.MultivariateNormal(torch.zeros(4), covariance).log_prob(x)
+
+
+def measure(model, data, **options):
+    options = {"images": 12, "temperatures": 200, "chains": 10, "simulated": 10, "batch_size": 5} | options
+    subject = Subject(model, data, SampleSets(model, 0), 0, data.root / "evaluation")
+    (score,) = AISEvaluation(**options).measure(subject)
+    return score
+
+
+def test_a_linear_gaussian_decoder_is_scored_within_a_twentieth_of_a_nat(data):
+    score = measure(Decoder(), data)
+    chosen = data.split("test")[torch.linspace(0, 29, 12).round().long()]
+    assert score.value == pytest.approx(truth(chosen).mean().item(), abs=0.05)
+    assert score.se == pytest.approx(truth(chosen).std().item() / math.sqrt(12), abs=0.05)
+    assert (score.name, score.unit, score.kind, score.n) == ("ais_nats", "nats", Kind.LOWER_BOUND, 12)
+    assert abs(score.protocol["gap"]) < 0.1 and "gap" in score.remark and "of 30" in score.remark
+    assert 0.4 < score.protocol["acceptance"] < 0.9
+
+
+def test_a_generator_is_scored_under_noise_whose_width_validation_data_choose(data):
+    score = measure(Generator(), data)
+    assert score.name == "ais_gaussian_nats" and score.protocol["observation"] == "spherical Gaussian"
+    held_out = data.split("val")[torch.linspace(0, 39, 32).round().long()]
+    best = max(torch.linspace(0.2, 0.8, 100).tolist(), key=lambda noise: truth(held_out, noise).sum())
+    assert score.protocol["sigma"] == pytest.approx(best, rel=0.15)
+    assert score.protocol["sigma_from"] == "validation data"
+    chosen = data.split("test")[torch.linspace(0, 29, 12).round().long()]
+    assert score.value == pytest.approx(truth(chosen, score.protocol["sigma"]).mean().item(), abs=0.05)
+    given = measure(Generator(), data, sigma=NOISE)
+    assert given.value == pytest.approx(measure(Decoder(), data, gaussian=True, sigma=NOISE).value, rel=1e-5)
+    assert given.protocol["sigma_from"] == "given"
+
+
+def test_few_temperatures_leave_a_gap_that_the_score_owns_up_to(data):
+    hasty, careful = measure(Decoder(), data, temperatures=2, chains=1), measure(Decoder(), data)
+    assert hasty.protocol["gap"] > 10 * abs(careful.protocol["gap"])
+    assert hasty.value < careful.value - 0.1
+
+
+def test_a_killed_run_goes_on_from_its_last_batch(data, monkeypatch):
+    whole = measure(Decoder(), data)
+    folder = data.root / "evaluation"
+    (file,) = folder.glob("ais-*.jsonl")
+    lines = file.read_text().splitlines()
+    assert [next(iter(json.loads(line))) for line in lines] == [
+        "test 0",
+        "test 1",
+        "test 2",
+        "simulated 0",
+        "simulated 1",
+    ]
+    file.write_text("\n".join(lines[:2]) + "\n" + lines[2][:40])  # killed while writing the third
+    model = Decoder()
+    assert measure(model, data) == whole
+    resumed, model = model.calls, Decoder()
+    file.unlink()
+    measure(model, data)
+    assert resumed < 0.8 * model.calls
+    done, model = Decoder(), Decoder()
+    measure(done, data)
+    assert done.calls == 0
+    model.weight *= 2
+    measure(model, data)
+    assert model.calls > 0  # what was found for other weights is not theirs
+
+
+def test_a_ledger_knows_its_settings(tmp_path):
+    ledger = Ledger(tmp_path / "new", "ais", {"t": 1})
+    ledger["a"] = [1.5]
+    assert Ledger(tmp_path / "new", "ais", {"t": 1})["a"] == [1.5]
+    assert "a" not in Ledger(tmp_path / "new", "ais", {"t": 2})
+
+
+def test_refusals(data):
+    class Flow(HasLikelihood):
+        def log_likelihood(self, x, samples=1):
+            raise AssertionError
+
+    reason = AISEvaluation().refusal(Flow(), data)
+    assert reason.startswith("Flow has no decoder p(x given z)") and "metrics=[likelihood]" in reason
+    assert AISEvaluation().refusal(Generator(), data) is None
