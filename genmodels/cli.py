@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -19,8 +19,8 @@ USAGE = """genmodels COMMAND run=FOLDER [key=value ...]
             draw from the run's model into a picture, or into an array: out=samples.npz
   resume    run=FOLDER [budget.max_batches=20000 ...]
             go on training from the run's last checkpoint, then evaluate
-  compare   FOLDER [FOLDER ...] [format=md]
-            one table of all runs under the folders, on the terminal or in Markdown
+  compare   FOLDER [FOLDER ...] [format=md|csv|latex|json] [html=report.html]
+            all runs under the folders in tables, seeds averaged, and in a page that shows them
 
 Any key of the run's config can be overridden, as on the command line of train.py."""
 
@@ -113,22 +113,38 @@ def sample(words: list[str]) -> None:
 
 
 def compare(words: list[str]) -> None:
-    """One table of all runs under the given folders."""
-    folders = [word for word in words if not word.startswith("format=")]
-    formats = [word.removeprefix("format=") for word in words if word.startswith("format=")]
-    require(bool(folders), "name one or more folders: genmodels compare FOLDER ...")
-    require(formats in ([], ["md"]), f"format={', '.join(formats)} is not known; write format=md, or leave it out.")
+    """Tables of all runs under the given folders, and a page that shows them."""
+    places, given = options_apart(words, ("format", "html"))
+    require(bool(places), "name one or more folders: genmodels compare FOLDER ...")
 
-    from rich.console import Console
+    from genmodels.compare import FORMATS, compared, find_runs, print_tables, write_report
 
-    from genmodels.compare import comparison_table, find_runs, markdown
-
-    runs = [run for folder in folders for run in find_runs(Path(folder))]
-    require(bool(runs), f"there is no run.json under {', '.join(folders)}.")
-    if formats:
-        print(markdown(runs))
+    form, html = given.get("format"), given.get("html")
+    require(form is None or form in FORMATS, f"format={form} is not known; {nearest(str(form), FORMATS)}")
+    runs = find_runs(*places)
+    require(bool(runs), f"there is no run.json under {', '.join(places)}.")
+    results = compared(runs)
+    if form is None:
+        print_tables(results)
     else:
-        Console().print(comparison_table(runs))
+        print(FORMATS[form](results))
+    if html is not None:
+        write_report(results, Path(html))
+        print(html, file=sys.stderr)  # apart from a format that goes into a file
+
+
+def options_apart(words: list[str], names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Other words, and the options among them: ``name=value``, ``--name=value`` or ``--name value``."""
+    rest, given, left = [], {}, iter(words)
+    for word in left:
+        name, separator, value = word.removeprefix("--").partition("=")
+        if name in names and (separator or word.startswith("--")):
+            given[name] = value if separator else next(left, "")
+            require(bool(given[name]), f"{name} has no value; write {name}=...")
+        else:
+            require(not word.startswith("--"), f"unknown option '{word}'; {nearest(name, names)}")
+            rest.append(word)
+    return rest, given
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

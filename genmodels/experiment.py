@@ -56,7 +56,7 @@ class Experiment:
         folder = RunFolder(config.run_dir)
         evaluations = {name: build(node, f"metrics.{name}") for name, node in metrics.items()}
         evaluate = cb.Evaluate(evaluations, folder.path, config.seed)
-        mirrors = [build(node, f"logger.{name}") for name, node in loggers.items()]
+        mirrors = [build(grouped(plain(node), config), f"logger.{name}") for name, node in loggers.items()]
         extra = [build(node, f"callbacks.{name}") for name, node in callbacks.items() if node]
         title = f"{type(model).__name__} on {data.name}"
         instruments = [*extra, *core_callbacks(config, folder, budget, title), evaluate]
@@ -90,15 +90,18 @@ class Experiment:
         """
         path = self.folder.checkpoint(checkpoint)
         load_weights(self.model, path, self.config.weights)
-        self.trainer.test(self.model, datamodule=self.data, verbose=False)
         subject = {"weights": self.config.weights, "checkpoint": path.name, "overrides": list(overrides)}
-        scores = [
-            replace(score, name=score.name + suffix, protocol={**score.protocol, **subject})
-            for score in self.evaluate.scores
-        ]
-        if self.trainer.is_global_zero:
-            self.folder.add_scores(scores, self.evaluate.refusals)
-        return scores
+
+        def keep(found: list[Score]) -> list[Score]:
+            named = [replace(s, name=s.name + suffix, protocol={**s.protocol, **subject}) for s in found]
+            if self.trainer.is_global_zero:
+                self.folder.add_scores(named, self.evaluate.refusals)
+            return named
+
+        self.evaluate.keep = keep
+        self.trainer.test(self.model, datamodule=self.data, verbose=False)
+        keep([])  # where everything was refused, that is to be known too
+        return self.evaluate.scores
 
     def cost(self) -> dict[str, Any]:
         """What training has cost."""
@@ -226,6 +229,11 @@ def check_settings(config: DictConfig) -> None:
     require(config.weights in ("ema", "raw"), f"weights must be ema or raw, got {config.weights}.")
     count = config.validations
     require(isinstance(count, int) and count >= 1, f"validations must be an integer of at least 1, got {count}.")
+
+
+def grouped(logger: dict[str, Any], config: DictConfig) -> dict[str, Any]:
+    """A logger's node whose group, if it has one and it is not set, joins runs that differ only in their seed."""
+    return logger | {"group": config_hash(config)} if "group" in logger and logger["group"] is None else logger
 
 
 def validation_interval(budget: cb.Budget, data: DataModule, validations: int) -> int:

@@ -75,17 +75,34 @@ def remove_if_empty(folder: Path) -> None:
 
 
 class Comparison(Callback):
-    """Hydra callback: a sweep ends in one table of its runs."""
+    """Hydra callback: a sweep ends in one table of its runs, and in ``report.html`` in its folder."""
 
     failures: list[tuple[str, str]] = []  # noqa: RUF012  the jobs of one process's sweep
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print the table, then the jobs that failed and why."""
-        from genmodels.compare import print_comparison
-
-        print_comparison(Path(config.hydra.sweep.dir))
+        """Print the table, write the report, then name the jobs that failed and why."""
+        try:
+            self.conclude(Path(config.hydra.sweep.dir), config)
+        except Exception as error:  # of a run folder, or of wandb: the runs themselves are done
+            tell(error)
         for name, reason in self.failures:
             print(f"{name} failed: {reason}", file=sys.stderr)
+
+    def conclude(self, folder: Path, config: DictConfig) -> None:
+        """Table, report and, where the runs are on wandb, a run there that compares them."""
+        from genmodels.compare import compared, find_runs, print_tables, write_report
+        from genmodels.compare.mirror import to_wandb
+
+        runs = find_runs(folder) if folder.is_dir() else []
+        if not runs:
+            return
+        results = compared(runs, self.failures)
+        print_tables(results)
+        write_report(results, folder / "report.html", f"Comparison: {folder.name}")
+        print(folder / "report.html")
+        settings = (config.get("logger") or {}).get("wandb")
+        if settings and "wandb" in sys.modules:
+            to_wandb(results, settings, folder)
 
 
 @contextmanager

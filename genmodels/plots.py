@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from io import BytesIO
-from typing import TYPE_CHECKING
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from genmodels.core import DataSpec
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, ORANGE = "#0072b2", "#d55e00"  # of the palette that colour-blind people tell apart (Okabe & Ito 2008)
@@ -104,3 +105,89 @@ def side_by_side(pictures: Mapping[str, Image.Image], height: int = 300) -> Imag
         canvas.paste(image, (left, title_height))
         left += image.width + gap
     return canvas
+
+
+SERIES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # of the same palette
+MARKERS = "os^DvPX"  # one more than colours: the pairs repeat late
+INK = "#010203"  # stands for the page's own text colour, light or dark
+LEGEND = 48  # characters in a row of a legend
+FRONT = -1  # style of a line that belongs to no model
+
+
+class Curve(NamedTuple):
+    """A line of a chart, or with one ``x`` a point.
+
+    Attributes:
+        label: for the legend; ``""`` for none.
+        x: abscissae.
+        y: ordinates, as many.
+        style: number of its colour and marker, the same for one model in every chart; or :data:`FRONT`.
+        error: half the length of the error bar, for a point.
+        bound: -1 if the true ``y`` may lie anywhere below, 1 if above, 0 if ``y`` is no bound.
+    """
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    style: int = 0
+    error: float = 0.0
+    bound: int = 0
+
+
+def chart(curves: Sequence[Curve], x: str, y: str, log: str = "") -> str:
+    """Lines and points as SVG with a transparent ground, small enough for a phone.
+
+    Args:
+        curves: what is drawn.
+        x: title of the abscissa.
+        y: title of the ordinate.
+        log: which axes are logarithmic: ``""``, ``"x"``, ``"y"`` or ``"xy"``.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
+
+    ink: tuple[Any, ...] = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+    with rc_context({**dict.fromkeys(ink, INK), "svg.fonttype": "none", "svg.hashsalt": "genmodels"}):
+        figure = Figure(figsize=(4.4, 3.3), layout="constrained")
+        axes = figure.add_subplot()
+        for curve in curves:
+            draw_curve(axes, curve)
+        axes.set(xlabel=x, ylabel=y)
+        for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+            if name in log and decades([v for curve in curves for v in getattr(curve, name)]) >= 1:
+                axes.set(**{f"{name}scale": "log"})
+                axis.set_minor_formatter(NullFormatter())
+        axes.margins(y=0.15)  # room for arrows
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if longest := max((len(curve.label) for curve in curves), default=0):
+            columns = max(1, LEGEND // (min(longest, LEGEND) + 6))
+            figure.legend(loc="outside upper center", ncols=columns, fontsize="small", frameon=False)
+        buffer = StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return buffer.getvalue().replace(INK, "currentColor")
+
+
+def decades(values: Sequence[float]) -> float:
+    """How many powers of ten positive values span; 0 if some are not positive."""
+    return math.log10(max(values) / min(values)) if min(values) > 0 else 0.0
+
+
+def draw_curve(axes: Axes, curve: Curve) -> None:
+    """One line, or one point with its error bar and, for a bound, an arrow to where the truth may be."""
+    if curve.style == FRONT:
+        axes.step(curve.x, curve.y, where="post", color="#888888", linewidth=1, linestyle="--")
+        return
+    color, marker = SERIES[curve.style % len(SERIES)], MARKERS[curve.style % len(MARKERS)]
+    label = curve.label if len(curve.label) <= LEGEND else f"{curve.label[: LEGEND - 1]}…"
+    label = label.replace("$", r"\$").lstrip("_")  # neither a formula nor hidden
+    if len(curve.x) > 1:
+        every = max(1, len(curve.x) // 6)
+        axes.plot(curve.x, curve.y, color=color, label=label, marker=marker, ms=4, markevery=every, linewidth=1.4)
+        return
+    bar = [[0.0 if curve.bound < 0 else curve.error], [0.0 if curve.bound > 0 else curve.error]]
+    axes.errorbar(curve.x, curve.y, yerr=bar, color=color, label=label, marker=marker, linestyle="none", capsize=3)
+    if curve.bound:
+        arrow = {"arrowstyle": "<-", "color": color}
+        axes.annotate("", (curve.x[0], curve.y[0]), (0, 26 * curve.bound), textcoords="offset points", arrowprops=arrow)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -142,3 +145,29 @@ def test_a_checkpoint_that_is_none(fails, copy, content, capsys):
     err = fails("evaluate", f"run={copy}")
     assert "is not a checkpoint that can be read" in err
     assert "code ran" not in capsys.readouterr().out + err
+
+
+def test_annealing_that_is_killed_goes_on_where_it_was(copy, capsys):
+    annealing = ["metrics=[ais]", "metrics.ais.images=4", "metrics.ais.batch_size=1", "metrics.ais.simulated=1",
+                 "metrics.ais.temperatures=400"]  # fmt: skip
+    words = ["evaluate", f"run={copy}", *annealing]
+    process = subprocess.Popen([sys.executable, "-m", "genmodels.cli", *words])
+    deadline = time.monotonic() + 120
+    while not list(copy.glob("evaluation/ais-*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=30) != 0
+    (ledger,) = copy.glob("evaluation/ais-*.jsonl")
+    done = ledger.read_text()
+    assert 1 <= done.count("\n") < 5 and "ais_bits_per_dim" not in record(copy)["metrics"]
+    main(words)
+    assert ledger.read_text().startswith(done) and ledger.read_text().count("\n") == 5
+    assert record(copy)["metrics"]["ais_bits_per_dim"]["n"] == 4
+
+
+def test_what_was_measured_before_an_evaluation_breaks_is_kept(copy, fails, tmp_path):
+    before = record(copy)["metrics"]
+    np.savez(tmp_path / "few.npz", x=np.zeros((3, 1, 8, 8), np.uint8))
+    broken = ["metrics=[likelihood,memorisation]", "metrics.likelihood.samples=2", "metrics.memorisation.n=5"]
+    assert "holds 3 samples" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'few.npz'}", *broken)
+    assert set(record(copy)["metrics"]) == {*before, "bits_per_dim_k2"}

@@ -2,35 +2,375 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
+import sys
 
+import pytest
 from conformance.kinds import ROOT
+from omegaconf import OmegaConf
+from rich.console import Console
 
-from genmodels.compare import find_runs, markdown
+from genmodels.cli import main
+from genmodels.compare import FORMATS, compared, find_runs, markdown, print_tables
+from genmodels.compare.ranking import Interval, interval, places
 from genmodels.core import Kind, Score
+from genmodels.launch import Comparison
 
 
-def write_run(folder, model, *scores, data="digits"):
+def write_run(folder, model, *scores, data="digits", seed=0, **record):
+    """A finished run's folder; runs of one model share their config."""
     folder.mkdir(parents=True)
-    record = {"model": model, "data": data, "cost": {"parameters": 1000, "train_seconds": 12.3}}
+    cost = {"parameters": 1000, "examples": 5120, "train_seconds": 12.3, "peak_memory_bytes": 2**28, "device": "cpu"}
+    record = {"status": "finished", "model": model, "data": data, "seed": seed, "config_hash": model, **record}
+    record = {"cost": cost, "refusals": {}, "overrides": [], **record}
     record["metrics"] = {score.name: score.to_dict() for score in scores}
     (folder / "run.json").write_text(json.dumps(record))
 
 
-def test_numbers_of_different_n_are_never_in_one_column(tmp_path):
-    bits = Score("bits_per_dim", 1.5, "bits/dim", 360, 0.01, Kind.LOWER_BOUND)
-    write_run(tmp_path / "2_a", "A", bits, Score("fd_digits_360", 3.0, "", 360, protocol={"floor": 0.7}))
-    write_run(tmp_path / "10_b", "B", Score("fd_digits_1000", 2.0, "", 1000, protocol={"floor": 0.3}))
-    heading, _, a, b = markdown(find_runs(tmp_path)).splitlines()
-    assert heading == "| model | data | parameters | train s | bits/dim | fd_digits_1000 | fd_digits_360 | samples/s |"
-    assert a == "| A | digits | 1,000 | 12 | ≤ 1.500 ± 0.010 (n=360) | - | 3.000 (floor 0.70) | - |"
-    assert b == "| B | digits | 1,000 | 12 | - | 2.000 (floor 0.30) | - | - |"
+def bits(value, se=0.01, n=360, kind=Kind.LOWER_BOUND, name="bits_per_dim", **protocol):
+    return Score(name, value, "bits/dim", n, se, kind, "lower", {"split": "test", "weights": "ema", **protocol})
+
+
+def fd(value, se=0.1, n=360, better="lower", **protocol):
+    return Score(f"fd_digits_{n}", value, "", n, se, better=better, protocol={"floor": 0.75, **protocol})
+
+
+def printed(results, width=100):
+    file = io.StringIO()
+    print_tables(results, Console(file=file, width=width))
+    return file.getvalue()
+
+
+def sentences(results):
+    """What is printed, as one line."""
+    return " ".join(printed(results).split())
+
+
+def table(runs):
+    """The first Markdown table as rows by model."""
+    heading, _, *rows = markdown(runs).split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in (heading, *rows)]
+    return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[1:]}
+
+
+# What may stand side by side
+
+
+def test_numbers_of_different_n_are_never_in_one_column_and_it_is_said(tmp_path):
+    write_run(tmp_path / "2_a", "A", bits(1.5), fd(3.0))
+    write_run(tmp_path / "10_b", "B", bits(1.2, n=100), fd(2.0, n=1000))
+    rows = table(find_runs(tmp_path))
+    assert rows["A"]["bits/dim"] == "≤ 1.500 ± 0.010 #1= (n=360)"  # likelihoods of fewer examples are only less sure
+    assert rows["B"]["bits/dim"] == "≤ 1.200 ± 0.010 #1= (n=100)"
+    assert rows["A"]["fd_digits_360 floor 0.750"] == "3.000 ± 0.100" and rows["B"]["fd_digits_360 floor 0.750"] == "-"
+    text = sentences(compared(find_runs(tmp_path)))
+    assert "bits_per_dim" not in text
+    assert "fd_digits_1000 of B has n 1000; fd_digits_360 of A has n 360" in text
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"extractor": "other@1"}, {"split": "val"}, {"observation": "spherical Gaussian"}, {"weights": "raw"},
+        {"reference_n": 60}, {"resize": "bilinear"}, {"sampling": {"observation": "mean"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_numbers_of_different_protocols_are_never_in_one_column(tmp_path, condition):
+    common = {"extractor": "x@1", "split": "test", "observation": "the model's own", "weights": "ema", "resize": "none"}
+    common |= {"reference_n": 50, "sampling": {"observation": "draw"}}
+    if "sampling" in condition:
+        common.pop("observation")
+    write_run(tmp_path / "a", "A", bits(1.5, **common))
+    write_run(tmp_path / "b", "B", bits(1.2, **common | condition))
+    results = compared(find_runs(tmp_path))
+    assert len(results.columns) == 2
+    assert "is kept in 2 columns that do not compare" in sentences(results)
+    ((key, value),) = condition.items()
+    key, value = ("observation", "mean") if key == "sampling" else (key, value)
+    assert f"{key} {value}" in sentences(results)
+
+
+def test_models_without_an_observation_share_a_column_with_draws_but_not_with_means(tmp_path):
+    for i, sampling in enumerate(({}, {"sampler": "ancestral"}, {"observation": "draw"}, {"observation": "mean"})):
+        write_run(tmp_path / f"{i}", f"{i}", fd(1.0, sampling=sampling))
+    columns = compared(find_runs(tmp_path)).columns
+    assert sorted(sorted(cells) for cells in columns.values()) == [["0", "1", "2"], ["3"]]
+
+
+def test_data_of_another_source_are_other_data(tmp_path):
+    write_run(tmp_path / "a", "A", bits(1.5))
+    write_run(tmp_path / "b", "B", bits(1.2), overrides=["data.limit=100", "data.batch_size=3"])
+    assert compared(find_runs(tmp_path)).data == ["digits", "digits data.limit=100"]
+
+
+# Ranking
+
+
+def ranks(tmp_path, **scores):
+    for model, score in scores.items():
+        write_run(tmp_path / model, model, score)
+    (cells,) = compared(find_runs(tmp_path)).columns.values()
+    return {label: str(cell.place) for label, cell in cells.items()}
+
+
+def test_a_number_stands_above_another_only_by_two_standard_errors(tmp_path):
+    found = ranks(tmp_path, a=fd(10.0, 0.1), b=fd(10.3, 0.1), c=fd(10.5, 0.04))
+    assert found == {"a": "#1=", "b": "#1=", "c": "#2="}
+
+
+def test_higher_is_better_where_it_is(tmp_path):
+    assert ranks(tmp_path, a=fd(0.5, 0.01, better="higher"), b=fd(0.9, 0.01, better="higher")) == {"a": "#2", "b": "#1"}
+
+
+def test_an_upper_bound_can_be_shown_better_but_never_worse(tmp_path):
+    found = ranks(
+        tmp_path,
+        low=bits(1.3),
+        exact=bits(1.5, kind=Kind.EXACT),
+        worse=bits(1.7, kind=Kind.EXACT),
+        high=bits(9.0),
+    )
+    assert found == {"low": "#1=", "exact": "#2=", "worse": "#3=", "high": "#1="}
+
+
+def test_bounds_on_nats_turn_round():
+    nats = Score("nats", -2.0, "nats", 100, 0.1, Kind.LOWER_BOUND, "higher")
+    assert interval(nats, 0.1) == (-2.2, math.inf)
+    divergence = Score("kl_to_truth", 0.5, "nats", 100, 0.1, Kind.UPPER_BOUND, "lower")  # prints <=
+    assert interval(divergence, 0.1) == (-math.inf, 0.7)
+
+
+@pytest.mark.parametrize("score", [fd(1.0, None), fd(1.0, flag="not converged"), fd(math.nan), fd(math.inf, math.nan)])
+def test_nothing_is_known_of_a_number_without_error_or_with_a_flag(score):
+    assert interval(score, score.se) == (-math.inf, math.inf)
+    assert places({"a": interval(score, score.se), "b": Interval(5.0, 6.0)}, "lower")["b"].tied
+
+
+def test_what_has_no_error_is_named(tmp_path):
+    assert ranks(tmp_path, a=fd(1.0, None), b=fd(9.0)) == {"a": "#1=", "b": "#1="}
+    assert "fd_digits_360 of a has no standard error" in sentences(compared(find_runs(tmp_path)))
+
+
+def test_scores_that_rank_nothing_are_shown_without_a_rank(tmp_path):
+    write_run(tmp_path / "a", "A", fd(1.0, better=None))
+    write_run(tmp_path / "b", "B", fd(9.0, better=None))
+    assert "#1" not in markdown(find_runs(tmp_path)) and "9.000 ± 0.100" in markdown(find_runs(tmp_path))
+
+
+# Seeds
+
+
+def test_seeds_are_averaged_with_the_error_over_them(tmp_path):
+    for seed, value in enumerate((1.0, 2.0, 3.0)):
+        write_run(tmp_path / f"{seed}", "A", bits(value, kind=Kind.EXACT), seed=seed)
+    results = compared(find_runs(tmp_path))
+    ((cell,),) = (cells.values() for cells in results.columns.values())
+    assert (cell.score.value, cell.score.se) == (2.0, pytest.approx(1 / math.sqrt(3)))
+    assert results.groups[0].runs[2].seed == "2"
+    assert "3" in table_of_costs(results)["A"]
+
+
+def table_of_costs(results):
+    lines = markdown(results).split("\n\n")[1].splitlines()[2:]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in (line[2:].split("|") for line in lines)}
+
+
+def test_seeds_that_agree_by_chance_do_not_make_the_test_set_larger(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / f"a{seed}", "A", bits(1.50, se=0.1, kind=Kind.EXACT), seed=seed)
+        write_run(tmp_path / f"b{seed}", "B", bits(1.51, se=0.1, kind=Kind.EXACT), seed=seed)
+    (cells,) = compared(find_runs(tmp_path)).columns.values()
+    assert [str(cell.place) for cell in cells.values()] == ["#1=", "#1="]
+    assert cells["A"].score.se == 0 and cells["A"].error == pytest.approx(0.1)
+
+
+def test_configs_that_differ_are_rows_that_say_by_what(tmp_path):
+    write_run(tmp_path / "a", "A", bits(1.0), config_hash="1", overrides=["model=a", "model.beta=4", "x=1"])
+    write_run(tmp_path / "b", "A", bits(2.0), config_hash="2", overrides=["model=a", "x=1"])
+    write_run(tmp_path / "c", "A", bits(2.0), config_hash="2", overrides=["model=a", "x=1"], status="interrupted")
+    assert [group.label for group in compared(find_runs(tmp_path)).groups] == ["A model.beta=4", "A", "A (interrupted)"]
+
+
+def test_a_seed_that_was_run_twice_counts_once(tmp_path):
+    write_run(tmp_path / "a", "A", bits(1.0), started="2026-01-02")
+    write_run(tmp_path / "b", "A", bits(2.0), started="2026-01-01")
+    results = compared(find_runs(tmp_path, tmp_path / "a"))
+    ((cell,),) = (cells.values() for cells in results.columns.values())
+    assert cell.score.value == 1.0 and "is left out" in sentences(results)
+
+
+# Other people's folders
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '"x"', '{"metrics": 3}', '{"metrics": {"fd": {"value": 1}}}', "[" * 100_000, "\xff"]
+)
+def test_a_record_that_is_none_is_named_and_the_rest_is_compared(tmp_path, text):
+    write_run(tmp_path / "a", "A", bits(1.0))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "run.json").write_text(text, encoding="latin-1")
+    results = compared(find_runs(tmp_path))
+    assert [group.label for group in results.groups] == ["A"]
+    assert "b: unreadable: its run.json cannot be read" in sentences(results)
+
+
+RECORDS = (
+    {"cost": {"parameters": "many"}}, {"cost": {"examples": 10**400}}, {"overrides": "x"}, {"expected": [1]},
+    {"cost": 3}, {"refusals": []}, {"git": "x", "versions": 1},
+)  # fmt: skip
+
+
+def test_types_that_are_wrong_are_found_before_they_are_used(tmp_path):
+    for number, record in enumerate(RECORDS):
+        write_run(tmp_path / f"{number}", "A", bits(1.0), **record)
+    write_run(tmp_path / "9", "A", bits("1.0"))
+    write_run(tmp_path / "10", "A", fd(1.0, floor="low"))
+    assert len(compared(find_runs(tmp_path)).unfinished) == 8
+
+
+def test_nothing_from_a_run_folder_steers_the_terminal_or_the_markup(tmp_path):
+    write_run(tmp_path / "a", "[red]A\x1b[31m|<b>", bits(1.0))
+    results = compared(find_runs(tmp_path))
+    assert "\x1b" not in printed(results) and "[red]A" in sentences(results)
+    assert "\\|&lt;b&gt;" in markdown(results)
+
+
+def test_a_place_that_is_not_there(tmp_path, capsys):
+    for words in (["compare", str(tmp_path / "none")], ["compare", str(tmp_path)], ["compare"]):
+        with pytest.raises(SystemExit):
+            main(words)
+    err = capsys.readouterr().err
+    assert "there is no " in err and "there is no run.json under" in err and "name one or more folders" in err
+
+
+# Formats
+
+
+@pytest.fixture
+def several(tmp_path):
+    sampled = {"passes_per_sample": 1, "samples_per_second": 50.0, "sampling": {}}
+    expected = {"metric": "bits_per_dim", "value": 1.06, "tolerance": 0.02, "source": "Somebody & Co. 2019"}
+    others = [fd(float(i), n=n, **sampled) for i, n in enumerate((360, 1000, 2000, 5000, 10_000))]
+    write_run(tmp_path / "0_a", "A_1", bits(1.2), *others, expected=expected)
+    write_run(tmp_path / "1_b", "B", bits(1.3), *others, refusals={"ode": "it is no diffusion model."})
+    write_run(tmp_path / "2_c", "C", status="failed", error="the loss is not finite.")
+    return tmp_path
+
+
+def test_the_terminal_stays_within_its_width_and_says_everything(several):
+    text = printed(compared(find_runs(several)))
+    assert max(map(len, text.splitlines())) <= 100
+    for said in ("<= 1.200 ± 0.010 #1=", "fd_digits_10000", "samples/s", "Somebody & Co. 2019", "peak", "256"):
+        assert said in text
+    assert "2_c: failed: the loss is not finite." in text and "B on digits: no ode: it is no diffusion" in text
+
+
+def test_one_group_is_turned(several):
+    text = printed(compared(find_runs(several / "0_a")))
+    assert any(line.split() == ["parameters", "1,000"] for line in text.splitlines())
+
+
+def test_json_and_csv_carry_everything(several):
+    results = compared(find_runs(several))
+    found = json.loads(FORMATS["json"](results))
+    first = found["groups"][0]
+    assert first["expected"]["value"] == 1.06 and first["passes_per_sample"] == 1 and first["seeds"] == 1
+    score = first["scores"][0]
+    assert (score["name"], score["value"], score["se"], score["kind"], score["n"], score["unit"], score["low"]) == (
+        "bits_per_dim", 1.2, 0.01, "lower_bound", 360, "bits/dim", None,
+    )  # fmt: skip
+    assert score["runs"][0]["protocol"] == {"split": "test", "weights": "ema"}
+    assert found["unfinished"] == [{"run": "2_c", "reason": "failed: the loss is not finite."}]
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](results))))
+    assert len(rows) == 12
+    assert {row["label"] for row in rows} == {"A_1", "B"} and rows[0]["conditions"] == "split=test; weights=ema"
+
+
+def test_json_has_no_infinity(tmp_path):
+    write_run(tmp_path / "a", "A", fd(math.nan))
+    assert json.loads(FORMATS["json"](compared(find_runs(tmp_path))))["groups"][0]["scores"][0]["value"] is None
+
+
+def test_latex_is_escaped(several):
+    text = FORMATS["latex"](compared(find_runs(several)))
+    assert r"A\_1 & $\le$ 1.200 $\pm$ 0.010 \#1=" in text and r"Somebody \& Co. 2019" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
+
+
+@pytest.mark.parametrize("words", [["format=md"], ["--format", "md"], ["--format=md"]], ids=" ".join)
+def test_the_command_line_takes_both_spellings(several, words, capsys):
+    main(["compare", str(several / "?_[ab]"), *words, "--html", str(several / "report.html")])
+    assert capsys.readouterr().out.startswith("| model |")
+    assert (several / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("words", [["format=xml"], ["--form=md"], ["--html"], ["html=/nowhere/x.html"]], ids=" ".join)
+def test_the_command_line_refuses_the_rest(several, words):
+    with pytest.raises(SystemExit):
+        main(["compare", str(several), *words])
+
+
+# The end of a sweep
+
+
+def end_sweep(folder, monkeypatch, failures=(), **config):
+    monkeypatch.setattr(Comparison, "failures", list(failures))
+    Comparison().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}, **config}))
+
+
+def test_a_sweep_ends_in_table_and_report_also_when_jobs_failed(several, monkeypatch, capsys):
+    end_sweep(several, monkeypatch, [("2_c", "said in run.json too"), ("3_d", "unknown model 'd'.")])
+    said = capsys.readouterr()
+    assert "A_1" in said.out and "3_d failed: unknown model 'd'." in said.err
+    page = (several / "report.html").read_text()
+    assert "the loss is not finite." in page and "unknown model 'd'." in page and "said in run.json too" not in page
+
+
+def test_a_sweep_of_which_nothing_is_left_writes_nothing(tmp_path, monkeypatch, capsys):
+    end_sweep(tmp_path / "gone", monkeypatch, [("0_a", "no.")])
+    end_sweep(tmp_path, monkeypatch, [("0_a", "no.")])
+    assert not list(tmp_path.iterdir()) and "0_a failed: no." in capsys.readouterr().err
+
+
+def test_a_sweep_on_wandb_ends_in_a_run_that_compares(several, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    (several / "0_a" / "samples").mkdir()
+    from genmodels.plots import Image
+
+    Image.new("RGB", (8, 8)).save(several / "0_a" / "samples" / "final.png")
+    end_sweep(several, monkeypatch, logger={"wandb": {"project": "p", "entity": None, "offline": True}})
+    (tables,) = several.glob("wandb/offline-run-*/files/media/table/comparison")
+    (file,) = tables.glob("*.table.json")
+    found = json.loads(file.read_text())
+    assert found["columns"][:3] == ["model", "seeds", "bits/dim"] and found["columns"][-1] == "samples"
+    assert found["data"][0][:3] == ["A_1", 1, "≤ 1.200 ± 0.010 #1="]
+    assert wandb.run is None
+    wandb.teardown()  # of what wandb knows of this process, for the tests that follow
+
+
+def test_what_breaks_at_the_end_of_a_sweep_is_told_and_hides_nothing(several, monkeypatch, capsys):
+    (several / "report.html").mkdir()
+    end_sweep(several, monkeypatch, [("3_d", "unknown model 'd'.")])
+    said = capsys.readouterr()
+    assert "A_1" in said.out and "error: the report" in said.err and "3_d failed" in said.err
+
+
+def test_wandb_is_left_alone_where_it_was_not_asked_for(several, monkeypatch):
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    end_sweep(several, monkeypatch, logger={"csv": {}})
+    end_sweep(several, monkeypatch, logger={"wandb": {"project": "p", "offline": True}})
+    assert "wandb" not in sys.modules and not (several / "wandb").exists()
 
 
 def test_readme_shows_the_kept_runs():
     """Regenerate with: genmodels compare tests/results format=md"""
     runs = find_runs(ROOT / "tests" / "results")
-    assert {(run["model"], run["data"]) for run in runs} == {
+    assert {(run.model, run.data) for run in runs} == {
         (model, data) for model in ("GAN", "VAE", "RealNVP", "DDPM") for data in ("digits", "mnist")
     }
     assert markdown(runs) in (ROOT / "README.md").read_text()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 
+import pytest
 from conformance.test_laboratory import settings
 
+from genmodels.core import DataSpec, Kind, Score, UserError
 from genmodels.experiment import run
 from genmodels.loggers import MetricsCsv, Wandb
+from genmodels.models.base import GenerativeModel
 
 
 def rows(path):
@@ -53,3 +56,20 @@ def test_wandb_offline_and_tensorboard_mirror_the_run(tmp_path, monkeypatch):
 def test_a_run_folder_has_one_wandb_identity(tmp_path):
     ids = [Wandb(tmp_path / name, offline=True).version for name in ("a", "a", "b")]
     assert ids[0] == ids[1] != ids[2]
+
+
+class Bare(GenerativeModel):
+    """As much of a model as logging needs."""
+
+    def loss(self, x):
+        raise AssertionError
+
+
+def test_a_bare_number_is_not_logged_as_a_score(monkeypatch):
+    logged = {}
+    model = Bare(DataSpec((2,)), None)
+    monkeypatch.setattr(model, "log_values", logged.update)
+    model.log_scores([Score("nats", -1.0, "nats", 5, 0.1, Kind.EXACT), Score("fd_x_5", 3.0, "", 5)])
+    assert logged == {"test/nats": -1.0, "test/nats_se": 0.1, "test/fd_x_5": 3.0}
+    with pytest.raises(UserError, match="only a Score is logged"):
+        model.log_scores([3.0])

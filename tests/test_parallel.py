@@ -10,26 +10,52 @@ import numpy as np
 import pytest
 from conformance.kinds import KINDS, ROOT, examples, tiny
 
+METRICS = ["likelihood", "generalisation", "fd", "kd", "prdc", "inception_score", "memorisation", "ais", "ode"]
 
-@pytest.mark.parametrize("name", ["realnvp", "gan"])
-def test_a_run_on_two_processes_finishes_and_scores_every_test_example_once(name, tmp_path):
+
+def start(folder, *words):
+    """A run on two processes; its record."""
+    done = subprocess.run(
+        [sys.executable, "train.py", "trainer=ddp", "trainer.accelerator=cpu", f"hydra.run.dir={folder}", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=400,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads((folder / "run.json").read_text())
+
+
+def score_alone(folder):
+    """The same run evaluated by one process; its record."""
+    for kept in (folder / "evaluation").glob("*.jsonl"):
+        kept.unlink()  # or it would only be read again
+    main = [sys.executable, "-m", "genmodels.cli", "evaluate", f"run={folder}"]
+    subprocess.run([*main, "trainer.devices=1", "trainer.strategy=auto"], cwd=ROOT, check=True, timeout=400)
+    return json.loads((folder / "run.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["realnvp", "vae", "ddpm"])
+def test_every_metric_has_one_value_on_one_and_on_two_processes(name, tmp_path):
+    small = ["budget.max_batches=4", "validations=1", "callbacks.samples.n=4", "data.batch_size=8", "data.limit=61"]
+    sizes = ["metrics.fd.n=301", "metrics.fd.repeats=2", "metrics.likelihood.samples=2", "metrics.memorisation.n=301"]
+    annealing = ["metrics.ais.temperatures=10", "metrics.ais.batch_size=20", "metrics.ais.simulated=21"]
+    flow = ["metrics.ode.tolerance=0.01", "metrics.ode.max_examples=11", "metrics.ode.batch_size=5"]
+    words = [f"model={name}", *tiny(name), f"metrics=[{','.join(METRICS)}]", *small, *sizes, *annealing, *flow]
+    two = start(tmp_path / "run", *words)
+    assert two["cost"]["examples"] == 64  # four batches of 8 on each of two processes
+    assert two["metrics"]["bits_per_dim_k2"]["n"] == 61
+    one = score_alone(tmp_path / "run")
+    assert set(one["metrics"]) == set(two["metrics"]) and one["refusals"] == two["refusals"]
+    for metric, score in two["metrics"].items():
+        again = one["metrics"][metric]
+        for key in ("value", "se"):
+            assert again[key] == pytest.approx(score[key], rel=1e-6, abs=1e-9), metric
+        assert again["n"] == score["n"]
+
+
+def test_players_of_a_game_take_turns_on_two_processes(tmp_path):
     spec = KINDS["points"]
     array = tmp_path / "data.npz"
     np.savez(array, train=examples(spec, 40).numpy(), test=examples(spec, 11, seed=1).numpy())
-    common = ["data=npz", f"data.source.path={array}", "data.spec.shape=[2]", "data.batch_size=8", *tiny(name),
-              f"model={name}", "metrics=[likelihood]", "trainer.accelerator=cpu", "budget.max_batches=2",
-              "validations=1", "callbacks.samples.n=4"]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "train.py", "trainer=ddp", f"hydra.run.dir={tmp_path / 'run'}", *common],
-        cwd=ROOT, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["cost"]["examples"] == 32  # two batches of 8 on each of two processes
-    if name == "realnvp":
-        two = record["metrics"]["nats"]
-        assert two["n"] == 11
-        main = [sys.executable, "-m", "genmodels.cli", "evaluate", f"run={tmp_path / 'run'}"]
-        subprocess.run([*main, "trainer.devices=1", "trainer.strategy=auto"], cwd=ROOT, check=True, timeout=120)
-        one = json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]["nats"]
-        assert one["value"] == pytest.approx(two["value"], rel=1e-6)
+    on_points = ["data=npz", f"data.source.path={array}", "data.spec.shape=[2]", "data.batch_size=8"]
+    small = ["metrics=[likelihood]", "budget.max_batches=2", "validations=1", "callbacks.samples.n=4"]
+    words = ["model=gan", *tiny("gan"), *on_points, *small]
+    assert start(tmp_path / "run", *words)["cost"]["examples"] == 32

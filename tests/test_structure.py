@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from genmodels.builder import resolve
-from genmodels.launch import options
+from genmodels.launch import compose, options
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
@@ -85,6 +85,14 @@ def test_data_config_keys_are_the_constructors_parameters(file):
     assert set(config) == {"data", "default_budget"}
     assert set(config.data) - {"_target_"} == set(inspect.signature(resolve(config.data._target_, "data")).parameters)
     assert config.data.name == file.stem
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "conf" / "metrics").glob("*.yaml")), ids=lambda p: p.stem)
+def test_metric_config_keys_are_the_constructors_parameters(file):
+    config = compose([f"metrics=[{file.stem}]"]).metrics
+    ((key, node),) = config.items()
+    assert file.stem.startswith(key)
+    assert set(node) - {"_target_"} == set(inspect.signature(resolve(node._target_, "metrics")).parameters)
 
 
 def test_top_level_is_fixed():

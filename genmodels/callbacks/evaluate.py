@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lightning import Callback, Trainer
@@ -23,6 +26,8 @@ class Evaluate(Callback):
 
     Attributes:
         samples_file: samples to score instead of drawing, or ``None``.
+        keep: is handed the scores of each evaluation as soon as they are known, so that no later one can lose them;
+            returns them as they are to be called.
         scores: what was measured.
         refusals: name to sentence.
     """
@@ -32,6 +37,7 @@ class Evaluate(Callback):
         self.folder = folder
         self.seed = seed
         self.samples_file: str | None = None
+        self.keep: Callable[[list[Score]], list[Score]] = list
         self.scores: list[Score] = []
         self.refusals: dict[str, str] = {}
 
@@ -44,14 +50,21 @@ class Evaluate(Callback):
         answers = {name: evaluation.refusal(model, data) for name, evaluation in self.evaluations.items()}
         return {name: answer for name, answer in answers.items() if answer is not None}
 
+    def on_test_start(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
+        """Let a termination end the test at once: Lightning holds it back for the end of a training batch."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
-        """Ask each evaluation whether it applies, collect the scores and log them."""
+        """Ask each evaluation whether it applies; collect, keep and log the scores of those that do."""
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         self.refusals = self.ask(pl_module, data)
         samples = SampleSets(pl_module, self.seed, self.samples_file)
         subject = Subject(pl_module, data, samples, self.seed, self.folder / "evaluation")
-        running = [e for name, e in self.evaluations.items() if name not in self.refusals]
-        self.scores = [score for evaluation in running for score in evaluation.measure(subject)]
+        self.scores = []
+        for evaluation in (e for name, e in self.evaluations.items() if name not in self.refusals):
+            found = self.keep(evaluation.measure(subject))
+            pl_module.log_scores(found)
+            self.scores += found
         if trainer.is_global_zero:
             samples.save(self.folder / "samples" / "drawn.npz")
-        pl_module.log_scores(self.scores)

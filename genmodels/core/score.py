@@ -77,12 +77,17 @@ class Score:
         >>> Score("nats", -1.5, "nats", n=100, kind=Kind.EXACT, protocol={"of": 360, "gap": 0.0123}).remark
         'n=100 of 360, gap 0.012'
         """
-        rest = f" of {self.protocol['of']}" if self.protocol.get("of", self.n) > self.n else ""
-        parts = [] if self.name.endswith(f"_{self.n}") else [f"n={self.n}{rest}"]
+        parts = [] if self.name.endswith(f"_{self.n}") else [self.on]
         parts += [
             f"{words} {readable(self.protocol[key])}" for key, words in YARDSTICKS.items() if key in self.protocol
         ]
         return ", ".join([*parts, *([self.protocol["flag"]] if "flag" in self.protocol else [])])
+
+    @property
+    def on(self) -> str:
+        """How many examples it rests on, and of how many, if not of all."""
+        rest = f" of {self.protocol['of']}" if self.protocol.get("of", self.n) > self.n else ""
+        return f"n={self.n}{rest}"
 
     @property
     def line(self) -> str:

@@ -8,9 +8,9 @@ from genmodels.metrics.frechet import FeatureStatistics, Moments, frechet_distan
 from genmodels.metrics.inception_score import InceptionScoreEvaluation, inception_score
 from genmodels.metrics.kernel import KernelEvaluation, kernel_distance
 from genmodels.metrics.likelihood import GeneralisationEvaluation, LikelihoodEvaluation, LogLikelihoodMean
-from genmodels.metrics.prdc import Manifold, ManifoldEvaluation, manifold
 from genmodels.metrics.memorisation import MemorisationEvaluation
 from genmodels.metrics.ode import ProbabilityFlowEvaluation
+from genmodels.metrics.prdc import Manifold, ManifoldEvaluation, manifold
 from genmodels.metrics.samples import SampleSets
 from genmodels.metrics.truth import TruthEvaluation
 

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,12 +30,12 @@ class StatisticsCache:
     Args:
         folder: where the files lie; one that cannot be written to is done without.
         data: name of the data set.
-        extractor: identity of the network.
+        extractor: protocol of the network: its identity, and what happens to an image on its way in.
     """
 
     folder: Path
     data: str
-    extractor: str
+    extractor: dict[str, Any]
 
     def get(self, what: str, x: Tensor, compute: Callable[[Tensor], Tensors]) -> Tensors:
         """``compute(x)`` of raw data ``x [N, *shape]``: read if it is there, else computed and kept."""
@@ -51,7 +52,7 @@ class StatisticsCache:
     def _key(self, what: str, x: Tensor) -> str:
         content = hashlib.sha256(x.sum(0, dtype=torch.int64).numpy().tobytes()).hexdigest()
         described = [self.data, what, list(x.shape), content, self.extractor]
-        return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read(path: Path) -> Tensors | None:

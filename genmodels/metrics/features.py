@@ -38,7 +38,7 @@ class FeatureSpace:
     def __init__(self, extractor: Extractor, subject: Subject) -> None:
         self.extractor = extractor.to(subject.model.device)
         self.subject = subject
-        self.cache = StatisticsCache(subject.data.root / "statistics", str(subject.data.name), extractor.identity)
+        self.cache = StatisticsCache(subject.data.root / "statistics", str(subject.data.name), extractor.protocol)
 
     def of_samples(self, n: int, index: int = 0) -> Tensor:
         """Features ``[n, d]`` of one set of samples, on the CPU."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genmodels.errors import require
 from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpace, Measured
+from genmodels.metrics.processes import track
 
 ROWS = 1000  # of the kernel matrix in memory at a time
 REFERENCE = 10_000  # training examples to compare with
@@ -19,7 +20,8 @@ def kernel_sums(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Sums ``[n]`` over j and ``[m]`` over i of k(x_i, y_j) = (x_i · y_j / d + 1)³, in float64, block by block."""
     y = y.double()
     rows, columns = [], y.new_zeros(len(y))
-    for part in x.split(ROWS):
+    parts = x.split(ROWS)
+    for part in track(parts, len(parts), "kernel"):
         block = (part.double() @ y.T / y.shape[1] + 1).pow(3)
         rows.append(block.sum(1))
         columns += block.sum(0)

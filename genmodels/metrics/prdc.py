@@ -11,6 +11,7 @@ from torch import Tensor
 from genmodels.errors import require
 from genmodels.metrics.extractors import Extractor
 from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpace, Measured
+from genmodels.metrics.processes import track
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
@@ -29,9 +30,9 @@ class Manifold(NamedTuple):
 
 def radii(x: Tensor, *neighbours: int) -> list[Tensor]:
     """Distance ``[n]`` of every ``x [n, d]`` to its k-th nearest other one, for each k of ``neighbours``; float64."""
-    parts = [distances(part, x).topk(max(neighbours) + 1, largest=False).values for part in x.split(ROWS)]
-    nearest = torch.cat(parts)  # the nearest of all is x itself
-    return [nearest[:, k] for k in neighbours]
+    parts = track(x.split(ROWS), -(-len(x) // ROWS), "nearest neighbours")
+    nearest = torch.cat([distances(part, x).topk(max(neighbours) + 1, largest=False).values for part in parts])
+    return [nearest[:, k] for k in neighbours]  # the nearest of all is x itself
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
@@ -62,7 +63,8 @@ def manifold(fake: Tensor, real: Tensor, pr_neighbours: int = 3, dc_neighbours: 
     real_pr, real_dc = radii(real, pr_neighbours, dc_neighbours)
     (fake_pr,) = radii(fake, pr_neighbours)
     precise, inside, recalled, covered = 0, 0, torch.zeros(len(real)).bool(), torch.zeros(len(real)).bool()
-    for part, radius in zip(fake.split(ROWS), fake_pr.split(ROWS), strict=True):
+    pairs = list(zip(fake.split(ROWS), fake_pr.split(ROWS), strict=True))
+    for part, radius in track(pairs, len(pairs), "samples among the data"):
         between = distances(part, real)
         precise += int((between <= real_pr).any(1).sum())
         recalled |= (between <= radius[:, None]).any(0)

@@ -31,9 +31,7 @@ class Follow(WeightAverage):
 def test_average_is_by_its_definition_once_a_batch(name, tmp_path):
     experiment = Experiment.assemble(settings(name, "points", tmp_path, "budget.max_batches=6"))
     follow = Follow(decay=0.6)
-    experiment.trainer.callbacks = [
-        follow if isinstance(c, WeightAverage) else c for c in experiment.trainer.callbacks
-    ]
+    experiment.trainer.callbacks = [follow if isinstance(c, WeightAverage) else c for c in experiment.trainer.callbacks]
     experiment.fit()
     assert follow.updates == 6
     for average, expected in zip(follow.average.values(), follow.by_definition, strict=True):

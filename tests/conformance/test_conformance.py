@@ -6,7 +6,7 @@ import io
 
 import pytest
 import torch
-from conformance.kinds import KINDS, MODELS, examples, model_on
+from conformance.kinds import KINDS, MODELS, examples, model_on, own_test
 
 from genmodels.models.base import AdversarialModel, Encodes, HasLikelihood, Samples
 
@@ -69,6 +69,21 @@ def test_likelihood_is_one_finite_number_an_example_and_says_its_kind(name, kind
             assert likelihood.nats.dtype == torch.float32
     if KINDS[kind].is_discrete:
         assert likelihood.nats.mean() < 0, "a probability above one"
+
+
+@every_model
+def test_bits_do_not_depend_on_the_scale_that_the_model_works_on(name):
+    """Each model's test file says the same likelihood on the scale of the integers, in its own independent way."""
+    model, x = ready(name, "integer pairs", n=6)
+    if not isinstance(model, HasLikelihood):
+        pytest.skip(f"{name} has no likelihood")
+    train(model, x, steps=3)
+    with torch.no_grad():
+        torch.manual_seed(5)
+        expected = model.eval().log_likelihood(x).nats
+        torch.manual_seed(5)
+        found = own_test(name).nats_in_pixels(model, x)
+    torch.testing.assert_close(found.float(), expected, rtol=1e-4, atol=1e-4)
 
 
 @pairs

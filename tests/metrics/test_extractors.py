@@ -45,6 +45,14 @@ def test_features_are_float32_without_gradient_under_autocast_and_for_any_batch(
     torch.testing.assert_close(features[:1], extractor(x[:1]), rtol=1e-5, atol=1e-5)
 
 
+def test_bf16_is_nearly_the_same_and_goes_by_another_name():
+    precise, fast = InDomainClassifier(DIGITS), InDomainClassifier(DIGITS, bf16=True)
+    x = torch.randint(17, (50, 1, 8, 8), dtype=torch.uint8)
+    assert fast.identity == f"{precise.identity}-bf16" == fast.protocol["extractor"]
+    assert fast(x).dtype == torch.float32 and not torch.equal(fast(x), precise(x))
+    assert (fast(x) - precise(x)).norm() < 0.02 * precise(x).norm()
+
+
 def test_data_without_a_classifier_are_refused():
     with pytest.raises(UnsuitableError, match=r"'cifar10'.*fid"):
         InDomainClassifier(described("cifar10", (3, 32, 32), 256))

@@ -160,6 +160,8 @@ def test_noise_is_named_by_the_batch_and_not_by_what_was_measured_before():
     one = evaluate(model, test)
     torch.rand(3)
     assert evaluate(model, test) == one
+    nats = LikelihoodEvaluation().likelihood(Subject(model, data_of(test), None, 0, None), test).nats
+    assert len(nats.unique()) == 20  # each batch has noise of its own
 
 
 def test_draws_are_in_the_name_and_called_what_they_are():

@@ -18,6 +18,22 @@ from genmodels.models.vae import VAE, kl_to_standard_normal
 TINY = ["model.latent_dim=3", "model.encoder.width=8", "model.decoder.width=8"]
 
 
+def nats_in_pixels(model, x):
+    """The bound with p(x|z) taken on the scale of the integers themselves: a difference of two logistic CDFs."""
+    half = (model.spec.levels - 1) / 2
+
+    def log_prob(x, params):
+        mean, log_scale = (t.double() for t in params.chunk(2, dim=1))
+        mean, scale = (mean + 1) * half, log_scale.exp() * half
+        upper, lower = (x + 0.5 - mean) / scale, (x - 0.5 - mean) / scale
+        below = torch.where(x == 0, 0, torch.sigmoid(lower))
+        above = torch.where(x == model.spec.levels - 1, 1, torch.sigmoid(upper))
+        return (above - below).log().flatten(1).sum(1)
+
+    model.observation.log_prob = log_prob
+    return model.log_likelihood(x).nats
+
+
 def test_kl_is_that_of_torch_distributions():
     mean, log_std = torch.randn(5, 3), torch.randn(5, 3)
     expected = kl_divergence(Normal(mean, log_std.exp()), Normal(0.0, 1.0)).sum(1)
@@ -93,3 +109,25 @@ def test_location_is_what_decode_rounds_and_the_law_around_it_is_the_models_own(
     for output in (location.sum(), log_p.sum()):
         (gradient,) = torch.autograd.grad(output, z)
         assert (gradient != 0).any(1).all()
+
+
+def test_elbo_comes_with_its_rate_and_distortion():
+    model, x, log_p = linear_gaussian()
+    bound = model.log_likelihood(x)
+    mean, log_std = model.posterior(x)
+    rate = kl_divergence(Normal(mean, log_std.exp()), Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(bound.terms["rate"], rate)
+    torch.testing.assert_close(bound.nats, -(bound.terms["rate"] + bound.terms["distortion"]))
+    assert abs((bound.nats - log_p).mean()) < 0.3
+
+
+def test_importance_samples_of_all_images_go_through_the_decoder_together(monkeypatch):
+    model, x, log_p = linear_gaussian(posterior_scale=1.6)
+    sizes = []
+    decoder = model.decoder
+    monkeypatch.setattr("genmodels.models.vae.DECODED_AT_A_TIME", 150)
+    object.__setattr__(model, "decoder", lambda z: sizes.append(len(z)) or decoder(z))
+    torch.manual_seed(0)
+    bound = model.log_likelihood(x, samples=500).nats
+    assert sizes == [128] * 250  # two samples of 64 images at a time
+    torch.testing.assert_close(bound, log_p, atol=0.2, rtol=0)

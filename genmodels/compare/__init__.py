@@ -1,0 +1,18 @@
+"""From run folders to tables, a report and a mirror on wandb. Reads run.json, and pictures and curves beside it."""
+
+from genmodels.compare.output import FORMATS, markdown, print_tables
+from genmodels.compare.records import Run, find_runs, scores_by_name
+from genmodels.compare.report import write_report
+from genmodels.compare.results import Results, compared
+
+__all__ = [
+    "FORMATS",
+    "Results",
+    "Run",
+    "compared",
+    "find_runs",
+    "markdown",
+    "print_tables",
+    "scores_by_name",
+    "write_report",
+]

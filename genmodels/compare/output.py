@@ -1,0 +1,232 @@
+"""The comparison on a terminal, in Markdown, LaTeX, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from genmodels.compare.ranking import interval
+from genmodels.compare.records import Run
+from genmodels.compare.results import Cell, Column, Group, Results, compared, sentences
+from genmodels.compare.tables import CAPTION, Entry, Table, pretty, tables_of
+
+WIDTH = 100  # of a terminal whose width is unknown, in characters
+LABEL = 28  # most characters of a row's name on a terminal
+
+
+def print_tables(results: Results, console: Console | None = None) -> None:
+    """Print every table, split where the terminal is too narrow for it, and what must be said of them."""
+    console = console or Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    count = sum(len(group.runs) for group in results.groups)
+    console.print(Text(f"Comparison of {count} run{'s' * (count != 1)}", style="bold"))
+    for data in results.data:
+        for table in tables_of(results, data):
+            turned = transposed(table) if len(table.rows) == 1 else table
+            for part in split(turned, console.width):
+                console.print(rich_table(part))
+        for sentence in sentences(results, data):
+            console.print(Text(f"{data}: {sentence}"))
+    if results.columns:
+        console.print(Text(CAPTION, style="dim"))
+    for lines in (results.remarks, [": ".join(each) for each in (*results.refusals, *results.unfinished)]):
+        for line in lines:
+            console.print(Text(line), soft_wrap=True)
+
+
+def transposed(table: Table) -> Table:
+    """A table of one row as one of one column, so that it fits however much is known."""
+    (name, *cells), (_, *headings) = table.rows[0], table.headings
+    rows = [[Entry(" ".join(heading)), cell] for heading, cell in zip(headings, cells, strict=True)]
+    return Table(table.title, [("",), (name.text,)], rows)
+
+
+def split(table: Table, width: int) -> list[Table]:
+    """Columns dealt to as many tables as it takes for each to fit, every one with the names of the rows."""
+
+    def needed(column: int) -> int:
+        lines = [*table.headings[column], *(row[column].text for row in table.rows)]
+        return max(len(line) for line in lines) + 2
+
+    first = min(needed(0), LABEL + 2)
+    parts: list[list[int]] = [[]]
+    room = width - first
+    for column in range(1, len(table.headings)):
+        if needed(column) > room and parts[-1]:
+            parts.append([])
+            room = width - first
+        parts[-1].append(column)
+        room -= needed(column)
+    return [table.columns([0, *part]) for part in parts]
+
+
+def rich_table(table: Table) -> RichTable:
+    """For a terminal; text from run folders is taken as it is, not as markup."""
+    found = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, heading in enumerate(table.headings):
+        widest = LABEL if index == 0 else None
+        found.add_column(Text("\n".join(heading)), justify=side(table, index), max_width=widest)
+    for row in table.rows:
+        found.add_row(*(Text(entry.text) for entry in row))
+    return found
+
+
+def side(table: Table, column: int) -> Literal["left", "right"]:
+    """Where a column's cells are set: names left, numbers right."""
+    return "right" if column and table.numeric(column) else "left"
+
+
+def markdown(runs: Iterable[Run] | Results) -> str:
+    """The comparison in Markdown."""
+    results = runs if isinstance(runs, Results) else compared(runs)
+    parts = []
+    for data in results.data:
+        parts += [markdown_table(table) for table in tables_of(results, data)]
+        parts += [escaped(f"{data}: {sentence}", MARKDOWN) for sentence in sentences(results, data)]
+    lines = [*results.remarks, *(": ".join(each) for each in results.unfinished)]
+    lines = [CAPTION, *lines] if results.columns else lines
+    return "\n\n".join([*parts, *(escaped(line, MARKDOWN) for line in lines)])
+
+
+MARKDOWN = {"|": "\\|", "<": "&lt;", ">": "&gt;", "*": "\\*", "[": "\\[", "`": "\\`"}
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≤": r"$\le$", "≥": r"$\ge$", "±": r"$\pm$",
+}  # fmt: skip
+
+
+def escaped(text: str, characters: dict[str, str]) -> str:
+    r"""Text with the characters replaced that would mean something; signs of bounds become one character first.
+
+    >>> escaped("<= 1|2", MARKDOWN), escaped("fd_10 <= 5%", LATEX)
+    ('≤ 1\\|2', 'fd\\_10 $\\le$ 5\\%')
+    """
+    return "".join(characters.get(c, c) for c in pretty(text))
+
+
+def markdown_table(table: Table) -> str:
+    """Heading, rule and rows."""
+    rules = [{"left": ":--", "right": "--:"}[side(table, index)] for index in range(len(table.headings))]
+    headings = [escaped(" ".join(heading), MARKDOWN) for heading in table.headings]
+    rows = [[escaped(entry.text, MARKDOWN) for entry in row] for row in table.rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rules, *rows))
+
+
+def latex(results: Results) -> str:
+    """A tabular for every table, that needs no package."""
+    return "\n\n".join(latex_table(table) for data in results.data for table in tables_of(results, data))
+
+
+def latex_table(table: Table) -> str:
+    """One tabular, its title as a comment above it."""
+    layout = "".join(side(table, index)[0] for index in range(len(table.headings)))
+    heading = " & ".join(escaped(" ".join(lines), LATEX) for lines in table.headings)
+    rows = [" & ".join(escaped(entry.text, LATEX) for entry in row) for row in table.rows]
+    body = " \\\\\n".join([heading + " \\\\ \\hline", *rows]).replace("\\hline \\\\\n", "\\hline\n")
+    return f"% {table.title}\n\\begin{{tabular}}{{{layout}}}\n{body} \\\\\n\\end{{tabular}}"
+
+
+def plain(results: Results) -> dict[str, Any]:
+    """Everything, in plain types; ``null`` stands for what is unknown, not finite, or an open end of an interval."""
+    return {
+        "groups": [group_entry(results, group) for group in results.groups],
+        "notes": [*(s for data in results.data for s in sentences(results, data)), *results.remarks],
+        "refusals": [{"group": group, "reason": reason} for group, reason in results.refusals],
+        "unfinished": [{"run": name, "reason": reason} for name, reason in results.unfinished],
+    }
+
+
+def group_entry(results: Results, group: Group) -> dict[str, Any]:
+    """One group's runs, cost and scores."""
+    columns = results.columns_of(group.data)
+    return {
+        **identity(group),
+        "runs": [{"path": str(run.path), "seed": run.seed, "status": run.status} for run in group.runs],
+        **cost_entry(group),
+        "expected": group.expected,
+        "scores": [
+            score_entry(column, cells[group.label]) | {"runs": [score.to_dict() for score in cells[group.label].own]}
+            for column, cells in columns.items()
+            if group.label in cells
+        ],
+    }
+
+
+def identity(group: Group) -> dict[str, Any]:
+    """What the group is."""
+    first = group.runs[0]
+    return {
+        "label": group.label,
+        "model": group.model,
+        "data": group.data,
+        "config_hash": first.config_hash,
+        "seeds": len(group.runs),
+    }
+
+
+def cost_entry(group: Group) -> dict[str, Any]:
+    """What it cost."""
+    costs = {name: group.cost(name) for name in ("parameters", "examples", "train_seconds", "peak_memory_bytes")}
+    speeds = {name: group.speed(name) for name in ("passes_per_sample", "samples_per_second")}
+    return {**costs, "device": group.devices, **speeds}
+
+
+def score_entry(column: Column, cell: Cell) -> dict[str, Any]:
+    """One number, where its true value may be, and its place."""
+    score, (low, high) = cell.score, interval(cell.score, cell.error)
+    return {
+        "name": column.name,
+        "value": score.value,
+        "se": score.se,
+        "kind": score.kind.value if score.kind else None,
+        "n": score.n,
+        "unit": column.unit,
+        "better": column.better,
+        "low": low,
+        "high": high,
+        "rank": cell.place.rank if cell.place else None,
+        "tied": cell.place.tied if cell.place else None,
+        "conditions": dict(column.conditions),
+    }
+
+
+def as_json(results: Results) -> str:
+    """Everything, each run's protocol included."""
+    return json.dumps(finite(plain(results)), indent=2, allow_nan=False)
+
+
+def finite(node: Any) -> Any:
+    """JSON has no infinity and no NaN."""
+    if isinstance(node, dict):
+        return {key: finite(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
+
+
+def as_csv(results: Results) -> str:
+    """One row for every number, with what it is and what its group cost."""
+    rows: list[dict[str, Any]] = []
+    for group in results.groups:
+        for column, cells in results.columns_of(group.data).items():
+            if cell := cells.get(group.label):
+                numbers = finite(score_entry(column, cell))
+                conditions = "; ".join(f"{key}={value}" for key, value in column.conditions)
+                rows.append(identity(group) | cost_entry(group) | numbers | {"conditions": conditions})
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]) if rows else ["label"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().rstrip("\n")
+
+
+FORMATS: dict[str, Callable[[Results], str]] = {"md": markdown, "csv": as_csv, "latex": latex, "json": as_json}

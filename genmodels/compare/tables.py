@@ -1,0 +1,143 @@
+"""Tables of plain text, before anybody decides how they are set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from genmodels.compare.results import Cell, Column, Group, Results, differences
+from genmodels.core.score import UNITS_OF_LIKELIHOOD, YARDSTICKS, Score, readable
+
+CAPTION = (
+    "<= and >= mark bounds, ~ an estimate; ± is the standard error, over seeds where there are several, else over "
+    "examples or sets of samples. #2 says that one other is shown to be better, by two standard errors and by kind; "
+    "= that at least one other is not told apart."
+)
+
+
+class Entry(NamedTuple):
+    """A cell: its text, and the number by which it sorts."""
+
+    text: str
+    number: float | None = None
+
+
+class Table(NamedTuple):
+    """A title, headings of one or more lines, and rows; the first column names the row."""
+
+    title: str
+    headings: list[tuple[str, ...]]
+    rows: list[list[Entry]]
+
+    def numeric(self, column: int) -> bool:
+        """Whether a column holds numbers."""
+        return any(row[column].number is not None for row in self.rows)
+
+    def columns(self, chosen: Sequence[int]) -> Table:
+        """The table of the chosen columns."""
+        rows = [[row[i] for i in chosen] for row in self.rows]
+        return Table(self.title, [self.headings[i] for i in chosen], rows)
+
+
+def pretty(text: str) -> str:
+    """Signs of bounds as one character, for whoever does not set them on a terminal."""
+    return text.replace("<= ", "≤ ").replace(">= ", "≥ ")
+
+
+def tables_of(results: Results, data: str) -> list[Table]:
+    """Quality, cost, and published numbers where recipes name some; none of them empty."""
+    found = [quality(results, data), costs(results.of(data), data), published(results, data)]
+    return [table for table in found if table.rows and len(table.headings) > 1]
+
+
+def quality(results: Results, data: str) -> Table:
+    """A row a group, a column for every score that some group has."""
+    columns = results.columns_of(data)
+    common = {column: common_yardsticks(list(cells.values())) for column, cells in columns.items()}
+    headings = [("model",), *(heading(column, common[column], list(columns)) for column in columns)]
+    rows = [
+        [Entry(group.label), *(entry(cells.get(group.label), common[column]) for column, cells in columns.items())]
+        for group in results.of(data)
+    ]
+    return Table(f"{data}: quality", headings, rows)
+
+
+def heading(column: Column, common: Mapping[str, float], others: Sequence[Column]) -> tuple[str, ...]:
+    """Name, n, what tells the column from others of that name and n, and the yardsticks that all its numbers share."""
+    twins = [other for other in others if (other.name, other.n) == (column.name, column.n)]
+    facts = column.facts()
+    special = [f"{key} {facts.get(key) or 'unsaid'}" for key in differences([twin.facts() for twin in twins])]
+    name = [column.unit] if column.name == "bits_per_dim" else [column.name]
+    name += [f"n={column.n}"] if column.n is not None and not column.name.endswith(f"_{column.n}") else []
+    name += ["nats"] if column.unit == "nats" and "nats" not in column.name else []
+    return (*name, *special, *(f"{YARDSTICKS[key]} {readable(value)}" for key, value in common.items()))
+
+
+def common_yardsticks(cells: Sequence[Cell]) -> dict[str, float]:
+    """The yardsticks that stand beside all of the numbers, and read the same."""
+    found = {}
+    for key in YARDSTICKS:
+        values = [cell.score.protocol.get(key) for cell in cells]
+        if None not in values and len({readable(float(value)) for value in values}) == 1:  # type: ignore[arg-type]
+            found[key] = float(values[0])  # type: ignore[arg-type]
+    return found
+
+
+def entry(cell: Cell | None, common: Mapping[str, float]) -> Entry:
+    """The number, its rank, and what must be said beside it and is not in the heading."""
+    if cell is None:
+        return Entry("-")
+    words = [cell.score.text, *([str(cell.place)] if cell.place else [])]
+    remark = remark_beside(cell.score, common)
+    return Entry(" ".join([*words, *([f"({remark})"] if remark else [])]), cell.score.value)
+
+
+def remark_beside(score: Score, common: Mapping[str, float]) -> str:
+    """Of a likelihood its n; yardsticks that other numbers of the column do not share, and flags."""
+    parts = [score.on] if score.unit in UNITS_OF_LIKELIHOOD else []
+    parts += [
+        f"{words} {readable(float(score.protocol[key]))}"
+        for key, words in YARDSTICKS.items()
+        if key in score.protocol and key not in common
+    ]
+    return ", ".join([*parts, *([str(score.protocol["flag"])] if "flag" in score.protocol else [])])
+
+
+def costs(groups: Sequence[Group], data: str) -> Table:
+    """A row a group: what training and sampling cost, mean over seeds; columns in which nobody has a value are left."""
+    memory = [group.cost("peak_memory_bytes") for group in groups]
+    columns: list[tuple[tuple[str, ...], list[Entry]]] = [
+        (("seeds",), [Entry(str(len(group.runs)), len(group.runs)) for group in groups]),
+        (("parameters",), [counted(group.cost("parameters")) for group in groups]),
+        (("examples", "seen"), [counted(group.cost("examples")) for group in groups]),
+        (("train s",), [counted(group.cost("train_seconds")) for group in groups]),
+        (("device",), [Entry(group.devices or "-") for group in groups]),
+        (("peak", "memory MiB"), [counted(None if peak is None else peak / 2**20) for peak in memory]),
+        (("passes", "a sample"), [counted(group.speed("passes_per_sample")) for group in groups]),
+        (("samples/s",), [counted(group.speed("samples_per_second")) for group in groups]),
+    ]
+    kept = [(heading, entries) for heading, entries in columns if any(entry.text != "-" for entry in entries)]
+    rows = [[Entry(group.label), *(entries[i] for _, entries in kept)] for i, group in enumerate(groups)]
+    return Table(f"{data}: cost", [("model",), *(heading for heading, _ in kept)], rows)
+
+
+def counted(value: float | None) -> Entry:
+    """A number of things, without decimals from ten on."""
+    if value is None:
+        return Entry("-")
+    return Entry(f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}", value)
+
+
+def published(results: Results, data: str) -> Table:
+    """What recipes say their runs should reach, and what they did reach."""
+    rows = []
+    for group in results.of(data):
+        if group.expected is None:
+            continue
+        metric, said = str(group.expected.get("metric", "")), group.expected
+        reached = [cells[group.label] for column, cells in results.columns_of(data).items() if column.name == metric]
+        found = Entry(reached[0].score.text, reached[0].score.value) if reached else Entry("-")
+        numbers = [Entry(str(said.get(key, "-"))) for key in ("value", "tolerance", "source")]
+        rows.append([Entry(group.label), Entry(metric), found, *numbers])
+    headings: list[tuple[str, ...]] = [("model",), ("score",), ("here",), ("expected",), ("tolerance",), ("source",)]
+    return Table(f"{data}: published", headings, rows)

@@ -1,0 +1,58 @@
+"""Sets of samples: independent, the same for whoever asks, saved with how they were drawn."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from genmodels.core import DataSpec, UserError
+from genmodels.metrics import SampleSets
+from genmodels.models.base import Samples
+
+
+class Noise(Samples):
+    spec, device = DataSpec((3,)), torch.device("cpu")
+
+    def sample(self, n):
+        return torch.randn(n, 3)
+
+    @property
+    def sampling_protocol(self):
+        return {"steps": 7}
+
+
+def test_every_call_of_the_model_draws_something_else(monkeypatch):
+    monkeypatch.setattr("genmodels.metrics.samples.AT_A_TIME", 4)
+    sets = SampleSets(Noise(), seed=0)
+    drawn = torch.cat([sets.get(10), sets.get(10, index=1), SampleSets(Noise(), seed=1).get(10)])
+    assert drawn.shape == (30, 3) and len(drawn.unique(dim=0)) == 30
+
+
+def test_samples_do_not_depend_on_who_asked_before():
+    one, other = SampleSets(Noise(), seed=0), SampleSets(Noise(), seed=0)
+    torch.manual_seed(3)
+    second = one.get(5, index=1)
+    first = one.get(5)
+    state = torch.get_rng_state()
+    assert torch.equal(other.get(5), first) and torch.equal(other.get(5, index=1), second)
+    assert torch.equal(torch.get_rng_state(), state)  # nor does anything else depend on them
+    assert one.get(5) is one.get(5)
+
+
+def test_largest_sets_are_saved_and_read_again(tmp_path):
+    sets = SampleSets(Noise(), seed=0)
+    drawn = torch.cat([sets.get(6), sets.get(6, index=1)])
+    sets.get(2)
+    sets.save(tmp_path / "new" / "drawn.npz")
+    with np.load(tmp_path / "new" / "drawn.npz") as arrays:
+        assert np.array_equal(arrays["x"], drawn.numpy())
+        assert json.loads(str(arrays["protocol"]))["sampling"] == {"steps": 7}
+    given = SampleSets(Noise(), seed=5, file=tmp_path / "new" / "drawn.npz")
+    assert torch.equal(given.get(6, index=1), drawn[6:]) and torch.equal(given.get(4), drawn[:4])
+    assert given.protocol(6)["samples_file"] == "drawn.npz" and given.protocol(6)["samples_per_second"] > 0
+    assert [given.at_most(3, n) for n in (4, 6, 9, 20)] == [3, 2, 1, 1]
+    given.save(tmp_path / "other.npz")
+    assert sorted(path.name for path in tmp_path.rglob("*.npz")) == ["drawn.npz"]  # nothing was drawn
+    with pytest.raises(UserError, match="holds 12 samples, but 20 are asked for"):
+        given.get(20)

@@ -1,0 +1,62 @@
+"""On the plane everything can be integrated: densities to one, bounds to at most one, and training nears the truth."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conformance.kinds import MODELS, model_on
+
+from genmodels.core import DataSpec, Kind
+from genmodels.data.sources import Mixture
+from genmodels.models.base import HasLikelihood
+
+SPEC = DataSpec((2,))
+SIDE, CELLS, DRAWS = 8.0, 96, 16
+LAW = Mixture(train_size=4096, test_size=1024)
+
+
+def with_likelihood():
+    return [name for name in MODELS if isinstance(model_on(name, SPEC), HasLikelihood)]
+
+
+@torch.no_grad()
+def integral(model) -> tuple[float, Kind]:
+    """``∫ exp(E log p)`` over a square that holds nearly all of the model's mass, by the midpoint rule."""
+    line = (torch.arange(CELLS) + 0.5) * (2 * SIDE / CELLS) - SIDE
+    grid = torch.cartesian_prod(line, line)
+    torch.manual_seed(0)
+    found = model.log_likelihood(grid.repeat(DRAWS, 1))
+    mean = found.nats.view(DRAWS, -1).double().mean(0)
+    return float(mean.exp().sum()) * (2 * SIDE / CELLS) ** 2, found.kind
+
+
+@torch.no_grad()
+def divergence(model, test) -> float:
+    """KL(truth || model), or an upper bound on it, in nats, over held-out draws."""
+    torch.manual_seed(0)
+    return float((LAW.log_prob(test) - model.log_likelihood(test.repeat(4, 1)).nats.view(4, -1).mean(0)).mean())
+
+
+@pytest.mark.parametrize("name", with_likelihood())
+def test_density_integrates_to_one_or_a_bound_to_less_and_training_nears_the_truth(name):
+    torch.manual_seed(0)
+    data = LAW.load(None)
+    model = model_on(name, SPEC)
+    model.initialise(data.train[:512])
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    divergences = []
+    for step in range(301):
+        if step in (0, 50, 300):
+            divergences.append(divergence(model.eval(), data.test))
+            model.train()
+        optimizer.zero_grad()
+        model.loss(data.train[torch.randint(len(data.train), (256,))]).total.backward()
+        optimizer.step()
+    assert math.inf > divergences[0] > divergences[1] > divergences[2] > 0
+    total, kind = integral(model.eval())
+    if kind is Kind.EXACT:
+        assert total == pytest.approx(1, abs=0.01)
+    else:
+        assert 0.05 < total < 1.01
