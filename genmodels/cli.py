@@ -16,9 +16,12 @@ USAGE = """genmodels COMMAND run=FOLDER [key=value ...]
   evaluate  run=FOLDER [metrics=[likelihood,fd]] [weights=ema|raw] [checkpoint=best.ckpt] [samples=FILE.npz]
             score the run's model again, or samples drawn before, and add to its run.json
   sample    run=FOLDER [n=64] [out=samples.png]
-            draw from the run's model into a picture, or into an array: out=samples.npz
+            draw from the run's model into a picture, or into an array: out=samples.npz;
+            beside a picture GIFs of denoising or interpolation, where the model has them
   resume    run=FOLDER [budget.max_batches=20000 ...]
             go on training from the run's last checkpoint, then evaluate
+  check     run=FOLDER
+            hold the run against what its recipe expects of it; exit status 1 if it falls short
   compare   FOLDER [FOLDER ...] [format=md|csv|latex|json] [html=report.html]
             all runs under the folders in tables, seeds averaged, and in a page that shows them
 
@@ -93,6 +96,8 @@ def sample(words: list[str]) -> None:
     import torch
 
     from genmodels import plots
+    from genmodels.callbacks.samples import paths
+    from genmodels.core.randomness import SAMPLING, stream
     from genmodels.metrics import SampleSets
     from genmodels.models.base import Samples
     from genmodels.runs import RunFolder, restore
@@ -107,9 +112,37 @@ def sample(words: list[str]) -> None:
     x = samples.get(int(n))
     if out.suffix == ".npz":
         samples.save(out)
-    else:
-        plots.picture(x, model.spec).save(out)
+        print(out)
+        return
+    plots.picture(x, model.spec).save(out)
     print(out)
+    with stream(config.seed, SAMPLING, device=model.device):
+        for title, path in paths(model, int(n), frames=40).items():
+            file = out.with_name(f"{out.stem}_{title}.gif")
+            plots.animation(path, model.spec, file)
+            print(file)
+
+
+def check(words: list[str]) -> None:
+    """Hold a run against its recipe's ``expected``; a number that is better than expected passes."""
+    folder = take_run(pairs(words))
+
+    from genmodels.compare import scores_by_name
+    from genmodels.runs import RunFolder
+
+    record = RunFolder.open(folder).read()
+    expected = record.get("expected")
+    if expected is None:
+        raise UserError(f"the run {folder} was made without a recipe that says what to expect.")
+    scores = scores_by_name(record)
+    metric, value, tolerance = (expected[key] for key in ("metric", "value", "tolerance"))
+    known = ", ".join(scores) or "none"
+    require(metric in scores, f"{metric}, which the recipe expects, was not measured; there is {known}.")
+    found = scores[metric]
+    worse = (value - found.value) if found.better == "higher" else (found.value - value)
+    said = f"{found.line}; expected {value} with tolerance {tolerance} ({expected['source']})"
+    require(worse <= tolerance, f"{said}: missed by {worse - tolerance:.3f}.")
+    print(f"{said}: reached.")
 
 
 def compare(words: list[str]) -> None:
@@ -151,6 +184,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate,
     "sample": sample,
     "resume": resume,
+    "check": check,
     "compare": compare,
 }
 

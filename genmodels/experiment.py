@@ -144,6 +144,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
             "seed": config.seed,
             "overrides": overrides or [],
             "config_hash": config_hash(config),
+            "expected": plain(config.get("expected")),
             **surroundings(),
         }
         experiment.folder.create(config, details)
@@ -226,6 +227,12 @@ def check_settings(config: DictConfig) -> None:
     )
     for key in ("channels_last", "compile", "dry_run"):
         require(isinstance(config[key], bool), f"{key} must be true or false, got {config[key]}.")
+    expected = plain(config.get("expected"))
+    keys = {"metric", "value", "tolerance", "source"}
+    require(
+        expected is None or (isinstance(expected, dict) and set(expected) == keys),
+        f"expected must be null or have exactly {', '.join(sorted(keys))}, got {expected}.",
+    )
     require(config.weights in ("ema", "raw"), f"weights must be ema or raw, got {config.weights}.")
     count = config.validations
     require(isinstance(count, int) and count >= 1, f"validations must be an integer of at least 1, got {count}.")

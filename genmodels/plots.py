@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO, StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -83,6 +84,18 @@ def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence
     for axes in (left, right):
         axes.grid(alpha=0.3)
     return rendered(figure)
+
+
+def strip(path: Tensor, spec: DataSpec) -> Image.Image:
+    """A row for each example of ``path [frames, n, C, H, W]``, its frames from left to right."""
+    return image_grid(path.transpose(0, 1).flatten(0, 1), spec, columns=len(path))
+
+
+def animation(path: Tensor, spec: DataSpec, file: Path) -> None:
+    """``path [frames, n, C, H, W]`` as a GIF of grids that rests on its last frame."""
+    first, *rest = [image_grid(frame, spec) for frame in path]
+    times = [80] * len(rest) + [1500]  # milliseconds
+    first.save(file, save_all=True, append_images=rest, duration=times, loop=0)
 
 
 def picture(x: Tensor, spec: DataSpec) -> Image.Image:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from genmodels.models.base import Laboratory
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
-NOT_IN_HASH = ("seed", "run_dir", "logger", "dry_run", "hydra")  # what does not define the experiment
+NOT_IN_HASH = ("seed", "run_dir", "logger", "dry_run", "expected", "hydra")  # what does not define the experiment
 
 
 class RunFolder:

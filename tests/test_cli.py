@@ -97,6 +97,7 @@ def test_sample_as_picture_and_as_array(copy, tmp_path):
     main(["sample", f"run={copy}", "n=5", f"out={tmp_path / 'a.png'}"])
     main(["sample", f"run={copy}", "n=5", f"out={tmp_path / 'a.npz'}"])
     assert (tmp_path / "a.png").exists()
+    assert (tmp_path / "a_interpolation.gif").exists() and not (tmp_path / "a_denoising.gif").exists()
     assert np.load(tmp_path / "a.npz")["x"].shape == (5, 1, 8, 8)
 
 
@@ -171,3 +172,21 @@ def test_what_was_measured_before_an_evaluation_breaks_is_kept(copy, fails, tmp_
     broken = ["metrics=[likelihood,memorisation]", "metrics.likelihood.samples=2", "metrics.memorisation.n=5"]
     assert "holds 3 samples" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'few.npz'}", *broken)
     assert set(record(copy)["metrics"]) == {*before, "bits_per_dim_k2"}
+
+
+def test_check_holds_a_run_against_its_recipe(copy, fails, capsys):
+    assert "without a recipe" in fails("check", f"run={copy}")
+    value = record(copy)["metrics"]["bits_per_dim"]["value"]
+
+    def expect(**said):
+        expected = {"metric": "bits_per_dim", "value": value, "tolerance": 0.05, "source": "a paper"} | said
+        (copy / "run.json").write_text(json.dumps(record(copy) | {"expected": expected}))
+
+    for reached in (value, value - 0.04, value + 9):
+        expect(value=reached)
+        main(["check", f"run={copy}"])
+        assert "(a paper): reached." in capsys.readouterr().out
+    expect(value=value - 0.06)
+    assert "missed by 0.010" in fails("check", f"run={copy}")
+    expect(metric="fid_1")
+    assert "fid_1, which the recipe expects, was not measured" in fails("check", f"run={copy}")

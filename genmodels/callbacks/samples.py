@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 from lightning import Callback, Trainer
+from torch import Tensor
 
 from genmodels import plots
 from genmodels.core.randomness import fixed_randomness
-from genmodels.models.base import Denoises, Laboratory, Samples
+from genmodels.models.base import Denoises, Encodes, Laboratory, Samples
 
 
 class SampleGrid(Callback):
@@ -35,15 +36,31 @@ class SampleGrid(Callback):
             self.draw(pl_module, "final")
 
     def draw(self, model: Laboratory, name: str) -> None:
-        """Samples, and for models that denoise the way there, on disk and in the loggers."""
+        """Samples, and of the finished model what else there is to see of them, on disk and in the loggers."""
         pictures = {}
         with fixed_randomness(0, model.device), torch.no_grad():
             if isinstance(model, Samples):
                 pictures["samples"] = plots.picture(model.sample(self.n), model.spec)
-            if isinstance(model, Denoises) and model.spec.is_image and name == "final":
-                strip = model.denoising_strip(8, 12)
-                pictures["denoising"] = plots.image_grid(strip.transpose(0, 1).flatten(0, 1), model.spec, columns=12)
+            if name == "final":
+                ways = paths(model, n=8, frames=12)
+                pictures |= {title: plots.strip(path, model.spec) for title, path in ways.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         for title, image in pictures.items():
             image.save(self.folder / (f"{name}.png" if title == "samples" else f"{title}.png"))
             model.log_image(title, image)
+
+
+@torch.no_grad()
+def paths(model: Laboratory, n: int, frames: int) -> dict[str, Tensor]:
+    """Ways through the space of images that a model knows, each raw data ``[frames, n, *shape]``, by their titles.
+
+    ``denoising`` leads from noise to samples; ``interpolation`` along straight lines between the codes of two samples.
+    """
+    found = {}
+    if isinstance(model, Denoises) and model.spec.is_image:
+        found["denoising"] = model.denoising_strip(n, frames)
+    if isinstance(model, Encodes) and isinstance(model, Samples) and model.spec.is_image:
+        start, end = model.encode(model.sample(2 * n)).chunk(2)
+        steps = torch.linspace(0, 1, frames).tolist()
+        found["interpolation"] = torch.stack([model.decode(torch.lerp(start, end, step)) for step in steps])
+    return found

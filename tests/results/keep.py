@@ -1,6 +1,6 @@
 """Keep the results that the README shows: ``python tests/results/keep.py RUN_FOLDER ...``
 
-Copies each run's run.json here and draws their samples side by side, one picture a data set.
+Copies each run's run.json here and draws their samples side by side, one picture a data set, of the first seed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ def main(folders: list[Path]) -> None:
     pictures: dict[str, dict[str, Image.Image]] = {}
     for folder in folders:
         record = json.loads((folder / "run.json").read_text())
-        kept = HERE / record["data"] / f"{ORDER.index(record['model'])}_{record['model'].lower()}"
+        number, model = ORDER.index(record["model"]), record["model"].lower()
+        kept = HERE / record["data"] / f"{number}_{model}_seed{record['seed']}"
         kept.mkdir(parents=True, exist_ok=True)
         record["overrides"] = [word for word in record["overrides"] if not word.startswith("data.root=")]  # a path here
         (kept / "run.json").write_text(json.dumps(record, indent=2) + "\n")
-        pictures.setdefault(record["data"], {})[record["model"]] = Image.open(folder / "samples" / "final.png")
+        grid = Image.open(folder / "samples" / "final.png")
+        pictures.setdefault(record["data"], {}).setdefault(record["model"], grid)
     for data, by_model in pictures.items():
         row = {f"{model}, {data}": by_model[model] for model in ORDER if model in by_model}
         side_by_side(row).save(HERE / f"{data}.png", optimize=True)
