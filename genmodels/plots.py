@@ -86,6 +86,25 @@ def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence
     return rendered(figure)
 
 
+def densities(log_probs: Mapping[str, Tensor], half_width: float) -> Image.Image:
+    """Densities on the square [-half_width, half_width]² side by side, on one scale.
+
+    Args:
+        log_probs: log-densities ``[rows, columns]`` in nats by title, rows along the second dimension from below.
+        half_width: of the square.
+    """
+    from matplotlib.figure import Figure
+
+    values = {title: log_p.exp().cpu().numpy() for title, log_p in log_probs.items()}
+    highest = max(float(np.quantile(p, 0.999)) for p in values.values())
+    figure = Figure(figsize=(3.6 * len(values), 3.8), dpi=100)
+    for axes, (title, p) in zip(figure.subplots(1, len(values), squeeze=False)[0], values.items(), strict=True):
+        extent = (-half_width, half_width, -half_width, half_width)
+        axes.imshow(p, origin="lower", extent=extent, vmin=0, vmax=highest, cmap="cividis")
+        axes.set(title=title, xlabel="$x_1$", ylabel="$x_2$")
+    return rendered(figure)
+
+
 def strip(path: Tensor, spec: DataSpec) -> Image.Image:
     """A row for each example of ``path [frames, n, C, H, W]``, its frames from left to right."""
     return image_grid(path.transpose(0, 1).flatten(0, 1), spec, columns=len(path))

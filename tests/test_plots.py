@@ -1,10 +1,16 @@
 """Pictures: what lies where, and what moves."""
 
+import math
+from types import SimpleNamespace
+
+import numpy as np
 import torch
 from PIL import Image
 
 from genmodels import plots
-from genmodels.core import DataSpec
+from genmodels.callbacks.samples import density
+from genmodels.core import DataSpec, Kind, Likelihood
+from genmodels.models.base import HasLikelihood
 
 SPEC = DataSpec((1, 8, 8), 17)
 
@@ -35,3 +41,22 @@ def test_levels_are_stretched_to_the_whole_range():
     x = torch.tensor([[[[0, 16]]]], dtype=torch.uint8)
     picture = plots.image_grid(x, DataSpec((1, 1, 2), 17), smallest=1)
     assert [picture.getpixel((column, 1)) for column in (1, 2)] == [(0, 0, 0), (255, 255, 255)]
+
+
+def test_density_is_bright_where_the_mass_is_and_stands_beside_the_truth():
+    class Blob(HasLikelihood):
+        """All mass in the upper left quarter."""
+
+        spec, device = DataSpec((2,)), torch.device("cpu")
+
+        def log_likelihood(self, x, samples=1):
+            inside = (x[:, 0] < 0) & (x[:, 1] > 0)
+            return Likelihood(torch.where(inside, -math.log(16), -math.inf), Kind.EXACT)
+
+    alone = density(Blob(), None)
+    beside = density(Blob(), lambda x: torch.zeros(len(x)) - 4)
+    assert beside.width == 2 * alone.width
+    bright = np.asarray(alone.convert("L"), dtype=float)
+    rows, columns = np.nonzero((bright > 190) & (bright < 250))
+    assert rows.mean() < alone.height / 2 and columns.mean() < alone.width / 2 + 20
+    assert density(SimpleNamespace(spec=SPEC), None) is None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Callback, Trainer
+from PIL import Image
 from torch import Tensor
 
 from genmodels import plots
 from genmodels.core.randomness import fixed_randomness
-from genmodels.models.base import Denoises, Encodes, Laboratory, Samples
+from genmodels.models.base import Denoises, Encodes, HasLikelihood, Laboratory, Samples
+
+PIXELS, HALF_WIDTH, DRAWS = 128, 4.0, 16  # of a picture of a density on the plane
 
 
 class SampleGrid(Callback):
@@ -34,6 +39,11 @@ class SampleGrid(Callback):
         """The picture of the finished model."""
         if trainer.is_global_zero and isinstance(pl_module, Samples):
             self.draw(pl_module, "final")
+            source: Any = trainer.datamodule.source  # type: ignore[attr-defined]
+            picture = density(pl_module, getattr(source, "log_prob", None))
+            if picture is not None:
+                picture.save(self.folder / "density.png")
+                pl_module.log_image("density", picture)
 
     def draw(self, model: Laboratory, name: str) -> None:
         """Samples, and of the finished model what else there is to see of them, on disk and in the loggers."""
@@ -48,6 +58,25 @@ class SampleGrid(Callback):
         for title, image in pictures.items():
             image.save(self.folder / (f"{name}.png" if title == "samples" else f"{title}.png"))
             model.log_image(title, image)
+
+
+@torch.no_grad()
+def density(model: Laboratory, truth: Callable[[Tensor], Tensor] | None) -> Image.Image | None:
+    """The model's density on the plane, a bound's tightened, beside the true one if it is known.
+
+    ``None`` for data that are not points of the plane, and for models of which it is not to be had in a few passes.
+    """
+    if model.spec.shape != (2,) or model.spec.is_discrete or not isinstance(model, HasLikelihood):
+        return None
+    if model.passes_per_example > 1:
+        return None
+    line = (torch.arange(PIXELS, device=model.device) + 0.5) * (2 * HALF_WIDTH / PIXELS) - HALF_WIDTH
+    grid = torch.cartesian_prod(line, line).flip(1)  # rows run along the second dimension
+    with fixed_randomness(0, model.device):
+        found = torch.cat([model.log_likelihood(part, samples=DRAWS).nats for part in grid.split(1024)])
+    panels = {} if truth is None else {"truth": truth(grid.cpu())}
+    panels[type(model).__name__] = found
+    return plots.densities({title: log_p.view(PIXELS, PIXELS) for title, log_p in panels.items()}, HALF_WIDTH)
 
 
 @torch.no_grad()

@@ -117,8 +117,9 @@ class Column:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Likelihoods come first, what ranks nothing last."""
-        return (self.better is None, self.unit not in UNITS_OF_LIKELIHOOD, self.stem, -(self.n or 0), self.name)
+        """Likelihoods come first, the plain ones before special ones, and what ranks nothing comes last."""
+        special = (self.unit not in UNITS_OF_LIKELIHOOD, self.stem not in ("bits_per_dim", "nats"))
+        return (self.better is None, *special, self.stem, -(self.n or 0), self.name)
 
 
 @dataclass(frozen=True)
