@@ -3,7 +3,7 @@
 from genmodels.diffusion.predictions import Data, Noise, Prediction, Velocity
 from genmodels.diffusion.process import DiffusionProcess, along, random_times
 from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, Sampler
-from genmodels.diffusion.schedules import cosine, linear
+from genmodels.diffusion.schedules import cosine, linear, log_snr
 from genmodels.diffusion.variances import FixedLarge, FixedSmall, Learned, ReverseVariance
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "along",
     "cosine",
     "linear",
+    "log_snr",
     "random_times",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genmodels.errors import require
@@ -53,6 +54,30 @@ def cosine(steps: int = 1000, offset: float = 0.008) -> Tensor:
     t = torch.arange(steps + 1, dtype=torch.float64) / steps
     alpha_bar = torch.cos((t + offset) / (1 + offset) * (math.pi / 2)).square()
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=MAX_BETA)
+
+
+def log_snr(steps: int = 1000, highest: float = 13.3, lowest: float = -5.0) -> Tensor:
+    """The log signal-to-noise ratio ``log(ᾱ_t / (1 - ᾱ_t))`` falling linearly from t = 1 to T; not in DDPM's paper.
+
+    It is where the learned schedule of Kingma et al. 2021 starts (arXiv:2107.00630). x_1 is so close to x_0 that it
+    tells apart the levels of 8-bit images, and L_simple in ε then weighs all the terms of the bound alike.
+
+    Args:
+        steps: T, at least 2.
+        highest: log SNR at t = 1.
+        lowest: log SNR at t = T.
+
+    Raises:
+        UserError: for fewer than two steps, or ends outside lowest < highest.
+
+    >>> alpha_bar = torch.cumprod(1 - log_snr(1000), 0)
+    >>> [round(torch.logit(alpha_bar[t]).item(), 3) for t in (0, 999)]
+    [13.3, -5.0]
+    """
+    _check(steps)
+    require(lowest < highest, f"a log-SNR schedule needs lowest < highest, got lowest={lowest}, highest={highest}.")
+    log_alpha_bar = F.logsigmoid(torch.linspace(highest, lowest, steps, dtype=torch.float64))
+    return -torch.expm1(torch.diff(log_alpha_bar, prepend=log_alpha_bar.new_zeros(1)))
 
 
 def _check(steps: int) -> None:

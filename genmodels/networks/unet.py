@@ -137,8 +137,9 @@ def unet(
     multipliers: Sequence[int] = (1, 2, 2, 2),
     blocks: int = 2,
     dropout: float = 0.0,
+    attention: int = ATTENTION_SIDE,
 ) -> UNet:
-    """A U-Net that halves the image while it can, and attends where its side is first 16 or less and in the middle.
+    """A U-Net that halves the image while it can, and attends at one resolution and in the middle.
 
     Args:
         in_shape: ``(C, H, W)`` of the input, any size.
@@ -147,6 +148,7 @@ def unet(
         multipliers: of ``width``, at each resolution from the image's own down; the last one repeats.
         blocks: residual blocks at each resolution.
         dropout: see :class:`UNet`.
+        attention: attend where the side is first this or less.
 
     Raises:
         UserError: if the two shapes differ in size, or a number is out of range.
@@ -160,6 +162,6 @@ def unet(
     require(min(width, blocks, *multipliers) >= 1, "a U-Net's width, blocks and multipliers must be at least 1.")
     levels = 1 + halvings(in_shape[1], in_shape[2])
     multipliers = [*multipliers, *[multipliers[-1]] * levels][:levels]
-    fits = [max(in_shape[1:]) // 2**level <= ATTENTION_SIDE for level in range(levels)]
+    fits = [max(in_shape[1:]) // 2**level <= attention for level in range(levels)]
     attend = [fit and not any(fits[:level]) for level, fit in enumerate(fits)]
     return UNet(in_shape[0], out_shape[0], [width * m for m in multipliers], attend, blocks, dropout)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genmodels.core import UserError
-from genmodels.diffusion import DiffusionProcess, cosine, linear, random_times
+from genmodels.diffusion import DiffusionProcess, cosine, linear, log_snr, random_times
 
 SCHEDULES = [linear(1000), linear(50), linear(5), cosine(1000), cosine(20)]
 
@@ -24,7 +24,15 @@ def test_linear_schedule_is_the_papers():
     assert torch.cumprod(1 - betas, 0)[-1].item() == pytest.approx(4.036e-5, rel=1e-3)
 
 
-@pytest.mark.parametrize("make", [lambda: linear(1), lambda: cosine(0), lambda: linear(10, start=0.5, end=0.1)])
+def test_log_snr_falls_linearly():
+    alpha_bar = DiffusionProcess(log_snr(50, highest=12.0, lowest=-5.0)).alpha_bar64[1:]
+    torch.testing.assert_close(torch.logit(alpha_bar), torch.linspace(12, -5, 50, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: linear(1), lambda: cosine(0), lambda: linear(10, start=0.5, end=0.1), lambda: log_snr(10, 1.0, 1.0)],
+)
 def test_bad_schedules_are_refused(make):
     with pytest.raises(UserError):
         make()

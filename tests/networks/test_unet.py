@@ -20,6 +20,27 @@ def test_every_data_shape_works_without_an_override(shape):
     assert (out == 0).all()  # zero-initialised
 
 
+def test_patches_shape_and_reach():
+    """A patch knows its own pixels apart, and the network beyond it sees them all."""
+    torch.manual_seed(0)
+    net = denoiser((1, 12, 20), (2, 12, 20), width=8, depth=1, patch=2, levels=256, multipliers=[1])
+    t = torch.tensor([1, 1000])
+    assert (net(torch.randn(2, 1, 12, 20), t) == 0).all()
+    for p in net.parameters():
+        nn.init.normal_(p, std=0.1)
+    x = torch.randn(2, 1, 12, 20, requires_grad=True)
+    out = net(x, t)
+    assert out.shape == (2, 2, 12, 20) and out[0, 0, :2, :2].unique().numel() == 4
+    out[0, 0, 0, 0].backward()
+    assert (x.grad[0] != 0).all() and (x.grad[1] == 0).all()
+
+
+@pytest.mark.parametrize("patch", [0, 3])
+def test_patches_must_divide_the_image(patch):
+    with pytest.raises(UserError, match="patch"):
+        denoiser((1, 8, 8), (1, 8, 8), patch=patch)
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 12, 12), (3,)])
 def test_gradients_reach_every_parameter_and_time_matters(shape):
     torch.manual_seed(0)
