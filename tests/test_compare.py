@@ -51,7 +51,7 @@ def sentences(results):
 
 def table(runs):
     """The first Markdown table as rows by model."""
-    heading, _, *rows = markdown(runs).split("\n\n")[0].splitlines()
+    heading, _, *rows = markdown(runs).split("\n\n")[1].splitlines()
     cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in (heading, *rows)]
     return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[1:]}
 
@@ -175,7 +175,7 @@ def test_seeds_are_averaged_with_the_error_over_them(tmp_path):
 
 
 def table_of_costs(results):
-    lines = markdown(results).split("\n\n")[1].splitlines()[2:]
+    lines = markdown(results).split("\n\n")[3].splitlines()[2:]
     return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in (line[2:].split("|") for line in lines)}
 
 
@@ -304,7 +304,7 @@ def test_latex_is_escaped(several):
 @pytest.mark.parametrize("words", [["format=md"], ["--format", "md"], ["--format=md"]], ids=" ".join)
 def test_the_command_line_takes_both_spellings(several, words, capsys):
     main(["compare", str(several / "?_[ab]"), *words, "--html", str(several / "report.html")])
-    assert capsys.readouterr().out.startswith("| model |")
+    assert capsys.readouterr().out.startswith("**digits: quality**")
     assert (several / "report.html").stat().st_size > 10_000
 
 

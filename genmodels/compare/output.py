@@ -90,7 +90,8 @@ def markdown(runs: Iterable[Run] | Results) -> str:
     results = runs if isinstance(runs, Results) else compared(runs)
     parts = []
     for data in results.data:
-        parts += [markdown_table(table) for table in tables_of(results, data)]
+        for table in tables_of(results, data):
+            parts += [f"**{escaped(table.title, MARKDOWN)}**", markdown_table(table)]
         parts += [escaped(f"{data}: {sentence}", MARKDOWN) for sentence in sentences(results, data)]
     lines = [*results.remarks, *(": ".join(each) for each in results.unfinished)]
     lines = [CAPTION, *lines] if results.columns else lines

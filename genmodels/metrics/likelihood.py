@@ -179,7 +179,8 @@ class LikelihoodEvaluation(Evaluation):
         keep_curves(found.curves, subject)
         spec = subject.model.spec
         unit, value, se = in_unit(found.nats, spec)
-        terms = {name: in_unit(-nats, spec)[1:] for name, nats in found.terms.items()}
+        sign = -1 if spec.is_discrete else 1  # bits are negative log p, of which the terms are parts; nats are log p
+        terms = {name: in_unit(sign * nats, spec)[1:] for name, nats in found.terms.items()}
         protocol = self.protocol(subject) | {name: {"value": v, "se": e} for name, (v, e) in terms.items()}
         name = ("bits_per_dim" if spec.is_discrete else "nats") + (f"_k{self.samples}" if self.samples > 1 else "")
         better = "lower" if spec.is_discrete else "higher"

@@ -153,6 +153,12 @@ def test_terms_stand_in_the_protocol_in_the_scores_unit_and_curves_in_a_file(tmp
     assert (tmp_path / "e" / "timesteps.png").exists()
 
 
+def test_terms_of_points_are_nats_that_are_spent(tmp_path):
+    score = evaluate(Noisy(CONTINUOUS, None), torch.zeros(20, 2), folder=tmp_path / "e")
+    rate, distortion = score.protocol["rate"]["value"], score.protocol["distortion"]["value"]
+    assert distortion == pytest.approx(2) and score.value == pytest.approx(-rate - distortion)
+
+
 def test_noise_is_named_by_the_batch_and_not_by_what_was_measured_before():
     test = torch.zeros(20, 2)
     model = Model(CONTINUOUS, lambda x: torch.rand(len(x)))
