@@ -132,7 +132,7 @@ def sentence(error: Exception) -> str:
     text = str(error)
     if isinstance(error, UserError):
         return text
-    if match := re.search(r"Could not find '(\w+)/([^']+)'", text):
+    if match := re.search(r"Could not (?:find|load) '(\w+)/([^']+)'", text):
         group, name = match.groups()
         return f"unknown {group} '{name}'; {nearest(name, options(group))}"
     if match := re.search(r"Could not override '([^']+)'", text):

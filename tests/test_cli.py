@@ -120,6 +120,7 @@ def test_not_a_run_folder(fails, tmp_path):
 
 def test_unknown_command_and_key(fails, copy):
     assert "did you mean 'evaluate'" in fails("evalute", f"run={copy}")
+    assert "unknown metrics 'kdd'; did you mean 'kd'" in fails("evaluate", f"run={copy}", "metrics=[kdd]")
     assert "did you mean 'model.latent_dim'" in fails("sample", f"run={copy}", "model.latnt_dim=2")
 
 
