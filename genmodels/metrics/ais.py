@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from genmodels.core import Kind, Score, bits_per_dim
+from genmodels.core import Kind, Score
 from genmodels.core.observation import SphericalGaussian
 from genmodels.core.quantise import to_symmetric
 from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import require
 from genmodels.mcmc import forward, lower_bound, reverse, sigmoid_schedule, tune, upper_bound
-from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
+from genmodels.metrics.base import Evaluation, Subject, evenly_spaced
 from genmodels.metrics.ledger import Ledger
-from genmodels.metrics.likelihood import in_unit
-from genmodels.metrics.processes import dealt, from_first, track
+from genmodels.metrics.likelihood import cost_in_unit, in_unit
+from genmodels.metrics.processes import dealt, track
 from genmodels.models.base import DecodesLatent, HasLikelihood, HasObservation
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class AISEvaluation(Evaluation):
             sigma = self.sigma or self._choose_sigma(model, subject, ledger)
             decoder = spherical(model, SphericalGaussian(spec, sigma))
             observed = {"sigma": sigma, "sigma_from": "given" if self.sigma else "validation data"}
-        found = self._batches("test", chosen, decoder, subject, ledger)
+        found = self._batches(chosen, decoder, subject, ledger)
         lower, acceptance = flat(found, "lower"), flat(found, "acceptance").mean()
         unit, value, se = in_unit(lower, spec)
         name = "ais" if its_own else "ais_gaussian"
@@ -144,14 +144,12 @@ class AISEvaluation(Evaluation):
         full, better = (f"{name}_bits_per_dim", "lower") if spec.is_discrete else (f"{name}_nats", "higher")
         return [Score(full, value, unit, len(chosen), se, Kind.LOWER_BOUND, better, protocol)]
 
-    def _batches(
-        self, name: str, x: Tensor, decoder: Decoder, subject: Subject, ledger: Ledger
-    ) -> list[dict[str, list[float]]]:
+    def _batches(self, x: Tensor, decoder: Decoder, subject: Subject, ledger: Ledger) -> list[dict[str, list[float]]]:
         """What annealing has to say of each batch of ``x``, from the ledger or anew."""
         parts = x.split(self.batch_size)
 
         def work(i: int) -> dict[str, list[float]]:
-            key = f"{name} {i}"
+            key = f"test {i}"
             if key not in ledger:
                 run = Annealing(self, decoder, parts[i], subject, (TEST, i), f"AIS, batch {i + 1} of {len(parts)}")
                 ledger[key] = run.forward()
@@ -175,10 +173,8 @@ class AISEvaluation(Evaluation):
             return dict(ledger[key])
 
         found = dealt(work, len(sizes))
-        unit, spec = "bits" if subject.model.spec.is_discrete else "nats", subject.model.spec
-        gap, se = mean_and_error(flat(found, "upper") - flat(found, "lower"))
-        scale = abs(bits_per_dim(1.0, spec)) if unit == "bits" else 1.0
-        return {"gap": gap * scale, "gap_se": None if se is None else se * scale, "simulated": self.simulated}
+        gap, se = cost_in_unit(flat(found, "upper") - flat(found, "lower"), subject.model.spec)
+        return {"gap": gap, "gap_se": se, "simulated": self.simulated}
 
     def _choose_sigma(self, model: DecodesLatent, subject: Subject, ledger: Ledger) -> float:
         """The width that makes validation data likeliest, by a short run over candidates in geometric steps.
@@ -196,7 +192,7 @@ class AISEvaluation(Evaluation):
             short = AISEvaluation(temperatures=WIDTH_TEMPERATURES, leapfrogs=WIDTH_LEAPFROGS)
             run = Annealing(short, decoder, repeated, subject, (WIDTH, 0), "AIS, width of the observation")
             nats = torch.tensor(run.forward()["lower"]).view(WIDTHS, -1).mean(1)
-            ledger["sigma"] = from_first(float(vertex(candidates.log().cpu(), nats).exp()))
+            ledger["sigma"] = float(vertex(candidates.log().cpu(), nats).exp())  # the same in every process
         return float(ledger["sigma"])
 
 

@@ -137,6 +137,11 @@ def in_unit(nats: Tensor, spec: DataSpec) -> tuple[str, float, float | None]:
     return "bits/dim", bits_per_dim(mean, spec), None if se is None else abs(bits_per_dim(se, spec))
 
 
+def cost_in_unit(nats: Tensor, spec: DataSpec) -> tuple[float, float | None]:
+    """Mean of what is spent, ``nats [n]``, in bits/dim on integers and nats on continuous data, and its error."""
+    return in_unit(-nats if spec.is_discrete else nats, spec)[1:]  # bits are negative log p, nats are log p
+
+
 class LikelihoodEvaluation(Evaluation):
     """Scores ``bits_per_dim`` on integer data, ``nats`` (the mean log-density, higher is better) on continuous data.
 
@@ -179,8 +184,7 @@ class LikelihoodEvaluation(Evaluation):
         keep_curves(found.curves, subject)
         spec = subject.model.spec
         unit, value, se = in_unit(found.nats, spec)
-        sign = -1 if spec.is_discrete else 1  # bits are negative log p, of which the terms are parts; nats are log p
-        terms = {name: in_unit(sign * nats, spec)[1:] for name, nats in found.terms.items()}
+        terms = {name: cost_in_unit(nats, spec) for name, nats in found.terms.items()}
         protocol = self.protocol(subject) | {name: {"value": v, "se": e} for name, (v, e) in terms.items()}
         name = ("bits_per_dim" if spec.is_discrete else "nats") + (f"_k{self.samples}" if self.samples > 1 else "")
         better = "lower" if spec.is_discrete else "higher"
