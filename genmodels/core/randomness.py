@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 TRAINING, EVALUATION, SAMPLING = 1, 2, 3  # purposes
 
 
 def seed_stream(*parts: int) -> None:
-    """Seed torch from a few small integers (seed, rank, purpose, ...): streams of different names never overlap."""
-    value = 0
-    for part in parts:  # a fixed mixing into 63 bits (SplitMix64's constants)
-        value = (value + part + 0x9E3779B97F4A7C15) & (2**64 - 1)
-        value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-        value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-        value ^= value >> 31
-    torch.manual_seed(value >> 1)
+    """Seed torch from integers of at least 0 (seed, rank, purpose, ...), so mixed that no two names share a stream."""
+    named = np.random.SeedSequence([len(parts), *parts])  # (1,) and (1, 0) would be one name without the length
+    torch.manual_seed(int(named.generate_state(1, np.uint64)[0]))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from genmodels.models.base import (
     Samples,
     SchedulerFactory,
 )
+from genmodels.networks.scales import halvings
 from genmodels.transforms import (
     ActNorm,
     Chain,
@@ -50,10 +51,10 @@ def image_flow(shape: Sequence[int], network: NetworkFactory) -> Chain:
     """Multi-scale flow ``[B, C, H, W] -> [B, D]`` (§3.6), as many scales as the resolution can be halved.
 
     At each scale: three checkerboard couplings, squeeze, three channel-wise couplings, half factored out. The last
-    scale, where the shorter side is at most 4 or a side is odd, has four checkerboard couplings.
+    scale, which cannot be halved to a side of 4 or more, has four checkerboard couplings.
     """
     channels, height, width = shape
-    if height % 2 or width % 2 or min(height, width) <= 4:
+    if halvings(height, width) == 0:
         return Chain([*couplings([MaskedCoupling] * 4, shape, network), Flatten(shape)])
     squeezed = (4 * channels, height // 2, width // 2)
     next_scale = image_flow((2 * channels, height // 2, width // 2), network)

@@ -80,5 +80,3 @@ def discriminator(
 def _with_spectral_norm(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         spectral(module)
-
-
