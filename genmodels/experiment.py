@@ -23,7 +23,16 @@ from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
 from genmodels.models.base import Laboratory
-from genmodels.runs import RunFolder, config_hash, load_weights, now, read_checkpoint, surroundings
+from genmodels.runs import (
+    EXPECTED,
+    RunFolder,
+    config_hash,
+    expectations,
+    load_weights,
+    now,
+    read_checkpoint,
+    surroundings,
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,8 @@ class Experiment:
         try_optimizers(model)
         metrics, loggers, callbacks = (config.get(group) or {} for group in ("metrics", "logger", "callbacks"))
         folder = RunFolder(config.run_dir)
-        evaluations = {name: build(node, f"metrics.{name}") for name, node in metrics.items()}
+        chosen = {name: node for name, node in metrics.items() if "_target_" in node}  # not a recipe's mere settings
+        evaluations = {name: build(node, f"metrics.{name}") for name, node in chosen.items()}
         evaluate = cb.Evaluate(evaluations, folder.path, config.seed)
         mirrors = [build(grouped(plain(node), config), f"logger.{name}") for name, node in loggers.items()]
         extra = [build(node, f"callbacks.{name}") for name, node in callbacks.items() if node]
@@ -227,12 +237,11 @@ def check_settings(config: DictConfig) -> None:
     )
     for key in ("channels_last", "compile", "dry_run"):
         require(isinstance(config[key], bool), f"{key} must be true or false, got {config[key]}.")
-    expected = plain(config.get("expected"))
-    keys = {"metric", "value", "tolerance", "source"}
-    require(
-        expected is None or (isinstance(expected, dict) and set(expected) == keys),
-        f"expected must be null or have exactly {', '.join(sorted(keys))}, got {expected}.",
-    )
+    for entry in expectations(plain(config.get("expected"))):
+        require(
+            isinstance(entry, dict) and set(entry) == set(EXPECTED),
+            f"expected must be null, or have exactly {', '.join(EXPECTED)}, or be a list of such entries, got {entry}.",
+        )
     require(config.weights in ("ema", "raw"), f"weights must be ema or raw, got {config.weights}.")
     count = config.validations
     require(isinstance(count, int) and count >= 1, f"validations must be an integer of at least 1, got {count}.")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
 NOT_IN_HASH = ("seed", "run_dir", "logger", "dry_run", "expected", "hydra")  # what does not define the experiment
+EXPECTED = ("metric", "value", "tolerance", "source")  # what a recipe says of a score that its runs should reach
 
 
 class RunFolder:
@@ -125,6 +126,13 @@ def write_whole(path: Path, text: str) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+def expectations(expected: Any) -> list[Any]:
+    """What a recipe's ``expected`` says, which is nothing, one entry or a list of them, as a list."""
+    if expected is None:
+        return []
+    return expected if isinstance(expected, list) else [expected]
 
 
 def now() -> str:

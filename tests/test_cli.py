@@ -188,6 +188,10 @@ def test_check_holds_a_run_against_its_recipe(copy, fails, capsys):
         main(["check", f"run={copy}"])
         assert "(a paper): reached." in capsys.readouterr().out
     expect(value=value - 0.06)
-    assert "missed by 0.010" in fails("check", f"run={copy}")
+    assert "(a paper): missed by 0.010." in fails("check", f"run={copy}")
+    two = [{"metric": "bits_per_dim", "value": v, "tolerance": 0.05, "source": "a paper"} for v in (value, value - 1)]
+    (copy / "run.json").write_text(json.dumps(record(copy) | {"expected": two}))
+    said = fails("check", f"run={copy}")
+    assert "(a paper): reached." in said and "(a paper): missed by 0.950." in said
     expect(metric="fid_1")
     assert "fid_1, which the recipe expects, was not measured" in fails("check", f"run={copy}")

@@ -278,7 +278,7 @@ def test_json_and_csv_carry_everything(several):
     results = compared(find_runs(several))
     found = json.loads(FORMATS["json"](results))
     first = found["groups"][0]
-    assert first["expected"]["value"] == 1.06 and first["passes_per_sample"] == 1 and first["seeds"] == 1
+    assert first["expected"][0]["value"] == 1.06 and first["passes_per_sample"] == 1 and first["seeds"] == 1
     score = first["scores"][0]
     assert (score["name"], score["value"], score["se"], score["kind"], score["n"], score["unit"], score["low"]) == (
         "bits_per_dim", 1.2, 0.01, "lower_bound", 360, "bits/dim", None,

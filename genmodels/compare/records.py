@@ -11,6 +11,7 @@ from typing import Any
 
 from genmodels.core.score import Score
 from genmodels.errors import UserError, require
+from genmodels.runs import expectations
 
 OF_THE_DATA = ("data.source", "data.spec", "data.limit")  # overrides that make other data of the same name
 COSTS = ("parameters", "examples", "batches", "train_seconds", "peak_memory_bytes")
@@ -60,7 +61,8 @@ class Run:
         demand({"metrics": self.record["metrics"], "cost": self.cost, "refusals": self.refusals}, dict)
         demand({name: self.cost.get(name, 0) for name in COSTS}, (int, float))
         demand({"overrides": self.record.get("overrides", [])}, list)
-        demand({"expected": self.record.get("expected")}, (dict, type(None)))
+        demand({"expected": self.expected}, list)
+        demand({f"entry {i} of expected": entry for i, entry in enumerate(self.expected)}, dict)
         demand({name: score.value for name, score in self.scores.items()}, (int, float))
         demand({name: score.n for name, score in self.scores.items()}, int)
         for score in self.scores.values():
@@ -82,6 +84,11 @@ class Run:
         """Name of the data, and whatever else was overridden that makes them other data."""
         changed = [word for word in self.overrides if word.lstrip("+~").startswith(OF_THE_DATA)]
         return " ".join([str(self.record.get("data", "")), *changed])
+
+    @property
+    def expected(self) -> list[Any]:
+        """What its recipe says of scores it should reach."""
+        return expectations(self.record.get("expected"))
 
     @property
     def overrides(self) -> list[str]:

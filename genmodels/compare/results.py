@@ -65,10 +65,9 @@ class Group:
         return ", ".join(sorted({str(run.cost["device"]) for run in self.runs if "device" in run.cost}))
 
     @property
-    def expected(self) -> Mapping[str, Any] | None:
-        """The published number that the run's recipe named."""
-        found: Mapping[str, Any] | None = self.runs[0].record.get("expected")
-        return found
+    def expected(self) -> list[Any]:
+        """The numbers, each with its source, that the runs' recipe named."""
+        return self.runs[0].expected
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,8 @@ def pretty(text: str) -> str:
 
 
 def tables_of(results: Results, data: str) -> list[Table]:
-    """Quality, cost, and published numbers where recipes name some; none of them empty."""
-    found = [quality(results, data), costs(results.of(data), data), published(results, data)]
+    """Quality, cost, and what was expected where recipes say so; none of them empty."""
+    found = [quality(results, data), costs(results.of(data), data), expected(results, data)]
     return [table for table in found if table.rows and len(table.headings) > 1]
 
 
@@ -128,16 +128,15 @@ def counted(value: float | None) -> Entry:
     return Entry(f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}", value)
 
 
-def published(results: Results, data: str) -> Table:
+def expected(results: Results, data: str) -> Table:
     """What recipes say their runs should reach, and what they did reach."""
     rows = []
-    for group in results.of(data):
-        if group.expected is None:
-            continue
-        metric, said = str(group.expected.get("metric", "")), group.expected
-        reached = [cells[group.label] for column, cells in results.columns_of(data).items() if column.name == metric]
-        found = Entry(reached[0].score.text, reached[0].score.value) if reached else Entry("-")
+    for group, said in [(one, said) for one in results.of(data) for said in one.expected]:
+        metric = str(said.get("metric", ""))
+        columns = [cells for column, cells in results.columns_of(data).items() if column.name == metric]
+        reached = [cells[group.label].score for cells in columns if group.label in cells]
+        found = Entry(reached[0].text, reached[0].value) if reached else Entry("-")
         numbers = [Entry(str(said.get(key, "-"))) for key in ("value", "tolerance", "source")]
         rows.append([Entry(group.label), Entry(metric), found, *numbers])
     headings: list[tuple[str, ...]] = [("model",), ("score",), ("here",), ("expected",), ("tolerance",), ("source",)]
-    return Table(f"{data}: published", headings, rows)
+    return Table(f"{data}: expected", headings, rows)

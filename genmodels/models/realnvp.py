@@ -6,10 +6,11 @@ standard normal code, ``log p(x) = log N(f(x); 0, I) + log |det df/dx|`` (eq. 2-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
 from genmodels.core.observation import standard_normal_log_prob
@@ -47,22 +48,26 @@ def couplings(
     return [transform for pair in pairs for transform in pair]
 
 
-def image_flow(shape: Sequence[int], network: NetworkFactory) -> Chain:
-    """Multi-scale flow ``[B, C, H, W] -> [B, D]`` (§3.6), as many scales as the resolution can be halved.
+def image_flow(
+    shape: Sequence[int], network: Callable[..., nn.Module], scales: int, growth: int = 1, widening: int = 1
+) -> Chain:
+    """Multi-scale flow ``[B, C, H, W] -> [B, D]`` (§3.6).
 
     At each scale: three checkerboard couplings, squeeze, three channel-wise couplings, half factored out. The last
-    scale, which cannot be halved to a side of 4 or more, has four checkerboard couplings.
+    scale has four checkerboard couplings. Networks, which are made with their ``widening``, are ``growth`` times as
+    wide wherever the resolution is halved.
     """
     channels, height, width = shape
-    if halvings(height, width) == 0:
-        return Chain([*couplings([MaskedCoupling] * 4, shape, network), Flatten(shape)])
+    fine, coarse = (partial(network, widening=times) for times in (widening, growth * widening))
+    if scales == 1:
+        return Chain([*couplings([MaskedCoupling] * 4, shape, fine), Flatten(shape)])
     squeezed = (4 * channels, height // 2, width // 2)
-    next_scale = image_flow((2 * channels, height // 2, width // 2), network)
+    next_scale = image_flow((2 * channels, height // 2, width // 2), network, scales - 1, growth, growth * widening)
     return Chain(
         [
-            *couplings([MaskedCoupling] * 3, shape, network),
+            *couplings([MaskedCoupling] * 3, shape, fine),
             Squeeze(),
-            *couplings([HalvesCoupling] * 3, squeezed, network),
+            *couplings([HalvesCoupling] * 3, squeezed, coarse),
             FactorOut(squeezed, next_scale),
         ]
     )
@@ -83,8 +88,12 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
 
     Args:
         spec: the data the model is built for.
-        network: makes a coupling's network from its input and output shape.
-        depth: number of couplings on vectors; on images it follows from the resolution.
+        network: makes a coupling's network from its input and output shape and, on images, its ``widening``.
+        depth: number of couplings on vectors; on images it follows from the scales.
+        scales: number of scales on images, each half as high and wide as the one before; ``None`` takes as many as
+            leave a side of 4.
+        growth: on images, how much wider a coupling's network is wherever the resolution is halved; the paper's is 2.
+        scale_decay: weight of the sum of the squared scales of all weight-normalised layers in the loss (§4.1).
         alpha: on integer data, the logit map's distance from 0 and 1, ``logit(alpha + (1 - 2 alpha) u)`` (§4.1).
             The paper's 0.05 lets a Gaussian code reach beyond the cube, and that mass is lost to the likelihood; with
             1e-6 (Papamakarios et al. 2017, §4.2, arXiv:1705.07057) the cube covers the reals up to ±13.8.
@@ -93,7 +102,8 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
         clip_norm: largest global gradient norm, or ``None``.
 
     Raises:
-        UserError: for a depth below 1 or an alpha outside (0, 0.5).
+        UserError: for a depth or growth below 1, scales that the image does not have, an alpha outside (0, 0.5) or a
+            negative scale_decay.
     """
 
     draws = "dequantisation_samples"
@@ -106,20 +116,38 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
         scheduler: SchedulerFactory | None = None,
         clip_norm: float | None = None,
         depth: int = 8,
+        scales: int | None = None,
+        growth: int = 1,
         alpha: float = 1e-6,
+        scale_decay: float = 0.0,
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
         require(depth >= 1, f"model.depth must be at least 1, got {depth}.")
         require(0 < alpha < 0.5, f"model.alpha must lie between 0 and 0.5, got {alpha}.")
-        couple = image_flow(spec.shape, network) if spec.is_image else vector_flow(spec.shape, network, depth)
+        require(scale_decay >= 0, f"model.scale_decay must not be negative, got {scale_decay}.")
+        if spec.is_image:
+            most = 1 + halvings(*spec.shape[1:])
+            require(
+                scales is None or 1 <= scales <= most,
+                f"model.scales must lie between 1 and {most} on {spec.shape} images, got {scales}.",
+            )
+            require(growth >= 1, f"model.growth must be at least 1, got {growth}.")
+            couple = image_flow(spec.shape, network, scales or most, growth)
+        else:
+            couple = vector_flow(spec.shape, network, depth)
         to_reals = [Logit(alpha)] if spec.is_discrete else []
         self.flow = Chain([*to_reals, ActNorm(spec.shape), couple])
+        self.scale_decay = scale_decay
+        self.weight_scales = [p for name, p in self.named_parameters() if name.endswith("weight.original0")]
 
     def loss(self, x: Tensor) -> Loss:
         """``-log p(x) / D`` in nats per dimension, one draw of dequantisation noise (eq. 2-3)."""
         nats = log_mass(x, self.spec, self.log_density, 1, dequantise).mean()
         unit = {"bits_per_dim": bits_per_dim(nats, self.spec)} if self.spec.is_discrete else {"nats": -nats}
-        return Loss(-nats / self.spec.dims, unit)
+        total = -nats / self.spec.dims
+        if self.scale_decay > 0:
+            total = total + self.scale_decay * sum(g.square().sum() for g in self.weight_scales)
+        return Loss(total, unit)
 
     def log_density(self, u: Tensor) -> Tensor:
         """``log p(u) [B]`` of points of the unit cube; of continuous data, as they are."""

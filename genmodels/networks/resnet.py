@@ -76,12 +76,19 @@ class ResidualNetwork(nn.Module):
 
 
 def coupling_network(
-    in_shape: Sequence[int], out_shape: Sequence[int], width: int = 64, blocks: int = 2, dropout: float = 0.0
+    in_shape: Sequence[int],
+    out_shape: Sequence[int],
+    width: int = 64,
+    blocks: int = 2,
+    dropout: float = 0.0,
+    patches: bool = True,
+    widening: int = 1,
 ) -> nn.Module:
     """Network of a coupling layer: convolutional on images ``(C, H, W)``, fully connected on vectors ``(D,)``.
 
-    An image of even sides above 4 is worked on as 2 x 2 patches, four times cheaper at the same width. Every corner of
-    a patch has channels of its own, so that the network can tell the colours of a checkerboard apart.
+    With ``patches``, an image of even sides above 4 is worked on as 2 x 2 patches, four times cheaper at the same
+    width; not in the paper. Every corner of a patch has channels of its own, so that the network can tell the colours
+    of a checkerboard apart.
 
     Args:
         in_shape: shape of one input.
@@ -89,15 +96,18 @@ def coupling_network(
         width: channels, or units, of a hidden layer.
         blocks: number of residual blocks.
         dropout: probability of dropping a unit within a block.
+        patches: work on patches of images.
+        widening: multiple of the width.
 
     >>> import torch
     >>> coupling_network((1, 8, 8), (2, 8, 8), width=4)(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 2, 8, 8])
     """
     in_channels, *resolution = in_shape
+    width = widening * width
     if not resolution:
         return ResidualNetwork(linear, in_channels, out_shape[0], width, blocks, dropout)
-    if min(resolution) <= 4 or any(side % 2 for side in resolution):
+    if not patches or min(resolution) <= 4 or any(side % 2 for side in resolution):
         return ResidualNetwork(convolution, in_channels, out_shape[0], width, blocks, dropout)
     on_patches = ResidualNetwork(convolution, 4 * in_channels, 4 * out_shape[0], width, blocks, dropout)
     return nn.Sequential(nn.PixelUnshuffle(2), on_patches, nn.PixelShuffle(2))

@@ -110,6 +110,41 @@ def test_scales_follow_from_the_resolution():
     assert layout((2, 5, 5)) == layout((1, 4, 4)) == [4, 0, 0]
 
 
+def test_growth_widens_the_networks_wherever_the_resolution_is_halved():
+    flow = tiny(DataSpec((1, 16, 16)), growth=2, scales=2).flow
+    of = {kind: [m for m in flow.modules() if isinstance(m, kind)] for kind in (MaskedCoupling, HalvesCoupling)}
+    widths = [m.affine.network for m in of[MaskedCoupling]]
+    inner = [max(p.shape[0] for n, p in net.named_parameters() if "blocks" in n) for net in widths]
+    assert inner == [8, 8, 8, 16, 16, 16, 16]
+    assert all(
+        max(p.shape[0] for n, p in m.affine.network.named_parameters() if "blocks" in n) == 16
+        for m in of[HalvesCoupling]
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [({"scales": 4}, "between 1 and 3"), ({"scales": 0}, "between 1 and 3"), ({"growth": 0}, "growth"),
+     ({"scale_decay": -1.0}, "scale_decay"), ({"alpha": 0.5}, "alpha")],
+)  # fmt: skip
+def test_bad_options_are_refused(wrong, said):
+    with pytest.raises(UserError, match=said):
+        tiny(DataSpec((1, 16, 16), 256), **wrong)
+
+
+def test_scale_decay_adds_the_squared_scales_of_every_weight_normalised_layer():
+    x = batch(DataSpec((1, 8, 8), 17))
+    plain, decayed = (tiny(DataSpec((1, 8, 8), 17), scale_decay=weight) for weight in (0.0, 0.5))
+    decayed.load_state_dict(plain.state_dict())
+    norms = [m.weight.flatten(1).square().sum() for m in plain.modules() if hasattr(m, "parametrizations")]
+    losses = []
+    for model in (plain, decayed):
+        torch.manual_seed(1)
+        losses.append(model.loss(x).total)
+    torch.testing.assert_close(losses[1] - losses[0], 0.5 * sum(norms), rtol=1e-4, atol=1e-4)
+    losses[1].backward()
+
+
 def test_initialise_standardises_every_activation():
     model = tiny(DataSpec((1, 8, 8), 17))
     model.initialise(batch(model.spec, 256))
