@@ -7,8 +7,9 @@ import resource
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -55,6 +56,7 @@ class Experiment:
             UserError: for anything in the config that cannot be.
         """
         quiet()
+        forget_peak_memory()
         check_settings(config)
         seed_everything(config.seed, verbose=False)
         budget = cb.Budget.parse(plain(config.budget), plain(config.default_budget))
@@ -116,15 +118,13 @@ class Experiment:
     def cost(self) -> dict[str, Any]:
         """What training has cost."""
         spent = self.budget.spent
-        cuda = torch.cuda.is_available()
-        peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "train_seconds": round(spent["time"], 3),
             "batches": int(spent["batches"]),
             "examples": int(spent["examples"]),
             "epochs": int(spent["epochs"]),
-            "peak_memory_bytes": peak,
+            "peak_memory_bytes": peak_memory(),
             "device": str(self.trainer.strategy.root_device),
         }
 
@@ -226,6 +226,21 @@ def make_trainer(config: DictConfig, model: Laboratory, loggers: list[Any], inst
     )
     options = model.adopt(options)
     return build(options, "trainer", logger=loggers, callbacks=instruments)
+
+
+def forget_peak_memory() -> None:
+    """Let the peak be that of what follows, since a sweep's jobs share a process; on Linux and on GPUs."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int:
+    """Most bytes held at a time: of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def check_settings(config: DictConfig) -> None:

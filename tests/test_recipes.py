@@ -1,0 +1,66 @@
+"""The recipes of conf/experiment: whole, within their budgets, and alive."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from conformance.kinds import ROOT
+
+from genmodels.callbacks import Budget
+from genmodels.experiment import Experiment, plain
+from genmodels.launch import compose, options
+from genmodels.runs import expectations
+
+ON_CPU = ("digits", "mnist", "fashion_mnist")
+SHARED = {"mnist"}  # what recipes have in common, none itself
+RECIPES = sorted(set(options("experiment")) - SHARED)
+OF_PAPERS = [name for name in RECIPES if name.endswith("cifar10")]
+
+
+def test_the_four_models_have_recipes_for_the_four_data_sets():
+    wanted = {f"{model}_{data}" for model in ("gan", "vae", "realnvp", "ddpm") for data in (*ON_CPU, "cifar10")}
+    assert wanted | {"vae_binarized_mnist"} == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_of_what_it_is_named_after(name):
+    config = compose([f"experiment={name}"])
+    model = config.model._target_.rsplit(".", 1)[1].lower()
+    assert f"{model}_{config.data.name}" == name
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in OF_PAPERS])
+def test_a_cpu_recipe_takes_twenty_minutes_at_most(name):
+    config = compose([f"experiment={name}"])
+    limits = Budget.parse(plain(config.budget), plain(config.default_budget)).limits
+    assert limits.get("time") == 20 * 60 or (limits == {"batches": 1500} and name.endswith("digits"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_expected_is_what_the_recipe_measures(name):
+    config = compose([f"experiment={name}"])
+    n = {f"{key}_{part.get('n')}" for key, part in config.metrics.items()}
+    for entry in expectations(plain(config.expected)):
+        known = {"bits_per_dim", "bits_per_dim_k50", f"fd_{config.data.name}_360", f"fd_{config.data.name}_10000", *n}
+        assert entry["metric"] in known
+        assert entry["value"] > entry["tolerance"] > 0
+        *words, place = entry["source"].split()
+        if words[-1:] == ["in"]:  # a figure of this project's own, rounded
+            reached = [
+                json.loads(p.read_text())["metrics"] for p in (ROOT / place).parent.glob(place.rsplit("/", 1)[1])
+            ]
+            values = [metrics[entry["metric"]]["value"] for metrics in reached]
+            assert min(values) - 0.005 <= entry["value"] <= max(values) + 0.05
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_first_batches_train(name, real_data, tmp_path):
+    small = ("data.limit=24", "data.batch_size=4", "validations=1", "metrics=[]", "~callbacks.samples")
+    words = (f"data.root={real_data}", f"run_dir={tmp_path}", "trainer.accelerator=cpu", "budget=batches:2")
+    experiment = Experiment.assemble(compose([f"experiment={name}", *small, *words]))
+    experiment.fit()
+    assert experiment.budget.spent["batches"] == 2
+    assert all(torch.isfinite(p).all() for p in experiment.model.parameters())
