@@ -18,7 +18,7 @@ from genmodels.errors import require
 from genmodels.mcmc import forward, lower_bound, reverse, sigmoid_schedule, tune, upper_bound
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced
 from genmodels.metrics.ledger import Ledger
-from genmodels.metrics.likelihood import cost_in_unit, in_unit
+from genmodels.metrics.likelihood import cost_in_unit, likelihood_score
 from genmodels.metrics.processes import dealt, track
 from genmodels.models.base import DecodesLatent, HasLikelihood, HasObservation
 
@@ -129,8 +129,6 @@ class AISEvaluation(Evaluation):
             observed = {"sigma": sigma, "sigma_from": "given" if self.sigma else "validation data"}
         found = self._batches(chosen, decoder, subject, ledger)
         lower, acceptance = flat(found, "lower"), flat(found, "acceptance").mean()
-        unit, value, se = in_unit(lower, spec)
-        name = "ais" if its_own else "ais_gaussian"
         protocol = {
             "split": "test",
             "of": len(test),
@@ -141,8 +139,8 @@ class AISEvaluation(Evaluation):
             "acceptance": float(acceptance),
             **self._gap(decoder, subject, ledger),
         }
-        full, better = (f"{name}_bits_per_dim", "lower") if spec.is_discrete else (f"{name}_nats", "higher")
-        return [Score(full, value, unit, len(chosen), se, Kind.LOWER_BOUND, better, protocol)]
+        name = "ais_{}" if its_own else "ais_gaussian_{}"
+        return [likelihood_score(lower, spec, Kind.LOWER_BOUND, protocol, name)]
 
     def _batches(self, x: Tensor, decoder: Decoder, subject: Subject, ledger: Ledger) -> list[dict[str, list[float]]]:
         """What annealing has to say of each batch of ``x``, from the ledger or anew."""

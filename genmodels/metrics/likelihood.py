@@ -142,6 +142,13 @@ def cost_in_unit(nats: Tensor, spec: DataSpec) -> tuple[float, float | None]:
     return in_unit(-nats if spec.is_discrete else nats, spec)[1:]  # bits are negative log p, nats are log p
 
 
+def likelihood_score(nats: Tensor, spec: DataSpec, kind: Kind, protocol: dict[str, Any], name: str = "{}") -> Score:
+    """Score of log-likelihoods ``nats [n]``, in the unit that the data call for, which fills the ``{}`` of its name."""
+    unit, value, se = in_unit(nats, spec)
+    quantity, better = ("bits_per_dim", "lower") if spec.is_discrete else ("nats", "higher")
+    return Score(name.format(quantity), value, unit, len(nats), se, kind, better, protocol)
+
+
 class LikelihoodEvaluation(Evaluation):
     """Scores ``bits_per_dim`` on integer data, ``nats`` (the mean log-density, higher is better) on continuous data.
 
@@ -183,12 +190,10 @@ class LikelihoodEvaluation(Evaluation):
         found = self.likelihood(subject, subject.data.split("test"))
         keep_curves(found.curves, subject)
         spec = subject.model.spec
-        unit, value, se = in_unit(found.nats, spec)
         terms = {name: cost_in_unit(nats, spec) for name, nats in found.terms.items()}
         protocol = self.protocol(subject) | {name: {"value": v, "se": e} for name, (v, e) in terms.items()}
-        name = ("bits_per_dim" if spec.is_discrete else "nats") + (f"_k{self.samples}" if self.samples > 1 else "")
-        better = "lower" if spec.is_discrete else "higher"
-        return [Score(name, value, unit, len(found.nats), se, found.kind, better, protocol)]
+        name = "{}" if self.samples == 1 else f"{{}}_k{self.samples}"
+        return [likelihood_score(found.nats, spec, found.kind, protocol, name)]
 
     def protocol(self, subject: Subject) -> dict[str, Any]:
         """How it was measured, in plain types."""

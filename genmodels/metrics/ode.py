@@ -12,7 +12,7 @@ from genmodels.core.quantise import log_mass, unit_to_symmetric
 from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced
-from genmodels.metrics.likelihood import in_unit
+from genmodels.metrics.likelihood import in_unit, likelihood_score
 from genmodels.metrics.processes import dealt
 from genmodels.models.base import HasProbabilityFlow
 
@@ -74,8 +74,8 @@ class ProbabilityFlowEvaluation(Evaluation):
         )
         rough, nats = (torch.cat([each[which][0] for each in found]) for which in (0, 1))
         passes = [sum(each[which][1] for each in found) / len(found) for which in (0, 1)]
-        unit, value, se = in_unit(nats, spec)
-        difference = value - in_unit(rough, spec)[1]
+        (_, value, se), (_, rough_value, _) = (in_unit(each, spec) for each in (nats, rough))
+        difference = value - rough_value
         protocol = {
             "split": "test",
             "of": len(test),
@@ -88,8 +88,7 @@ class ProbabilityFlowEvaluation(Evaluation):
         }
         if se is not None and abs(difference) > se:
             protocol["flag"] = f"not converged: {abs(difference):.2g} from the value at ten times the tolerance"
-        name, better = ("ode_bits_per_dim", "lower") if spec.is_discrete else ("ode_nats", "higher")
-        return [Score(name, value, unit, len(nats), se, Kind.ESTIMATE, better, protocol)]
+        return [likelihood_score(nats, spec, Kind.ESTIMATE, protocol, "ode_{}")]
 
     def solve(self, subject: Subject, x: Tensor, batch: int, tolerance: float) -> tuple[Tensor, int]:
         """``log p(x) [B]`` in nats, and network evaluations; the same noise for every tolerance."""

@@ -15,6 +15,7 @@ from genmodels.plots import side_by_side
 
 HERE = Path(__file__).parent
 ORDER = ("GAN", "VAE", "RealNVP", "DDPM")
+PATHS = ("data.root=", "run_dir=", "hydra.")  # overrides that say where, not what
 
 
 def main(folders: list[Path]) -> None:
@@ -24,7 +25,7 @@ def main(folders: list[Path]) -> None:
         number, model = ORDER.index(record["model"]), record["model"].lower()
         kept = HERE / record["data"] / f"{number}_{model}_seed{record['seed']}"
         kept.mkdir(parents=True, exist_ok=True)
-        record["overrides"] = [word for word in record["overrides"] if not word.startswith("data.root=")]  # a path here
+        record["overrides"] = [word for word in record["overrides"] if not word.startswith(PATHS)]
         (kept / "run.json").write_text(json.dumps(record, indent=2) + "\n")
         grid = Image.open(folder / "samples" / "final.png")
         pictures.setdefault(record["data"], {}).setdefault(record["model"], grid)
