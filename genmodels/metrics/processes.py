@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import track as rich_track
 
 T = TypeVar("T")
+PATIENCE = 3.0  # seconds of work that need no word
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -56,7 +58,22 @@ def dealt(work: Callable[[int], T], items: int, description: str | None = None) 
 
 
 def track(iterable: Iterable[T], total: int, description: str) -> Iterable[T]:
-    """Iterate under a bar with the time left, which the first process shows on a terminal and clears at the end."""
+    """Iterate while the first process shows the time left: in a bar, or where there is no terminal in plain lines."""
     console = Console()
-    hidden = rank_and_world()[0] != 0 or not console.is_terminal
-    return rich_track(iterable, description, total, console=console, transient=True, disable=hidden)
+    if rank_and_world()[0] != 0:
+        return iterable
+    if console.is_terminal:
+        return rich_track(iterable, description, total, console=console, transient=True)
+    return track_in_lines(iterable, total, description, console)
+
+
+def track_in_lines(iterable: Iterable[T], total: int, description: str, console: Console) -> Iterator[T]:
+    """Iterate with a line for every tenth of the work, of work that takes more than three seconds."""
+    began, tenths = time.monotonic(), 0
+    for done, item in enumerate(iterable, 1):
+        yield item
+        spent = time.monotonic() - began
+        if spent > PATIENCE and 10 * done // total > tenths:
+            tenths = 10 * done // total
+            left = spent / done * (total - done)
+            console.print(f"{description}  {done / total:4.0%}  {left:.0f} s left", highlight=False, soft_wrap=True)

@@ -60,7 +60,7 @@ def truth(x, noise=NOISE):
 
 
 def measure(model, data, **options):
-    options = {"images": 12, "temperatures": 200, "chains": 10, "simulated": 10, "batch_size": 5} | options
+    options = {"images": 12, "temperatures": 200, "chains": 50, "simulated": 10, "batch_size": 5} | options
     subject = Subject(model, data, SampleSets(model, 0), 0, data.root / "evaluation")
     (score,) = AISEvaluation(**options).measure(subject)
     return score

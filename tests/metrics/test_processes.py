@@ -19,7 +19,7 @@ from genmodels.metrics import (
     SampleSets,
     Subject,
 )
-from genmodels.metrics.processes import dealt, from_first, rank_and_world, share
+from genmodels.metrics.processes import dealt, from_first, rank_and_world, share, track
 from genmodels.models.base import HasLikelihood, Samples
 
 TEST = torch.randn(11, 2, generator=torch.Generator().manual_seed(0))
@@ -93,3 +93,17 @@ def test_two_processes_measure_what_one_does(tmp_path):
 def test_outside_a_process_group_one_process_does_all():
     assert rank_and_world() == (0, 1)
     assert list(share(3)) == [0, 1, 2] and from_first("x") == "x"
+
+
+def test_long_work_says_how_long_it_will_take_where_there_is_no_terminal(capsys, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr("genmodels.metrics.processes.time.monotonic", lambda: next(clock))
+    assert list(track(range(20), 20, "sampling")) == list(range(20))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "sampling   20%  16 s left" and lines[-1] == "sampling  100%  0 s left"
+    assert len(lines) == 9
+
+
+def test_short_work_says_nothing(capsys):
+    assert list(track(range(20), 20, "sampling")) == list(range(20))
+    assert capsys.readouterr().out == ""

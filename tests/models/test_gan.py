@@ -88,6 +88,23 @@ def test_penalties_refuse_batch_statistics(options):
         gan(batch_norm=True, **options)
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 7, 7)])
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_a_fully_connected_layer_is_put_in_where_it_is_asked_for(shape, batch_norm):
+    def widths(network):
+        return [m.out_features for m in network.modules() if isinstance(m, nn.Linear)]
+
+    bare = dcgan.generator((5,), shape, width=8), dcgan.discriminator(shape, (1,), width=8, batch_norm=batch_norm)
+    options = {"width": 8, "hidden": 24}
+    full = dcgan.generator((5,), shape, **options), dcgan.discriminator(shape, (1,), batch_norm=batch_norm, **options)
+    for without, network in zip(bare, full, strict=True):
+        assert widths(network) == [24, *widths(without)]
+    z = torch.randn(4, 5)
+    assert full[1](full[0](z)).shape == (4, 1)
+    normalised = sum(isinstance(m, nn.BatchNorm1d) for m in full[1].modules())
+    assert normalised == (1 if batch_norm else 0)
+
+
 def test_spectral_normalisation_holds_the_largest_singular_value_at_one():
     network = dcgan.discriminator((2,), (1,), width=8, spectral_norm=True)
     for _ in range(50):
