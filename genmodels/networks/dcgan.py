@@ -27,7 +27,7 @@ def generator(
     Images: a projection, then transposed convolutions with batch normalisation and ReLU, each doubling the sides and
     halving the channels, ``width`` of which enter the last; tanh at the end. Vectors: an MLP four times as wide with
     ``depth`` hidden layers, whose output is unbounded because continuous data are. Small images leave few convolutions
-    and ask for a fully connected layer of ``hidden`` units before them (InfoGAN, arXiv:1606.03657, table 1).
+    and ask for a fully connected layer of ``hidden`` units before them (InfoGAN, arXiv:1606.03657, appendix C.1).
     """
     if len(out_shape) == 1:
         return mlp(in_shape, out_shape, width=4 * width, depth=depth)
@@ -70,7 +70,7 @@ def discriminator(
         batch_norm: normalise every layer but the first (images). Gradient penalties are per example and need it off.
         spectral_norm: divide every weight by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
         hidden: units of a fully connected layer after the convolutions (images), or ``None``: without it the score of a
-            small image is a sum over patches (InfoGAN, arXiv:1606.03657, table 1, has one on MNIST).
+            small image is a sum over patches (InfoGAN, arXiv:1606.03657, appendix C.1, has one on MNIST).
     """
     if len(in_shape) == 1:
         network: nn.Module = mlp(in_shape, out_shape, width=4 * width, depth=depth, activation=nn.LeakyReLU)
