@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -22,14 +23,15 @@ class Sampler(ABC):
 
     Args:
         steps: number of transitions, at most the T of the model; ``None`` takes all T.
+        bf16: run the network in bfloat16, about twice as fast; what is made of its output stays in float32.
 
     Raises:
         UserError: for fewer than one step.
     """
 
-    def __init__(self, steps: int | None = None) -> None:
+    def __init__(self, steps: int | None = None, bf16: bool = False) -> None:
         require(steps is None or steps >= 1, f"a diffusion sampler needs at least one step, got sampler.steps={steps}.")
-        self.steps = steps
+        self.steps, self.bf16 = steps, bf16
 
     def times(self, trained_steps: int) -> list[int]:
         """The times visited, increasing and evenly spread over ``1 .. T``, both ends included (a single one: T).
@@ -51,7 +53,8 @@ class Sampler(ABC):
         respaced = process.respaced(self.times(process.steps))
         for step in range(respaced.steps, 0, -1):
             t = torch.full(x.shape[:1], step, device=x.device)
-            x0, spread = denoise(x, respaced.times[t])
+            with torch.autocast(x.device.type, torch.bfloat16) if self.bf16 else nullcontext():
+                x0, spread = denoise(x, respaced.times[t])
             mean, std = self.transition(respaced, x, t, x0, variance.log(respaced, x, t, spread))
             if step > 1 or self.draws_last:
                 mean = mean + std * torch.randn_like(mean)
@@ -69,7 +72,8 @@ class Sampler(ABC):
 
     def protocol(self, trained_steps: int) -> dict[str, Any]:
         """What a second person needs to know to sample alike: plain types."""
-        return {"sampler": type(self).__name__.lower(), "steps": self.steps or trained_steps}
+        precision = {"precision": "bf16"} if self.bf16 else {}
+        return {"sampler": type(self).__name__.lower(), "steps": self.steps or trained_steps, **precision}
 
 
 class Ancestral(Sampler):
@@ -79,10 +83,11 @@ class Ancestral(Sampler):
         steps: see :class:`Sampler`. Only all T of them draw from the model whose likelihood is bounded.
         draw_last: draw x_0 from ``p(x_0 | x_1)``, as the model has it; false takes the mean, as algorithm 2 does to
             keep the last, barely visible noise out of the picture.
+        bf16: see :class:`Sampler`.
     """
 
-    def __init__(self, steps: int | None = None, draw_last: bool = True) -> None:
-        super().__init__(steps)
+    def __init__(self, steps: int | None = None, draw_last: bool = True, bf16: bool = False) -> None:
+        super().__init__(steps, bf16)
         self.draws_last = draw_last
 
     def transition(
@@ -102,13 +107,14 @@ class DDIM(Sampler):
     Args:
         steps: see :class:`Sampler`.
         eta: 0 is deterministic given x_T, 1 has the variance β̃_t of ancestral sampling.
+        bf16: see :class:`Sampler`.
 
     Raises:
         UserError: for eta outside [0, 1].
     """
 
-    def __init__(self, steps: int | None = None, eta: float = 0.0) -> None:
-        super().__init__(steps)
+    def __init__(self, steps: int | None = None, eta: float = 0.0, bf16: bool = False) -> None:
+        super().__init__(steps, bf16)
         require(0 <= eta <= 1, f"DDIM's eta must lie in [0, 1], got sampler.eta={eta}.")
         self.eta = eta
 

@@ -65,6 +65,22 @@ def test_ddim_with_eta_zero_is_a_function_of_its_noise():
     assert not torch.equal(run(DDIM(10, eta=0.5), x), run(DDIM(10, eta=0.5), x))
 
 
+@pytest.mark.parametrize("sampler", [Ancestral, DDIM])
+def test_bfloat16_is_for_the_network_alone(sampler):
+    seen = []
+
+    def spy(x_t, t):
+        seen.append((torch.is_autocast_enabled("cpu"), x_t.dtype))
+        return guess(x_t, t)
+
+    x = torch.randn(2, 2)
+    assert run(sampler(3, bf16=True), x, denoise=spy).dtype == torch.float32
+    run(sampler(3), x, denoise=spy)
+    assert seen == [(True, torch.float32)] * 3 + [(False, torch.float32)] * 3
+    assert sampler(3, bf16=True).protocol(10)["precision"] == "bf16"
+    assert "precision" not in sampler(3).protocol(10)
+
+
 def test_last_step_is_drawn_or_averaged_as_asked():
     x = torch.randn(3, 2)
     torch.manual_seed(0)
