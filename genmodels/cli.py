@@ -71,14 +71,15 @@ def resume(words: list[str]) -> None:
     folder = take_run(given)
 
     from genmodels.experiment import Experiment, recorded
-    from genmodels.runs import RunFolder, write_whole
+    from genmodels.runs import RunFolder, config_hash, write_whole
 
     run = RunFolder.open(folder)
     run.checkpoint("last.ckpt")
     config = overridden(run.config, given)
     experiment = Experiment.assemble(config)
     write_whole(run.config_file, OmegaConf.to_yaml(config, resolve=True))
-    run.update(status="running", error=None)
+    said = [*run.read()["overrides"], *(f"{key}={value}" for key, value in given.items())]
+    run.update(status="running", error=None, overrides=said, config_hash=config_hash(config))
     with recorded(experiment):
         experiment.fit(resume=True)
         experiment.test()

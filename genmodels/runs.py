@@ -98,11 +98,10 @@ class RunFolder:
 
     @property
     def config(self) -> DictConfig:
-        """The resolved config, with ``run_dir`` where the folder is now."""
-        config = OmegaConf.load(self.config_file)
-        assert isinstance(config, DictConfig)
-        config.run_dir = str(self.path)
-        return config
+        """The resolved config, with ``run_dir`` and all paths in it where the folder is now."""
+        written = OmegaConf.to_container(OmegaConf.load(self.config_file))
+        assert isinstance(written, dict)
+        return OmegaConf.create(moved(written, str(written["run_dir"]), str(self.path)))
 
     def checkpoint(self, name: str | None = None) -> Path:
         """``best.ckpt`` where there is one, else ``last.ckpt``; or the one named.
@@ -140,13 +139,27 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
+def moved(node: Any, old: str, new: str) -> Any:
+    """A plain config whose paths at or below the folder ``old`` are below ``new``.
+
+    >>> moved({"run_dir": "a/b", "samples": ["a/b/samples", "a/bc"]}, "a/b", "/c")
+    {'run_dir': '/c', 'samples': ['/c/samples', 'a/bc']}
+    """
+    if isinstance(node, dict):
+        return {key: moved(child, old, new) for key, child in node.items()}
+    if isinstance(node, list):
+        return [moved(child, old, new) for child in node]
+    within = isinstance(node, str) and (node == old or node.startswith(f"{old}/"))
+    return new + node[len(old) :] if within else node
+
+
 def config_hash(config: DictConfig) -> str:
     """Hash of what defines the experiment: runs that differ only in their seed share it."""
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     kept = {key: value for key, value in plain.items() if key not in NOT_IN_HASH}
     kept["data"] = {**kept["data"], "seed": None}
-    text = json.dumps(kept, sort_keys=True).replace(str(plain["run_dir"]), "")
+    text = json.dumps(moved(kept, str(plain["run_dir"]), ""), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -102,9 +102,21 @@ def test_sample_as_picture_and_as_array(copy, tmp_path):
 
 
 def test_resume_goes_on_to_the_new_budget(copy):
+    before = record(copy)
+    main(["resume", f"run={copy}"])
+    assert record(copy)["config_hash"] == before["config_hash"] and record(copy)["overrides"] == before["overrides"]
     main(["resume", f"run={copy}", "budget.max_batches=7"])
     assert record(copy)["cost"]["batches"] == 7
     assert record(copy)["status"] == "finished"
+    assert record(copy)["overrides"] == [*before["overrides"], "budget.max_batches=7"]
+    assert record(copy)["config_hash"] != before["config_hash"]
+
+
+def test_a_folder_that_was_moved_is_resumed_where_it_is(copy, trained):
+    pictures = sorted((trained / "samples").iterdir())
+    main(["resume", f"run={copy}", "budget.max_batches=8", "callbacks.samples.n=4"])
+    assert (copy / "samples" / "0000008.png").exists()
+    assert sorted((trained / "samples").iterdir()) == pictures
 
 
 def test_compare_prints_each_run(trained, capsys):
