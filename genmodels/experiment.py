@@ -302,7 +302,8 @@ def print_plan(experiment: Experiment) -> None:
     for name, child in experiment.model.named_children():
         size = sum(p.numel() for p in child.parameters())
         console.print(f"{name:<10} {type(child).__name__}, {size:,} parameters")
-    limits = ", ".join(f"{limit:g} {key}" for key, limit in experiment.budget.limits.items())
+    units = {"time": "seconds"}
+    limits = ", ".join(f"{limit:,.0f} {units.get(key, key)}" for key, limit in experiment.budget.limits.items())
     console.print(f"budget     {limits}, batches of {experiment.data.batch_size}")
     console.print(f"metrics    {', '.join(experiment.evaluate.evaluations) or 'none'}")
     console.print(f"folder     {experiment.folder.path}")
