@@ -78,7 +78,7 @@ def resume(words: list[str]) -> None:
     config = overridden(run.config, given)
     experiment = Experiment.assemble(config)
     write_whole(run.config_file, OmegaConf.to_yaml(config, resolve=True))
-    said = [*run.read()["overrides"], *(f"{key}={value}" for key, value in given.items())]
+    said = [*run.read().get("overrides", []), *(f"{key}={value}" for key, value in given.items())]
     run.update(status="running", error=None, overrides=said, config_hash=config_hash(config))
     with recorded(experiment):
         experiment.fit(resume=True)

@@ -65,8 +65,7 @@ class Experiment:
         try_optimizers(model)
         metrics, loggers, callbacks = (config.get(group) or {} for group in ("metrics", "logger", "callbacks"))
         folder = RunFolder(config.run_dir)
-        chosen = {name: node for name, node in metrics.items() if "_target_" in node}  # not a recipe's mere settings
-        evaluations = {name: build(node, f"metrics.{name}") for name, node in chosen.items()}
+        evaluations = {name: build(node, f"metrics.{name}") for name, node in metrics.items() if chosen(node)}
         evaluate = cb.Evaluate(evaluations, folder.path, config.seed)
         mirrors = [build(grouped(plain(node), config), f"logger.{name}") for name, node in loggers.items()]
         extra = [build(node, f"callbacks.{name}") for name, node in callbacks.items() if node]
@@ -124,7 +123,7 @@ class Experiment:
             "batches": int(spent["batches"]),
             "examples": int(spent["examples"]),
             "epochs": int(spent["epochs"]),
-            "peak_memory_bytes": peak_memory(),
+            "peak_memory_bytes": peak_memory(self.trainer.strategy.root_device),
             "device": str(self.trainer.strategy.root_device),
         }
 
@@ -135,6 +134,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
     Raises:
         UserError: for bad input, before anything is written, or for a training that broke.
     """
+    config.run_dir = os.path.abspath(config.run_dir)
     folder = RunFolder(config.run_dir)
     if finished(folder, config):
         tell(f"{folder.path} is finished already; skipped.")
@@ -228,18 +228,23 @@ def make_trainer(config: DictConfig, model: Laboratory, loggers: list[Any], inst
     return build(options, "trainer", logger=loggers, callbacks=instruments)
 
 
+def chosen(node: Any) -> bool:
+    """Whether a metric is one, not switched off by ``null`` nor the mere settings that a recipe has for it."""
+    return node is not None and not (OmegaConf.is_dict(node) and "_target_" not in node)
+
+
 def forget_peak_memory() -> None:
     """Let the peak be that of what follows, since a sweep's jobs share a process; on Linux and on GPUs."""
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory() -> int:
-    """Most bytes held at a time: of the GPU where there is one, else of this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+def peak_memory(device: torch.device) -> int:
+    """Most bytes held at a time: of the GPU that was trained on, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -257,6 +262,8 @@ def check_settings(config: DictConfig) -> None:
             isinstance(entry, dict) and set(entry) == set(EXPECTED),
             f"expected must be null, or have exactly {', '.join(EXPECTED)}, or be a list of such entries, got {entry}.",
         )
+        for key in ("value", "tolerance"):
+            require(isinstance(entry[key], (int, float)), f"expected's {key} must be a number, got {entry[key]}.")
     require(config.weights in ("ema", "raw"), f"weights must be ema or raw, got {config.weights}.")
     count = config.validations
     require(isinstance(count, int) and count >= 1, f"validations must be an integer of at least 1, got {count}.")

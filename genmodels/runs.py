@@ -101,7 +101,7 @@ class RunFolder:
         """The resolved config, with ``run_dir`` and all paths in it where the folder is now."""
         written = OmegaConf.to_container(OmegaConf.load(self.config_file))
         assert isinstance(written, dict)
-        return OmegaConf.create(moved(written, str(written["run_dir"]), str(self.path)))
+        return OmegaConf.create(moved(written, str(written["run_dir"]), os.path.abspath(self.path)))
 
     def checkpoint(self, name: str | None = None) -> Path:
         """``best.ckpt`` where there is one, else ``last.ckpt``; or the one named.

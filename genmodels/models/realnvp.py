@@ -54,11 +54,13 @@ def image_flow(
     """Multi-scale flow ``[B, C, H, W] -> [B, D]`` (§3.6).
 
     At each scale: three checkerboard couplings, squeeze, three channel-wise couplings, half factored out. The last
-    scale has four checkerboard couplings. Networks, which are made with their ``widening``, are ``growth`` times as
-    wide wherever the resolution is halved.
+    scale has four checkerboard couplings. Networks are made ``growth`` times as wide, which they are told by their
+    ``widening``, wherever the resolution is halved.
     """
     channels, height, width = shape
-    fine, coarse = (partial(network, widening=times) for times in (widening, growth * widening))
+    fine, coarse = (
+        network if times == 1 else partial(network, widening=times) for times in (widening, growth * widening)
+    )
     if scales == 1:
         return Chain([*couplings([MaskedCoupling] * 4, shape, fine), Flatten(shape)])
     squeezed = (4 * channels, height // 2, width // 2)
@@ -88,12 +90,13 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
 
     Args:
         spec: the data the model is built for.
-        network: makes a coupling's network from its input and output shape and, on images, its ``widening``.
+        network: makes a coupling's network from its input and output shape and, where it grows, its ``widening``.
         depth: number of couplings on vectors; on images it follows from the scales.
         scales: number of scales on images, each half as high and wide as the one before; ``None`` takes as many as
             leave a side of 4.
         growth: on images, how much wider a coupling's network is wherever the resolution is halved; the paper's is 2.
-        scale_decay: weight of the sum of the squared scales of all weight-normalised layers in the loss (§4.1).
+        scale_decay: weight of the sum of the squared scales of all weight-normalised layers in the loss, which is in
+            nats per dimension (§4.1, which does not name its unit).
         alpha: on integer data, the logit map's distance from 0 and 1, ``logit(alpha + (1 - 2 alpha) u)`` (§4.1).
             The paper's 0.05 lets a Gaussian code reach beyond the cube, and that mass is lost to the likelihood; with
             1e-6 (Papamakarios et al. 2017, §4.2, arXiv:1705.07057) the cube covers the reals up to ±13.8.
