@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -162,7 +163,9 @@ def test_groups_may_be_empty(nothing, command):
 def test_ctrl_c_saves_and_marks_the_run_interrupted(tmp_path):
     run = tmp_path / "run"
     words = [sys.executable, "train.py", f"hydra.run.dir={run}", "budget.max_time=10m", *SMALL]
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    process = subprocess.Popen(words, cwd=ROOT, preexec_fn=heed, **pipes)
     try:
         deadline = time.monotonic() + 120
         while not (run / "metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:

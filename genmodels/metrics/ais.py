@@ -30,7 +30,7 @@ TEST, SIMULATED, WIDTH = 1, 2, 3  # streams of random numbers
 TUNING, RUNNING = 1, 2
 WIDTHS = 9  # candidates for the observation's standard deviation
 WIDTH_IMAGES = 32  # validation examples that choose among them
-WIDTH_TEMPERATURES, WIDTH_LEAPFROGS = 100, 3
+WIDTH_TEMPERATURES, WIDTH_LEAPFROGS = 500, 5  # with fewer, the loose bound at small widths makes for a large one
 
 
 @dataclass(frozen=True)
