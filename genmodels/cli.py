@@ -97,10 +97,10 @@ def sample(words: list[str]) -> None:
     import torch
 
     from genmodels import plots
-    from genmodels.callbacks.samples import paths
+    from genmodels.callbacks.sample_grid import paths
+    from genmodels.core.abilities import Samples
     from genmodels.core.randomness import SAMPLING, stream
     from genmodels.metrics import SampleSets
-    from genmodels.models.base import Samples
     from genmodels.runs import RunFolder, restore
 
     run = RunFolder.open(folder)

@@ -23,7 +23,7 @@ from genmodels.compare import scores_by_name
 from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
-from genmodels.models.base import Laboratory
+from genmodels.models.base import BaseModel
 from genmodels.runs import (
     EXPECTED,
     RunFolder,
@@ -31,8 +31,8 @@ from genmodels.runs import (
     expectations,
     load_weights,
     now,
+    provenance,
     read_checkpoint,
-    surroundings,
 )
 
 
@@ -43,7 +43,7 @@ class Experiment:
     config: DictConfig
     folder: RunFolder
     data: DataModule
-    model: Laboratory
+    model: BaseModel
     trainer: Trainer
     budget: cb.Budget
     evaluate: cb.Evaluate
@@ -61,7 +61,7 @@ class Experiment:
         seed_everything(config.seed, verbose=False)
         budget = cb.Budget.parse(plain(config.budget), plain(config.default_budget))
         data: DataModule = build(config.data, "data")
-        model: Laboratory = build(config.model, "model")
+        model: BaseModel = build(config.model, "model")
         try_optimizers(model)
         metrics, loggers, callbacks = (config.get(group) or {} for group in ("metrics", "logger", "callbacks"))
         folder = RunFolder(config.run_dir)
@@ -81,7 +81,7 @@ class Experiment:
             read_checkpoint(checkpoint)  # refuses anything but tensors and plain types, whatever Lightning's version
         self.data.setup("fit")
         if checkpoint is None:
-            self.model.initialise(self.data.peek(512))
+            self.model.initialize(self.data.first_train(512))
         if self.config.channels_last:
             self.model.to(memory_format=torch.channels_last)
         if self.config.compile:
@@ -129,7 +129,7 @@ class Experiment:
 
 
 def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
-    """Train and evaluate as ``config`` says; returns the score that a sweep minimises.
+    """Train and evaluate as ``config`` says; returns the score that a sweep minimizes.
 
     Raises:
         UserError: for bad input, before anything is written, or for a training that broke.
@@ -155,7 +155,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
             "overrides": overrides or [],
             "config_hash": config_hash(config),
             "expected": plain(config.get("expected")),
-            **surroundings(),
+            **provenance(),
         }
         experiment.folder.create(config, details)
     with recorded(experiment):
@@ -192,11 +192,11 @@ def recorded(experiment: Experiment) -> Iterator[None]:
             experiment.folder.update(status=status, error=error, ended=now(), cost=experiment.cost())
 
 
-def try_optimizers(model: Laboratory) -> None:
-    """Make the optimisers once, so that their bad arguments are told before anything is written.
+def try_optimizers(model: BaseModel) -> None:
+    """Make the optimizers once, so that their bad arguments are told before anything is written.
 
     Raises:
-        UserError: with the optimiser's own words.
+        UserError: with the optimizer's own words.
     """
     try:
         model.configure_optimizers()
@@ -206,25 +206,26 @@ def try_optimizers(model: Laboratory) -> None:
 
 def core_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:
     """The instruments every run has, in the order in which they must act."""
-    guard, validate = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.Validate()
+    guard, validate, log = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.Validate(), cb.TrainingLog(budget)
     return [
         cb.Randomness(config.seed),
         budget,
         guard,
+        log,
         validate,
         cb.Checkpoint(folder.checkpoints, validate, guard),
-        cb.ProgressBar(title, budget, validate),
+        cb.ProgressBar(title, budget, validate, log),
     ]
 
 
-def make_trainer(config: DictConfig, model: Laboratory, loggers: list[Any], instruments: list[Callback]) -> Trainer:
+def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instruments: list[Callback]) -> Trainer:
     """Lightning's Trainer, less the options that the model takes over."""
     options = plain(config.trainer)
     require(
         not (torch.cuda.device_count() == 0 and options["accelerator"] in ("gpu", "cuda")),
         "trainer.accelerator=gpu, but there is no GPU here; use trainer.accelerator=cpu.",
     )
-    options = model.adopt(options)
+    model.accumulate, options["accumulate_grad_batches"] = options["accumulate_grad_batches"], 1  # see train_batch
     return build(options, "trainer", logger=loggers, callbacks=instruments)
 
 
@@ -283,7 +284,7 @@ def validation_interval(budget: cb.Budget, data: DataModule, validations: int) -
 
 
 def objective(scores: list[Score], config: DictConfig) -> float | None:
-    """The value a sweep minimises: the score named ``objective``, or the first; turned round if higher is better."""
+    """The value a sweep minimizes: the score named ``objective``, or the first; turned round if higher is better."""
     chosen = [s for s in scores if config.objective in (None, s.name)]
     names = ", ".join(s.name for s in scores) or "none"
     unmeasured = f"objective={config.objective} was not measured; there is {names}."

@@ -6,12 +6,59 @@ import csv
 import hashlib
 import os
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from lightning import Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
+
+from genmodels.core import Score
+from genmodels.errors import require
+
+
+def batches(trainer: Trainer) -> int:
+    """Batches trained so far, the running one included: the step axis of everything logged."""
+    return trainer.fit_loop.total_batch_idx + 1
+
+
+def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
+    """Send values to the loggers against the number of batches trained.
+
+    Straight to the loggers: Lightning's own step axis counts optimizer steps, two per batch for a GAN, and its
+    bookkeeping costs a fixed time in each batch.
+    """
+    for logger in trainer.loggers:
+        logger.log_metrics(dict(values), step=batches(trainer))
+
+
+def log_scores(trainer: Trainer, scores: Iterable[Score]) -> None:
+    """Send scores to the loggers as ``test/<name>``, with ``_se`` their errors; wandb's summary gets all of each.
+
+    Raises:
+        UserError: for a bare number.
+    """
+    for score in scores:
+        require(isinstance(score, Score), f"only a Score is logged, not {score!r}: say kind, n and protocol.")
+        errors = {} if score.se is None else {f"test/{score.name}_se": score.se}
+        log_values(trainer, {f"test/{score.name}": score.value} | errors)
+        for logger in trainer.loggers:
+            summary = getattr(getattr(logger, "experiment", None), "summary", None)
+            if summary is not None:  # wandb
+                summary.update({f"score/{score.name}": score.to_dict() | {"text": score.text}})
+
+
+def log_image(trainer: Trainer, name: str, image: Image.Image) -> None:
+    """Show an image in every logger that can."""
+    for logger in trainer.loggers:
+        writer: Any = getattr(logger, "experiment", None)
+        if hasattr(logger, "log_image"):  # wandb
+            logger.log_image(name, [image], step=batches(trainer))
+        elif hasattr(writer, "add_image"):  # tensorboard
+            writer.add_image(name, np.asarray(image), batches(trainer), dataformats="HWC")
 
 
 class MetricsCsv(Logger):

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE = "#0072b2", "#d55e00"  # of the palette that colour-blind people tell apart (Okabe & Ito 2008)
+BLUE, ORANGE = "#0072b2", "#d55e00"  # of the palette that color-blind people tell apart (Okabe & Ito 2008)
 
 
 def image_grid(x: Tensor, spec: DataSpec, columns: int | None = None, smallest: int = 32) -> Image.Image:
-    """Grid of raw images ``x [N, C, H, W]``, a grey line between them, small ones enlarged to ``smallest`` pixels."""
+    """Grid of raw images ``x [N, C, H, W]``, a gray line between them, small ones enlarged to ``smallest`` pixels."""
     n, channels, height, width = x.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
@@ -140,8 +140,8 @@ def side_by_side(pictures: Mapping[str, Image.Image], height: int = 300) -> Imag
 
 
 SERIES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # of the same palette
-MARKERS = "os^DvPX"  # one more than colours: the pairs repeat late
-INK = "#010203"  # stands for the page's own text colour, light or dark
+MARKERS = "os^DvPX"  # one more than colors: the pairs repeat late
+INK = "#010203"  # stands for the page's own text color, light or dark
 LEGEND = 48  # characters in a row of a legend
 FRONT = -1  # style of a line that belongs to no model
 
@@ -153,7 +153,7 @@ class Curve(NamedTuple):
         label: for the legend; ``""`` for none.
         x: abscissae.
         y: ordinates, as many.
-        style: number of its colour and marker, the same for one model in every chart; or :data:`FRONT`.
+        style: number of its color and marker, the same for one model in every chart; or :data:`FRONT`.
         error: half the length of the error bar, for a point.
         bound: -1 if the true ``y`` may lie anywhere below, 1 if above, 0 if ``y`` is no bound.
     """

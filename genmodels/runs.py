@@ -20,7 +20,7 @@ from genmodels.errors import UserError, require
 
 if TYPE_CHECKING:
     from genmodels.core.score import Score
-    from genmodels.models.base import Laboratory
+    from genmodels.models.base import BaseModel
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
 NOT_IN_HASH = ("seed", "run_dir", "logger", "dry_run", "expected", "hydra")  # what does not define the experiment
@@ -163,7 +163,7 @@ def config_hash(config: DictConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def surroundings() -> dict[str, Any]:
+def provenance() -> dict[str, Any]:
     """Versions, hardware and the state of the source tree."""
     import torch
 
@@ -198,7 +198,7 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def load_weights(model: Laboratory, checkpoint: str | Path, weights: str = "ema") -> None:
+def load_weights(model: BaseModel, checkpoint: str | Path, weights: str = "ema") -> None:
     """Put a checkpoint's weights into ``model``: the averaged ones where ``weights`` is ``ema`` and there are any.
 
     Raises:
@@ -210,7 +210,7 @@ def load_weights(model: Laboratory, checkpoint: str | Path, weights: str = "ema"
 
     require(weights in ("ema", "raw"), f"weights must be ema or raw, got {weights}.")
     state = read_checkpoint(checkpoint)
-    model.on_load_checkpoint(state)
+    model.check_identity(state)
     try:
         model.load_state_dict(state["state_dict"])
     except RuntimeError as error:
@@ -237,7 +237,7 @@ def read_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
         raise UserError(f"{checkpoint} is not a checkpoint that can be read ({reason}).") from error
 
 
-def load(run: str | Path, weights: str = "ema", checkpoint: str | None = None) -> Laboratory:
+def load(run: str | Path, weights: str = "ema", checkpoint: str | None = None) -> BaseModel:
     """The trained model of a run folder, in eval mode on the CPU.
 
     Args:
@@ -252,10 +252,10 @@ def load(run: str | Path, weights: str = "ema", checkpoint: str | None = None) -
     return restore(folder, folder.config, weights, checkpoint)
 
 
-def restore(run: RunFolder, config: DictConfig, weights: str, checkpoint: str | None = None) -> Laboratory:
+def restore(run: RunFolder, config: DictConfig, weights: str, checkpoint: str | None = None) -> BaseModel:
     """As :func:`load`, with the run's config changed to ``config``."""
     from genmodels.builder import build
 
-    model: Laboratory = build(config.model, "model")
+    model: BaseModel = build(config.model, "model")
     load_weights(model, run.checkpoint(checkpoint), weights)
     return model.eval()

@@ -21,7 +21,7 @@ from genmodels.experiment import run
 def trained(tmp_path_factory):
     """One small trained run; tests copy it before they change it."""
     folder = tmp_path_factory.mktemp("cli")
-    run(settings("vae", "grey images", folder, "budget.max_batches=4", "validations=2"))
+    run(settings("vae", "gray images", folder, "budget.max_batches=4", "validations=2"))
     return folder / "run"
 
 
@@ -74,23 +74,23 @@ def test_scores_of_raw_weights_and_of_another_checkpoint_stand_beside_the_runs_o
 
 def test_saved_samples_are_scored_without_the_model_being_asked_again(copy, tmp_path, fails):
     main(["sample", f"run={copy}", "n=6", f"out={tmp_path / 'a.npz'}"])
-    memorisation = ["metrics=[memorisation]", "metrics.memorisation.n=6"]
-    main(["evaluate", f"run={copy}", f"samples={tmp_path / 'a.npz'}", *memorisation])
+    memorization = ["metrics=[memorization]", "metrics.memorization.n=6"]
+    main(["evaluate", f"run={copy}", f"samples={tmp_path / 'a.npz'}", *memorization])
     given = record(copy)["metrics"]["nearest_ratio_6"]
     assert given["protocol"]["samples_file"] == "a.npz" and given["protocol"]["sampling"] == {"observation": "draw"}
-    assert (copy / "evaluation" / "neighbours.png").exists() and not (copy / "samples" / "drawn.npz").exists()
-    main(["evaluate", f"run={copy}", *memorisation])
+    assert (copy / "evaluation" / "neighbors.png").exists() and not (copy / "samples" / "drawn.npz").exists()
+    main(["evaluate", f"run={copy}", *memorization])
     drawn = record(copy)["metrics"]["nearest_ratio_6"]
     assert drawn["value"] == pytest.approx(given["value"], rel=1e-6)  # the same seed draws the same samples
-    main(["evaluate", f"run={copy}", f"samples={copy / 'samples' / 'drawn.npz'}", *memorisation])
+    main(["evaluate", f"run={copy}", f"samples={copy / 'samples' / 'drawn.npz'}", *memorization])
     again = record(copy)["metrics"]["nearest_ratio_6"]
     assert again["value"] == drawn["value"]
-    memorisation[1] = "metrics.memorisation.n=7"
-    assert "holds 6 samples" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'a.npz'}", *memorisation)
+    memorization[1] = "metrics.memorization.n=7"
+    assert "holds 6 samples" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'a.npz'}", *memorization)
     (tmp_path / "b.npz").write_bytes(b"no array")
-    assert "cannot be read" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'b.npz'}", *memorisation)
+    assert "cannot be read" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'b.npz'}", *memorization)
     np.savez(tmp_path / "c.npz", x=np.zeros((20, 3), np.float32))
-    assert "not of the run's data" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'c.npz'}", *memorisation)
+    assert "not of the run's data" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'c.npz'}", *memorization)
 
 
 def test_sample_as_picture_and_as_array(copy, tmp_path):
@@ -139,7 +139,7 @@ def test_unknown_command_and_key(fails, copy):
 def test_a_checkpoint_of_another_model(fails, copy, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
-    run(settings("realnvp", "grey images", other))
+    run(settings("realnvp", "gray images", other))
     shutil.copy(other / "run" / "checkpoints" / "best.ckpt", copy / "checkpoints" / "best.ckpt")
     assert "is of RealNVP on data [1, 8, 8], not of VAE" in fails("evaluate", f"run={copy}")
 
@@ -171,18 +171,18 @@ def test_annealing_that_is_killed_goes_on_where_it_was(copy, capsys):
         time.sleep(0.05)
     process.terminate()
     assert process.wait(timeout=30) != 0
-    (ledger,) = copy.glob("evaluation/ais-*.jsonl")
-    done = ledger.read_text()
+    (resumable,) = copy.glob("evaluation/ais-*.jsonl")
+    done = resumable.read_text()
     assert 1 <= done.count("\n") < 5 and "ais_bits_per_dim" not in record(copy)["metrics"]
     main(words)
-    assert ledger.read_text().startswith(done) and ledger.read_text().count("\n") == 5
+    assert resumable.read_text().startswith(done) and resumable.read_text().count("\n") == 5
     assert record(copy)["metrics"]["ais_bits_per_dim"]["n"] == 4
 
 
 def test_what_was_measured_before_an_evaluation_breaks_is_kept(copy, fails, tmp_path):
     before = record(copy)["metrics"]
     np.savez(tmp_path / "few.npz", x=np.zeros((3, 1, 8, 8), np.uint8))
-    broken = ["metrics=[likelihood,memorisation]", "metrics.likelihood.samples=2", "metrics.memorisation.n=5"]
+    broken = ["metrics=[likelihood,memorization]", "metrics.likelihood.samples=2", "metrics.memorization.n=5"]
     assert "holds 3 samples" in fails("evaluate", f"run={copy}", f"samples={tmp_path / 'few.npz'}", *broken)
     assert set(record(copy)["metrics"]) == {*before, "bits_per_dim_k2"}
 

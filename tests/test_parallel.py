@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conformance.kinds import KINDS, ROOT, examples, tiny
 
-METRICS = ["likelihood", "generalisation", "fd", "kd", "prdc", "inception_score", "memorisation", "ais", "ode"]
+METRICS = ["likelihood", "generalization", "fd", "kd", "prdc", "inception_score", "memorization", "ais", "ode"]
 
 
 def start(folder, *words):
@@ -35,7 +35,7 @@ def score_alone(folder):
 @pytest.mark.parametrize("name", ["realnvp", "vae", "ddpm"])
 def test_every_metric_has_one_value_on_one_and_on_two_processes(name, tmp_path):
     small = ["budget.max_batches=4", "validations=1", "callbacks.samples.n=4", "data.batch_size=8", "data.limit=61"]
-    sizes = ["metrics.fd.n=301", "metrics.fd.repeats=2", "metrics.likelihood.samples=2", "metrics.memorisation.n=301"]
+    sizes = ["metrics.fd.n=301", "metrics.fd.repeats=2", "metrics.likelihood.samples=2", "metrics.memorization.n=301"]
     annealing = ["metrics.ais.temperatures=10", "metrics.ais.batch_size=20", "metrics.ais.simulated=21"]
     flow = ["metrics.ode.tolerance=0.01", "metrics.ode.max_examples=11", "metrics.ode.batch_size=5"]
     words = [f"model={name}", *tiny(name), f"metrics=[{','.join(METRICS)}]", *small, *sizes, *annealing, *flow]

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from genmodels import plots
-from genmodels.callbacks.samples import density
+from genmodels.callbacks.sample_grid import density
 from genmodels.core import DataSpec, Kind, Likelihood
-from genmodels.models.base import HasLikelihood
+from genmodels.core.abilities import HasLikelihood
 
 SPEC = DataSpec((1, 8, 8), 17)
 

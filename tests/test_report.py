@@ -43,7 +43,7 @@ def runs(tmp_path):
         write_run(folder, name, *likelihood, fd(10.0 - i, **speed), fd(5.0, n=1000, **speed), cost=cost)
         for file in ("final", "interpolation", "density"):
             draw(folder / "samples" / f"{file}.png")
-        draw(folder / "evaluation" / "neighbours.png", 900)
+        draw(folder / "evaluation" / "neighbors.png", 900)
         write_csv(
             folder / "metrics.csv",
             [{"step": n, "val/bits_per_dim": 3 / n, "train/loss": "" if n % 2 else 1 / n} for n in range(1, 9)],
@@ -75,7 +75,7 @@ class Tags(HTMLParser):
 def test_everything_is_on_the_page(runs):
     page = page_of(runs)
     for title in ("Samples", "Density", "Quality against cost", "Training", "Diffusion, step by step", "Denoising",
-                  "Interpolation", "Nearest neighbours", "Not finished", "Protocols"):  # fmt: skip
+                  "Interpolation", "Nearest neighbors", "Not finished", "Protocols"):  # fmt: skip
         assert f">{title}</h" in page
     for caption in ("bits/dim against train seconds", "fd_digits_360 against network passes a sample",
                     "validation bits/dim against seconds of training", "VAE, seed 0: training losses",
@@ -151,7 +151,7 @@ def test_pictures_are_of_a_seed_that_all_have(tmp_path):
     assert re.findall(r"<figcaption>([AB]), seed (\d)</figcaption>", page_of(tmp_path)) == [("A", "1"), ("B", "1")]
 
 
-def test_charts_take_any_label_and_the_colour_of_the_page():
+def test_charts_take_any_label_and_the_color_of_the_page():
     curves = [plots.Curve("_$x$ \\alpha $ <&", [1, 2], [1, 2]), plots.Curve("b", [1], [0.5], 1, 0.1, bound=-1)]
     svg = plots.chart([*curves, plots.Curve("", [1, 2], [2, 1], plots.FRONT)], "x", "y", log="xy")
     assert "currentColor" in svg and plots.INK not in svg and "$x$ \\alpha $ &lt;&amp;" in svg

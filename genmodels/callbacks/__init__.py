@@ -7,7 +7,8 @@ from genmodels.callbacks.evaluate import Evaluate
 from genmodels.callbacks.finite import StopOnNaN
 from genmodels.callbacks.progress import ProgressBar
 from genmodels.callbacks.randomness import Randomness
-from genmodels.callbacks.samples import SampleGrid
+from genmodels.callbacks.sample_grid import SampleGrid
+from genmodels.callbacks.training_log import TrainingLog
 from genmodels.callbacks.validate import Validate
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Randomness",
     "SampleGrid",
     "StopOnNaN",
+    "TrainingLog",
     "Validate",
     "WeightAverage",
 ]

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights (Polyak averaging), for models of any number of optimisers."""
+"""Exponential moving average of the weights (Polyak averaging), for models of any number of optimizers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When to stop: a budget in batches, epochs, examples or seconds, counted alike for one optimiser and for two."""
+"""When to stop: a budget in batches, epochs, examples or seconds, counted alike for one optimizer and for two."""
 
 from __future__ import annotations
 

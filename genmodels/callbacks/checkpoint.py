@@ -15,6 +15,7 @@ from torch import Tensor
 from genmodels.callbacks.finite import StopOnNaN
 from genmodels.callbacks.validate import Validate
 from genmodels.errors import UserError
+from genmodels.models.base import BaseModel
 
 
 class Checkpoint(Callback):
@@ -46,9 +47,9 @@ class Checkpoint(Callback):
         if overdue:
             self.save(trainer)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Save, and once more under the name ``best`` if the score is the best so far."""
-        score = self._validate.score
+        score = self._validate.score if pl_module.keeps_best else None
         better = score is not None and (self.best_score is None or score < self.best_score)
         if better:
             self.best_score = score

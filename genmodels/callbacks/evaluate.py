@@ -6,14 +6,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from lightning import Callback, Trainer
 
 from genmodels.core import Score
 from genmodels.data import DataModule
+from genmodels.loggers import log_image, log_scores
 from genmodels.metrics import Evaluation, SampleSets, Subject
-from genmodels.models.base import Laboratory
+from genmodels.models.base import BaseModel
 
 
 class Evaluate(Callback):
@@ -41,30 +43,30 @@ class Evaluate(Callback):
         self.scores: list[Score] = []
         self.refusals: dict[str, str] = {}
 
-    def ask(self, model: Laboratory, data: DataModule) -> dict[str, str]:
+    def ask(self, model: BaseModel, data: DataModule) -> dict[str, str]:
         """Why each number that does not exist does not, by its name in the config.
 
         Raises:
             UserError: if one exists, but something that it needs is missing or broken.
         """
-        answers = {name: evaluation.refusal(model, data) for name, evaluation in self.evaluations.items()}
+        answers = {name: evaluation.unsupported_reason(model, data) for name, evaluation in self.evaluations.items()}
         return {name: answer for name, answer in answers.items() if answer is not None}
 
-    def on_test_start(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
+    def on_test_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Let a termination end the test at once: Lightning holds it back for the end of a training batch."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Ask each evaluation whether it applies; collect, keep and log the scores of those that do."""
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         self.refusals = self.ask(pl_module, data)
         samples = SampleSets(pl_module, self.seed, self.samples_file)
-        subject = Subject(pl_module, data, samples, self.seed, self.folder / "evaluation")
+        subject = Subject(pl_module, data, samples, self.seed, self.folder / "evaluation", partial(log_image, trainer))
         self.scores = []
         for evaluation in (e for name, e in self.evaluations.items() if name not in self.refusals):
             found = self.keep(evaluation.measure(subject))
-            pl_module.log_scores(found)
+            log_scores(trainer, found)
             self.scores += found
         if trainer.is_global_zero:
             samples.save(self.folder / "samples" / "drawn.npz")

@@ -9,7 +9,7 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.models.base import Laboratory
+from genmodels.models.base import BaseModel
 
 
 class StopOnNaN(Callback):
@@ -25,7 +25,7 @@ class StopOnNaN(Callback):
         self._bad: Tensor | None = None
 
     def on_train_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, pl_module: Laboratory, outputs: Any, batch: Tensor, batch_idx: int
+        self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
         """Note a bad loss; raise on the interval."""
         loss = outputs["loss"].detach()

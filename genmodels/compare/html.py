@@ -1,4 +1,4 @@
-"""HTML as a tree, so that text is text wherever it comes from: the serialiser escapes it."""
+"""HTML as a tree, so that text is text wherever it comes from: the serializer escapes it."""
 
 from __future__ import annotations
 

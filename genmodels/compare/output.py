@@ -51,7 +51,7 @@ def transposed(table: Table) -> Table:
 
 
 def split(table: Table, width: int) -> list[Table]:
-    """Columns dealt to as many tables as it takes for each to fit, every one with the names of the rows."""
+    """Columns map_over_ranks to as many tables as it takes for each to fit, every one with the names of the rows."""
 
     def needed(column: int) -> int:
         lines = [*table.headings[column], *(row[column].text for row in table.rows)]

@@ -58,16 +58,16 @@ class Run:
         Raises:
             TypeError: naming what is not what it should be.
         """
-        demand({"metrics": self.record["metrics"], "cost": self.cost, "refusals": self.refusals}, dict)
-        demand({name: self.cost.get(name, 0) for name in COSTS}, (int, float))
-        demand({"overrides": self.record.get("overrides", [])}, list)
-        demand({"expected": self.expected}, list)
-        demand({f"entry {i} of expected": entry for i, entry in enumerate(self.expected)}, dict)
-        demand({name: score.value for name, score in self.scores.items()}, (int, float))
-        demand({name: score.n for name, score in self.scores.items()}, int)
+        check_types({"metrics": self.record["metrics"], "cost": self.cost, "refusals": self.refusals}, dict)
+        check_types({name: self.cost.get(name, 0) for name in COSTS}, (int, float))
+        check_types({"overrides": self.record.get("overrides", [])}, list)
+        check_types({"expected": self.expected}, list)
+        check_types({f"entry {i} of expected": entry for i, entry in enumerate(self.expected)}, dict)
+        check_types({name: score.value for name, score in self.scores.items()}, (int, float))
+        check_types({name: score.n for name, score in self.scores.items()}, int)
         for score in self.scores.values():
             assert score.line  # a TypeError for an error, a floor or a gap that is no number
-            demand({f"{score.name}'s {key}": score.protocol.get(key, 0) for key in SPEEDS}, (int, float))
+            check_types({f"{score.name}'s {key}": score.protocol.get(key, 0) for key in SPEEDS}, (int, float))
 
     @property
     def name(self) -> str:
@@ -130,7 +130,7 @@ class Run:
 SPEEDS = ("passes_per_sample", "samples_per_second")
 
 
-def demand(values: Mapping[str, Any], types: Any) -> None:
+def check_types(values: Mapping[str, Any], types: Any) -> None:
     """Raise a TypeError for the first of the values that is of none of the types, or an OverflowError."""
     for name, value in values.items():
         if not isinstance(value, types) or isinstance(value, bool):

@@ -23,7 +23,7 @@ GALLERIES = (  # file in the run folder, title, what it shows, how it is set
     ("samples/density.png", "Density", "The model's, beside the true one.", "picture"),
     ("samples/denoising.png", "Denoising", "From noise, left, to a sample, right.", "strip"),
     ("samples/interpolation.png", "Interpolation", "Straight lines between two codes, decoded.", "strip"),
-    ("evaluation/neighbours.png", "Nearest neighbours",
+    ("evaluation/neighbors.png", "Nearest neighbors",
      "Left, the samples nearest to the training data; in their rows, the training examples they are nearest to.",
      "picture"),
 )  # fmt: skip
@@ -197,7 +197,7 @@ def pace(run: Run, unit: str) -> float:
 
 
 def losses(log: Sequence[Mapping[str, str]]) -> list[plots.Curve]:
-    """What training minimised: ``train/loss``, or the losses of several players."""
+    """What training minimized: ``train/loss``, or the losses of several players."""
     names = sorted({name for row in log for name in row if name == "train/loss" or name.endswith("_loss")})
     found = [(name.removeprefix("train/"), *series(log, "step", name)) for name in names]
     return [plots.Curve(name, x, y, style) for style, (name, x, y) in enumerate(found) if len(x) > 1]

@@ -14,10 +14,10 @@ from typing import Any
 from genmodels.compare.ranking import Place, interval, places
 from genmodels.compare.records import Run
 from genmodels.core.likelihood import Kind
-from genmodels.core.score import UNITS_OF_LIKELIHOOD, YARDSTICKS, Score
+from genmodels.core.score import BASELINES, UNITS_OF_LIKELIHOOD, Score
 
 CONDITIONS = (  # entries of a protocol in which two numbers must agree to be comparable
-    "split", "extractor", "dims", "resize", "kernel", "pr_neighbours", "dc_neighbours", "space", "reference",
+    "split", "extractor", "dims", "resize", "kernel", "pr_neighbors", "dc_neighbors", "space", "reference",
     "reference_n", "real_split", "real_n", "test_n", "observation", "weights",
 )  # fmt: skip
 NOT_IN_LABEL = ("model=", "data=", "seed=", "logger", "hydra.", "run_dir=", "data.", "metrics")
@@ -151,7 +151,7 @@ def mean_score(scores: Sequence[Score]) -> Cell:
     error = None if se is None else max([se, *([statistics.fmean(own)] if own else [])])
     kinds = {score.kind for score in scores}
     protocol = dict(first.protocol)
-    for key in YARDSTICKS.keys() & protocol:
+    for key in BASELINES.keys() & protocol:
         protocol[key] = statistics.fmean(score.protocol[key] for score in scores if key in score.protocol)
     flags = {str(score.protocol["flag"]) for score in scores if "flag" in score.protocol}
     flags |= {"of different kinds"} if len(kinds) > 1 else set()
@@ -228,7 +228,7 @@ def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> R
             older, run = sorted((seeds[run.seed], run), key=lambda run: str(run.record.get("started", "")))
             remarks.append(f"{older.path} repeats the seed of {run.path} and is left out.")
         seeds[run.seed] = run
-    groups = labelled([tuple(seeds.values()) for seeds in by_config.values()])
+    groups = labeled([tuple(seeds.values()) for seeds in by_config.values()])
     for group in groups:
         if len(commits := {commit(run) for run in group.runs}) > 1:
             remarks.append(f"the runs of {group.label} on {group.data} are of different commits: {', '.join(commits)}.")
@@ -239,7 +239,7 @@ def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> R
     return Results(tuple(groups), tuple(unfinished), tuple(refusals), tuple(remarks))
 
 
-def labelled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
+def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
     """Name every group after its model and, where data and model are shared, the overrides that are not."""
     groups = list(groups)
     found = []

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from genmodels.compare.results import Cell, Column, Group, Results, differences
-from genmodels.core.score import UNITS_OF_LIKELIHOOD, YARDSTICKS, Score, readable
+from genmodels.core.score import BASELINES, UNITS_OF_LIKELIHOOD, Score, readable
 
 CAPTION = (
     "<= and >= mark bounds, ~ an estimate; ± is the standard error, over seeds where there are several, else over "
@@ -53,7 +53,7 @@ def tables_of(results: Results, data: str) -> list[Table]:
 def quality(results: Results, data: str) -> Table:
     """A row a group, a column for every score that some group has."""
     columns = results.columns_of(data)
-    common = {column: common_yardsticks(list(cells.values())) for column, cells in columns.items()}
+    common = {column: common_baselines(list(cells.values())) for column, cells in columns.items()}
     headings = [("model",), *(heading(column, common[column], list(columns)) for column in columns)]
     rows = [
         [Entry(group.label), *(entry(cells.get(group.label), common[column]) for column, cells in columns.items())]
@@ -63,20 +63,20 @@ def quality(results: Results, data: str) -> Table:
 
 
 def heading(column: Column, common: Mapping[str, float], others: Sequence[Column]) -> tuple[str, ...]:
-    """Name, n, what tells the column from others of that name and n, and the yardsticks that all its numbers share."""
+    """Name, n, what tells the column from others of that name and n, and the baselines that all its numbers share."""
     twins = [other for other in others if (other.name, other.n) == (column.name, column.n)]
     facts = column.facts()
     special = [f"{key} {facts.get(key) or 'unsaid'}" for key in differences([twin.facts() for twin in twins])]
     name = [column.unit] if column.name == "bits_per_dim" else [column.name]
     name += [f"n={column.n}"] if column.n is not None and not column.name.endswith(f"_{column.n}") else []
     name += ["nats"] if column.unit == "nats" and "nats" not in column.name else []
-    return (*name, *special, *(f"{YARDSTICKS[key]} {readable(value)}" for key, value in common.items()))
+    return (*name, *special, *(f"{BASELINES[key]} {readable(value)}" for key, value in common.items()))
 
 
-def common_yardsticks(cells: Sequence[Cell]) -> dict[str, float]:
-    """The yardsticks that stand beside all of the numbers, and read the same."""
+def common_baselines(cells: Sequence[Cell]) -> dict[str, float]:
+    """The baselines that stand beside all of the numbers, and read the same."""
     found = {}
-    for key in YARDSTICKS:
+    for key in BASELINES:
         values = [cell.score.protocol.get(key) for cell in cells]
         if None not in values and len({readable(float(value)) for value in values}) == 1:  # type: ignore[arg-type]
             found[key] = float(values[0])  # type: ignore[arg-type]
@@ -93,11 +93,11 @@ def entry(cell: Cell | None, common: Mapping[str, float]) -> Entry:
 
 
 def remark_beside(score: Score, common: Mapping[str, float]) -> str:
-    """Of a likelihood its n; yardsticks that other numbers of the column do not share, and flags."""
+    """Of a likelihood its n; baselines that other numbers of the column do not share, and flags."""
     parts = [score.on] if score.unit in UNITS_OF_LIKELIHOOD else []
     parts += [
         f"{words} {readable(float(score.protocol[key]))}"
-        for key, words in YARDSTICKS.items()
+        for key, words in BASELINES.items()
         if key in score.protocol and key not in common
     ]
     return ", ".join([*parts, *([str(score.protocol["flag"])] if "flag" in score.protocol else [])])

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmodels.core.quantise import from_symmetric
+from genmodels.core.quantization import from_symmetric
 from genmodels.core.spec import DataSpec
 from genmodels.errors import require
 
@@ -24,7 +24,7 @@ def log_sub_exp_cdf(log_cdf_upper: Tensor, log_cdf_lower: Tensor) -> Tensor:
     return log_cdf_upper + torch.log(-torch.expm1((log_cdf_lower - log_cdf_upper).clamp(max=-1e-7)))
 
 
-def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
+def discretized_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
     r"""Mass a logistic density puts on each level's bin, the two end bins reaching to infinity.
 
     Salimans et al. 2017 (PixelCNN++, eq. 2) on the scale where levels lie in [-1, 1]. With bin edges in units of the
@@ -41,28 +41,28 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
         ``log P(x)``, elementwise ``[...]``.
     """
     half = 1.0 / (levels - 1)
-    centred = x.float() * (2.0 * half) - 1.0 - mean
+    centered = x.float() * (2.0 * half) - 1.0 - mean
     inverse_scale = torch.exp(-log_scale)
-    log_below = F.logsigmoid((centred + half) * inverse_scale)  # log σ(a)
-    log_above = F.logsigmoid(-(centred - half) * inverse_scale)  # log σ(-b)
+    log_below = F.logsigmoid((centered + half) * inverse_scale)  # log σ(a)
+    log_above = F.logsigmoid(-(centered - half) * inverse_scale)  # log σ(-b)
     log_width = torch.log(-torch.expm1(-2.0 * half * inverse_scale))  # log(1 - e^{b-a})
     inner = log_below + log_above + log_width
     return torch.where(x == 0, log_below, torch.where(x == levels - 1, log_above, inner))
 
 
-def discretised_gaussian(x: Tensor, mean: Tensor, log_std: Tensor, levels: int) -> Tensor:
+def discretized_gaussian(x: Tensor, mean: Tensor, log_std: Tensor, levels: int) -> Tensor:
     """Mass a Gaussian puts on each level's bin, the two end bins reaching to infinity (Ho et al. 2020, eq. 13).
 
-    Arguments and result as for :func:`discretised_logistic`. Each bin is measured in the tail it lies in, so the
+    Arguments and result as for :func:`discretized_logistic`. Each bin is measured in the tail it lies in, so the
     logarithm stays finite far from the mean.
     """
     half = 1.0 / (levels - 1)
-    centred = x.float() * (2.0 * half) - 1.0 - mean
+    centered = x.float() * (2.0 * half) - 1.0 - mean
     inverse_std = torch.exp(-log_std)
-    upper, lower = (centred + half) * inverse_std, (centred - half) * inverse_std
+    upper, lower = (centered + half) * inverse_std, (centered - half) * inverse_std
     log_below = torch.special.log_ndtr(upper)
     log_above = torch.special.log_ndtr(-lower)
-    right = centred > 0  # there Φ(upper) - Φ(lower) = Φ(-lower) - Φ(-upper) cancels less
+    right = centered > 0  # there Φ(upper) - Φ(lower) = Φ(-lower) - Φ(-upper) cancels less
     log_big = torch.where(right, log_above, log_below)
     log_small = torch.special.log_ndtr(torch.where(right, -upper, lower))
     inner = log_sub_exp_cdf(log_big, log_small)
@@ -137,20 +137,20 @@ def _split(params: Tensor) -> tuple[Tensor, Tensor]:
     return location, log_scale.clamp(-7.0, 7.0)
 
 
-class DiscretisedLogistic(Observation):
-    """Independent discretised logistic dimensions (PixelCNN++, eq. 2); location and log-scale per dimension."""
+class DiscretizedLogistic(Observation):
+    """Independent discretized logistic dimensions (PixelCNN++, eq. 2); location and log-scale per dimension."""
 
     def __init__(self, spec: DataSpec) -> None:
-        require(spec.is_discrete, "a discretised logistic decoder needs integer data; use Gaussian.")
+        require(spec.is_discrete, "a discretized logistic decoder needs integer data; use Gaussian.")
         super().__init__(spec)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """Sum over dimensions of :func:`discretised_logistic`."""
+        """Sum over dimensions of :func:`discretized_logistic`."""
         location, log_scale = _split(params)
-        return discretised_logistic(x, location, log_scale, cast("int", self.spec.levels)).flatten(1).sum(1)
+        return discretized_logistic(x, location, log_scale, cast("int", self.spec.levels)).flatten(1).sum(1)
 
     def sample(self, params: Tensor) -> Tensor:
-        """Rounding a logistic draw to the nearest level draws from the discretised law exactly."""
+        """Rounding a logistic draw to the nearest level draws from the discretized law exactly."""
         location, log_scale = _split(params)
         p = torch.rand_like(location).clamp(1e-7, 1 - 1e-7)
         return from_symmetric(location + log_scale.exp() * torch.logit(p), self.spec)
@@ -168,7 +168,7 @@ class Gaussian(Observation):
     """Independent Gaussian dimensions with learned mean and log standard deviation. For continuous data."""
 
     def __init__(self, spec: DataSpec) -> None:
-        require(not spec.is_discrete, "a Gaussian density is no probability of integers; use DiscretisedLogistic.")
+        require(not spec.is_discrete, "a Gaussian density is no probability of integers; use DiscretizedLogistic.")
         super().__init__(spec)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
@@ -191,22 +191,22 @@ class Gaussian(Observation):
         return _split(params)[0]
 
 
-def suited_to(spec: DataSpec) -> Observation:
+def observation_for(spec: DataSpec) -> Observation:
     """The observation model that the data's levels call for.
 
-    >>> [type(suited_to(DataSpec((4,), n))).__name__ for n in (2, 256, None)]
-    ['Bernoulli', 'DiscretisedLogistic', 'Gaussian']
+    >>> [type(observation_for(DataSpec((4,), n))).__name__ for n in (2, 256, None)]
+    ['Bernoulli', 'DiscretizedLogistic', 'Gaussian']
     """
     if spec.levels is None:
         return Gaussian(spec)
-    return Bernoulli(spec) if spec.levels == 2 else DiscretisedLogistic(spec)
+    return Bernoulli(spec) if spec.levels == 2 else DiscretizedLogistic(spec)
 
 
 class SphericalGaussian:
     """Gaussian noise of one width around a location: what gives a deterministic decoder a likelihood.
 
     ``p_σ(x | location)`` is the density of ``N(location, σ² I)`` on continuous data; on integer data the mass of
-    :func:`discretised_gaussian`. ``location [N, *shape]`` and σ are on the [-1, 1] scale of :func:`to_symmetric` for
+    :func:`discretized_gaussian`. ``location [N, *shape]`` and σ are on the [-1, 1] scale of :func:`to_symmetric` for
     integers, in the data's own units otherwise.
 
     Args:
@@ -232,11 +232,11 @@ class SphericalGaussian:
         """``log p_σ(x | location) [N]`` in nats of raw data ``x [N, *shape]``: mass of integers, density of reals."""
         location, log_sigma = location.float(), self._sigma_like(location).log()
         if self.spec.levels is not None:
-            return discretised_gaussian(x, location, log_sigma, self.spec.levels).flatten(1).sum(1)
+            return discretized_gaussian(x, location, log_sigma, self.spec.levels).flatten(1).sum(1)
         z = (x.float() - location) * torch.exp(-log_sigma)
         return standard_normal_log_prob(z) - self.spec.dims * log_sigma.flatten()
 
     def sample(self, location: Tensor) -> Tensor:
-        """A draw of raw data: rounding a Gaussian draw to the nearest level draws from the discretised law exactly."""
+        """A draw of raw data: rounding a Gaussian draw to the nearest level draws from the discretized law exactly."""
         location = location.float()
         return from_symmetric(location + self._sigma_like(location) * torch.randn_like(location), self.spec)

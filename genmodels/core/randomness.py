@@ -26,7 +26,7 @@ def stream(*parts: int, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def fixed_randomness(seed: int, device: torch.device) -> Iterator[None]:
+def fixed_seed(seed: int, device: torch.device) -> Iterator[None]:
     """As :func:`stream`, from torch's own seeding."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)

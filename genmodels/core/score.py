@@ -11,7 +11,7 @@ from genmodels.core.likelihood import Kind
 from genmodels.errors import require
 
 UNITS_OF_LIKELIHOOD = ("bits/dim", "nats")
-YARDSTICKS = {"floor": "floor", "real": "real data", "gap": "gap"}  # entries of a protocol that stand beside the number
+BASELINES = {"floor": "floor", "real": "real data", "gap": "gap"}  # entries of a protocol that stand beside the number
 
 
 def readable(value: float) -> str:
@@ -78,9 +78,7 @@ class Score:
         'n=100 of 360, gap 0.012'
         """
         parts = [] if self.name.endswith(f"_{self.n}") else [self.on]
-        parts += [
-            f"{words} {readable(self.protocol[key])}" for key, words in YARDSTICKS.items() if key in self.protocol
-        ]
+        parts += [f"{words} {readable(self.protocol[key])}" for key, words in BASELINES.items() if key in self.protocol]
         return ", ".join([*parts, *([self.protocol["flag"]] if "flag" in self.protocol else [])])
 
     @property

@@ -153,7 +153,7 @@ class DataModule(LightningDataModule):
         split = self._split(name)
         return split.rows(split.x)
 
-    def pool(self) -> Tensor:
+    def train_and_val(self) -> Tensor:
         """All data for training, held out for validation or not, raw ``[N, *shape]``, where possible in source order.
 
         Real data that samples are compared with come from here, so that they do not depend on the seed of the split.
@@ -168,7 +168,7 @@ class DataModule(LightningDataModule):
         split = self._split(name)
         return None if split.labels is None else split.rows(split.labels)
 
-    def peek(self, n: int) -> Tensor:
+    def first_train(self, n: int) -> Tensor:
         """The first ``n`` training examples (fewer if there are fewer): the same in every process and epoch."""
         split = self._split("train")
         return split.rows(split.x, n)

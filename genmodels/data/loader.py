@@ -16,7 +16,7 @@ class BatchLoader:
     """Batches of raw data ``[B, *shape]``, cut from one tensor; any iterable is a dataloader to Lightning.
 
     The order of every epoch, flips included, is a function of ``(seed, epoch)``. One *global* batch is ``world``
-    neighbouring batches, one a process, so that the examples of a training step do not depend on how many processes
+    neighboring batches, one a process, so that the examples of a training step do not depend on how many processes
     share them.
 
     Training (``drop_last``) gives every process the same number of equal batches and drops the remainder of the epoch,

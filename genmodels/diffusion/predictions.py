@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Prediction(ABC):
-    """A parametrisation of the denoiser."""
+    """A parametrization of the denoiser."""
 
     @abstractmethod
     def target(self, x0: Tensor, noise: Tensor, signal: Tensor, sigma: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 r"""Annealed importance sampling (Neal 2001), in both directions (Grosse et al. 2015, arXiv:1511.02543).
 
 For a decoder p(x|z) with prior N(0, I), along the geometric path ``f_b(z) = N(z; 0, I) p(x|z)^b`` from the prior,
-b = 0, to the posterior, b = 1, whose normaliser is p(x) (Wu et al. 2017, arXiv:1611.04273). With inverse temperatures
+b = 0, to the posterior, b = 1, whose normalizer is p(x) (Wu et al. 2017, arXiv:1611.04273). With inverse temperatures
 :math:`0 = b_0 < \dots < b_T = 1` and :math:`T_t` an :func:`hmc` transition that leaves :math:`f_{b_t}` invariant,
 
 .. math:: z_0 \to^{T_1} z_1 \to \dots \to^{T_T} z_T, \qquad

@@ -1,6 +1,6 @@
 """Hamiltonian Monte Carlo on tempered posteriors of a latent variable (Neal 2011, arXiv:1206.1901).
 
-The target is ``f_b(z) = N(z; 0, I) p(x|z)^b``, unnormalised, for N chains side by side.
+The target is ``f_b(z) = N(z; 0, I) p(x|z)^b``, unnormalized, for N chains side by side.
 """
 
 from __future__ import annotations

@@ -7,36 +7,36 @@ from genmodels.metrics.fd import FrechetEvaluation
 from genmodels.metrics.frechet import FeatureStatistics, Moments, frechet_distance
 from genmodels.metrics.inception_score import InceptionScoreEvaluation, inception_score
 from genmodels.metrics.kernel import KernelEvaluation, kernel_distance
-from genmodels.metrics.likelihood import GeneralisationEvaluation, LikelihoodEvaluation, LogLikelihoodMean
-from genmodels.metrics.memorisation import MemorisationEvaluation
+from genmodels.metrics.kl_to_data import KLToDataEvaluation
+from genmodels.metrics.likelihood import GeneralizationEvaluation, LikelihoodEvaluation, LogLikelihoodMean
+from genmodels.metrics.memorization import MemorizationEvaluation
 from genmodels.metrics.ode import ProbabilityFlowEvaluation
-from genmodels.metrics.prdc import Manifold, ManifoldEvaluation, manifold
-from genmodels.metrics.samples import SampleSets
-from genmodels.metrics.truth import TruthEvaluation
+from genmodels.metrics.precision_recall import PRDC, PRDCEvaluation, prdc
+from genmodels.metrics.sample_sets import SampleSets
 
 __all__ = [
+    "PRDC",
     "AISEvaluation",
     "Evaluation",
     "Extractor",
     "FeatureStatistics",
     "FrechetEvaluation",
-    "GeneralisationEvaluation",
+    "GeneralizationEvaluation",
     "InDomainClassifier",
     "InceptionScoreEvaluation",
     "InceptionV3",
+    "KLToDataEvaluation",
     "KernelEvaluation",
     "LikelihoodEvaluation",
     "LogLikelihoodMean",
-    "Manifold",
-    "ManifoldEvaluation",
-    "MemorisationEvaluation",
+    "MemorizationEvaluation",
     "Moments",
+    "PRDCEvaluation",
     "ProbabilityFlowEvaluation",
     "SampleSets",
     "Subject",
-    "TruthEvaluation",
     "frechet_distance",
     "inception_score",
     "kernel_distance",
-    "manifold",
+    "prdc",
 ]

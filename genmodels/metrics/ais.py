@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 
 from genmodels.core import Kind, Score
+from genmodels.core.abilities import DecodesLatent, HasLikelihood, HasObservation
 from genmodels.core.observation import SphericalGaussian
-from genmodels.core.quantise import to_symmetric
+from genmodels.core.quantization import to_symmetric
 from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import require
 from genmodels.mcmc import forward, lower_bound, reverse, sigmoid_schedule, tune, upper_bound
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced
-from genmodels.metrics.ledger import Ledger
 from genmodels.metrics.likelihood import cost_in_unit, likelihood_score
-from genmodels.metrics.processes import dealt, track
-from genmodels.models.base import DecodesLatent, HasLikelihood, HasObservation
+from genmodels.metrics.processes import map_over_ranks, track
+from genmodels.metrics.resumable import ResumableResults
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
-    from genmodels.models.base import Laboratory
+    from genmodels.models.base import BaseModel
 
 TEST, SIMULATED, WIDTH = 1, 2, 3  # streams of random numbers
 TUNING, RUNNING = 1, 2
@@ -105,7 +105,7 @@ class AISEvaluation(Evaluation):
         self.gaussian = gaussian
         self.sigma = sigma
 
-    def refusal(self, model: Laboratory, data: DataModule) -> str | None:
+    def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         """Only a decoder can be annealed."""
         if isinstance(model, DecodesLatent):
             return None
@@ -115,19 +115,19 @@ class AISEvaluation(Evaluation):
     def measure(self, subject: Subject) -> list[Score]:
         """The bound on test data, and beside it the gap on simulated data."""
         model, spec = subject.model, subject.model.spec
-        assert isinstance(model, DecodesLatent)  # measure() is called only where there is no refusal
+        assert isinstance(model, DecodesLatent)  # measure() is called only where there is no unsupported_reason
         test = subject.data.split("test")
         chosen = evenly_spaced(test, min(self.sizes["images"], len(test)))
         its_own = isinstance(model, HasObservation) and not self.gaussian
         settings = [subject.fingerprint, subject.seed, self.sizes, self.simulated, self.batch_size, self.sigma, its_own]
-        ledger = Ledger(subject.folder, "ais", [*settings, int(chosen.sum(dtype=torch.float64))])
+        resumable = ResumableResults(subject.folder, "ais", [*settings, int(chosen.sum(dtype=torch.float64))])
         if isinstance(model, HasObservation) and its_own:
             decoder, observed = Decoder(model.latent_dim, model.conditional_log_prob, model.conditional_sample), {}
         else:
-            sigma = self.sigma or self._choose_sigma(model, subject, ledger)
+            sigma = self.sigma or self._choose_sigma(model, subject, resumable)
             decoder = spherical(model, SphericalGaussian(spec, sigma))
             observed = {"sigma": sigma, "sigma_from": "given" if self.sigma else "validation data"}
-        found = self._batches(chosen, decoder, subject, ledger)
+        found = self._batches(chosen, decoder, subject, resumable)
         lower, acceptance = flat(found, "lower"), flat(found, "acceptance").mean()
         protocol = {
             "split": "test",
@@ -137,49 +137,51 @@ class AISEvaluation(Evaluation):
             "observation": "the model's own" if its_own else "spherical Gaussian",
             **observed,
             "acceptance": float(acceptance),
-            **self._gap(decoder, subject, ledger),
+            **self._gap(decoder, subject, resumable),
         }
         name = "ais_{}" if its_own else "ais_gaussian_{}"
         return [likelihood_score(lower, spec, Kind.LOWER_BOUND, protocol, name)]
 
-    def _batches(self, x: Tensor, decoder: Decoder, subject: Subject, ledger: Ledger) -> list[dict[str, list[float]]]:
-        """What annealing has to say of each batch of ``x``, from the ledger or anew."""
+    def _batches(
+        self, x: Tensor, decoder: Decoder, subject: Subject, resumable: ResumableResults
+    ) -> list[dict[str, list[float]]]:
+        """What annealing has to say of each batch of ``x``, from the resumable or anew."""
         parts = x.split(self.batch_size)
 
         def work(i: int) -> dict[str, list[float]]:
             key = f"test {i}"
-            if key not in ledger:
+            if key not in resumable:
                 run = Annealing(self, decoder, parts[i], subject, (TEST, i), f"AIS, batch {i + 1} of {len(parts)}")
-                ledger[key] = run.forward()
-            return dict(ledger[key])
+                resumable[key] = run.forward()
+            return dict(resumable[key])
 
-        return dealt(work, len(parts))
+        return map_over_ranks(work, len(parts))
 
-    def _gap(self, decoder: Decoder, subject: Subject, ledger: Ledger) -> dict[str, Any]:
+    def _gap(self, decoder: Decoder, subject: Subject, resumable: ResumableResults) -> dict[str, Any]:
         """Mean distance of upper and lower bound on simulated data, in the unit of the score."""
         sizes = [min(self.batch_size, self.simulated - done) for done in range(0, self.simulated, self.batch_size)]
         device = subject.model.device
 
         def work(i: int) -> dict[str, list[float]]:
             key = f"simulated {i}"
-            if key not in ledger:
+            if key not in resumable:
                 with stream(subject.seed, EVALUATION, SIMULATED, i, device=device):
                     z = torch.randn(sizes[i], decoder.latent_dim, device=device)
                     x = decoder.sample(z)
                 run = Annealing(self, decoder, x, subject, (SIMULATED, i), f"BDMC, batch {i + 1} of {len(sizes)}")
-                ledger[key] = run.forward() | run.reverse(z)
-            return dict(ledger[key])
+                resumable[key] = run.forward() | run.reverse(z)
+            return dict(resumable[key])
 
-        found = dealt(work, len(sizes))
+        found = map_over_ranks(work, len(sizes))
         gap, se = cost_in_unit(flat(found, "upper") - flat(found, "lower"), subject.model.spec)
         return {"gap": gap, "gap_se": se, "simulated": self.simulated}
 
-    def _choose_sigma(self, model: DecodesLatent, subject: Subject, ledger: Ledger) -> float:
+    def _choose_sigma(self, model: DecodesLatent, subject: Subject, resumable: ResumableResults) -> float:
         """The width that makes validation data likeliest, by a short run over candidates in geometric steps.
 
-        Around the best one the logarithm of the width is refined by the parabola through it and its neighbours.
+        Around the best one the logarithm of the width is refined by the parabola through it and its neighbors.
         """
-        if "sigma" not in ledger:
+        if "sigma" not in resumable:
             spec, device, data = subject.model.spec, subject.model.device, subject.data.split("val")
             x = evenly_spaced(data, min(WIDTH_IMAGES, len(data))).to(device)
             spread = float(to_symmetric(data, spec).std())
@@ -190,8 +192,8 @@ class AISEvaluation(Evaluation):
             short = AISEvaluation(temperatures=WIDTH_TEMPERATURES, leapfrogs=WIDTH_LEAPFROGS)
             run = Annealing(short, decoder, repeated, subject, (WIDTH, 0), "AIS, width of the observation")
             nats = torch.tensor(run.forward()["lower"]).view(WIDTHS, -1).mean(1)
-            ledger["sigma"] = float(vertex(candidates.log().cpu(), nats).exp())  # the same in every process
-        return float(ledger["sigma"])
+            resumable["sigma"] = float(vertex(candidates.log().cpu(), nats).exp())  # the same in every process
+        return float(resumable["sigma"])
 
 
 class Annealing:
@@ -251,7 +253,7 @@ def flat(found: list[dict[str, list[float]]], key: str) -> Tensor:
 
 
 def vertex(x: Tensor, y: Tensor) -> Tensor:
-    """Where the parabola through the highest of ``y [n]`` over evenly spaced ``x [n]`` and its neighbours is highest.
+    """Where the parabola through the highest of ``y [n]`` over evenly spaced ``x [n]`` and its neighbors is highest.
 
     >>> x = torch.arange(5.0)
     >>> vertex(x, -(x - 2.3) ** 2)

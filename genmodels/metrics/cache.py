@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from genmodels.metrics.processes import from_first, rank_and_world
+from genmodels.core.processes import broadcast, rank_and_world
 
 Tensors = dict[str, Tensor]
 
@@ -41,7 +41,7 @@ class StatisticsCache:
         """``compute(x)`` of raw data ``x [N, *shape]``: read if it is there, else computed and kept."""
         path = self.folder / f"{self.data}-{what}-{self._key(what, x)}.safetensors"
         first = rank_and_world()[0] == 0
-        found = from_first(read(path) if first else None)  # one process decides, or the others would wait for it
+        found = broadcast(read(path) if first else None)  # one process decides, or the others would wait for it
         if found is not None:
             return found
         computed = compute(x)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec
-from genmodels.core.quantise import to_symmetric
+from genmodels.core.quantization import to_symmetric
 
 WEIGHTS = Path(__file__).parent / "weights"
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from genmodels import plots
 from genmodels.core import bits_per_dim
+from genmodels.core.processes import rank_and_world
 from genmodels.metrics.base import Subject
-from genmodels.metrics.processes import rank_and_world
 
 
 def keep_curves(curves: Mapping[str, Tensor], subject: Subject) -> None:
@@ -45,5 +45,4 @@ def keep_curves(curves: Mapping[str, Tensor], subject: Subject) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
     unit = "bits/dim" if spec.is_discrete else "nats/dim"
     picture = plots.timesteps(columns["term"], columns["rate"], columns["distortion"], unit)
-    picture.save(subject.file("timesteps.png"))
-    subject.model.log_image("test/timesteps", picture)
+    subject.keep_picture("timesteps", picture)

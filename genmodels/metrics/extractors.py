@@ -146,9 +146,9 @@ class InceptionV3(Extractor):
     def __init__(self, data: DataModule, bf16: bool = False) -> None:
         levels = data.spec.levels
         if not data.spec.is_image or data.spec.shape[0] not in (1, 3) or levels is None:
-            raise UnsuitableError(f"Inception reads grey or RGB images of integers; the data are {data.spec}.")
+            raise UnsuitableError(f"Inception reads gray or RGB images of integers; the data are {data.spec}.")
         self.scale = 255 / (levels - 1)
-        protocol = {"resize": "TF1 bilinear to 299x299", "grey": "tiled to RGB", "levels_scaled_by": self.scale}
+        protocol = {"resize": "TF1 bilinear to 299x299", "gray": "tiled to RGB", "levels_scaled_by": self.scale}
         identity = f"inception-2015-12-05@{INCEPTION_SHA256[:12]}"
         super().__init__(_load_inception(data.root / INCEPTION_FILE), identity, protocol, bf16)
 
@@ -182,7 +182,7 @@ def _load_inception(path: Path) -> nn.Module:
 def tf1_bilinear(x: Tensor, size: int) -> Tensor:
     """Resize ``x [B, C, H, W]`` to ``[B, C, size, size]`` as TensorFlow 1's ``resize_bilinear`` did.
 
-    Output pixel i reads position ``i * H / size``: corners are not aligned, centres are not offset by a half, nothing
+    Output pixel i reads position ``i * H / size``: corners are not aligned, centers are not offset by a half, nothing
     is smoothed before shrinking.
     """
     return _interpolate(_interpolate(x, size, -1), size, -2)

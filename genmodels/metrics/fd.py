@@ -40,7 +40,7 @@ class FrechetEvaluation(FeatureEvaluation):
         super().__init__(extractor, n, repeats, max_passes)
         self.allow_small_n = allow_small_n
 
-    def unfit(self, extractor: Extractor, n: int) -> str | None:
+    def unsupported_extractor_reason(self, extractor: Extractor, n: int) -> str | None:
         """Fewer samples than features have a singular covariance."""
         if n >= extractor.dims or self.allow_small_n:
             return None

@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from genmodels.core import Score
+from genmodels.core.abilities import Samples
+from genmodels.core.processes import shard
 from genmodels.errors import require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.cache import StatisticsCache, Tensors
 from genmodels.metrics.extractors import Extractor, UnsuitableError
 from genmodels.metrics.frechet import FeatureStatistics, Moments
-from genmodels.metrics.processes import dealt, share, track
-from genmodels.models.base import Samples
+from genmodels.metrics.processes import map_over_ranks, track
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
-    from genmodels.models.base import Laboratory
+    from genmodels.models.base import BaseModel
 
 AT_A_TIME = 250  # images in one pass of the extractor
 
@@ -28,7 +29,7 @@ AT_A_TIME = 250  # images in one pass of the extractor
 class FeatureSpace:
     """Features of the samples and of real data, each computed once and shared by all evaluations of a subject.
 
-    Real data are raw: never shuffled, flipped or dequantised. What is known of them is kept on disk.
+    Real data are raw: never shuffled, flipped or dequantized. What is known of them is kept on disk.
 
     Args:
         extractor: computes them.
@@ -50,17 +51,17 @@ class FeatureSpace:
 
     def of_training(self, n: int) -> Tensor:
         """Likewise of the training data, what validation held out included."""
-        return self._of_real("train", self.subject.data.pool(), n)
+        return self._of_real("train", self.subject.data.train_and_val(), n)
 
     def moments_of_training(self) -> Moments:
         """Mean and covariance over all training data, what validation held out included, in constant memory."""
-        kept = self.cache.get("moments", self.subject.data.pool(), self._moments)
+        kept = self.cache.get("moments", self.subject.data.train_and_val(), self._moments)
         return Moments(kept["mean"], kept["covariance"], int(kept["n"]))
 
     def extract(self, x: Tensor, of: str) -> Tensor:
         """Features ``[N, d]`` of raw data ``x [N, *shape]``, shared between processes, whole in each."""
         parts = x.split(AT_A_TIME)
-        return torch.cat(dealt(lambda i: self.extractor(parts[i]).cpu(), len(parts), f"features of {of}"))
+        return torch.cat(map_over_ranks(lambda i: self.extractor(parts[i]).cpu(), len(parts), f"features of {of}"))
 
     def _of_real(self, split: str, x: Tensor, n: int) -> Tensor:
         chosen = evenly_spaced(x, min(n, len(x)))
@@ -78,7 +79,7 @@ class FeatureSpace:
 
     def _moments(self, x: Tensor) -> Tensors:
         metric = FeatureStatistics(self.extractor.dims).to(self.extractor.device)
-        mine = share(len(x))
+        mine = shard(len(x))
         starts = range(0, len(mine), AT_A_TIME)
         for start in track(starts, len(starts), "features of the train data"):
             part = mine[start : start + AT_A_TIME]
@@ -112,7 +113,7 @@ class FeatureEvaluation(Evaluation):
     """
 
     better = "lower"
-    yardstick = "floor"
+    baseline = "floor"
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class FeatureEvaluation(Evaluation):
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
         """The comparison with the training data, for sets of ``n``, and what to say of it in the protocol."""
 
-    def refusal(self, model: Laboratory, data: DataModule) -> str | None:
+    def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         """Why there is no such number, or ``None``.
 
         Raises:
@@ -144,16 +145,16 @@ class FeatureEvaluation(Evaluation):
             extractor = self.make_extractor(data)
         except UnsuitableError as reason:
             return str(reason)
-        return self.unfit(extractor, self.n or len(data.split("test")))
+        return self.unsupported_extractor_reason(extractor, self.n or len(data.split("test")))
 
-    def unfit(self, extractor: Extractor, n: int) -> str | None:
+    def unsupported_extractor_reason(self, extractor: Extractor, n: int) -> str | None:
         """Why ``n`` samples or this extractor do not do, or ``None``."""
         return None
 
     def measure(self, subject: Subject) -> list[Score]:
         """One score a statistic."""
         model, test = subject.model, subject.data.split("test")
-        assert isinstance(model, Samples)  # measure() is called only where there is no refusal
+        assert isinstance(model, Samples)  # measure() is called only where there is no unsupported_reason
         space = FeatureSpace(self.make_extractor(subject.data), subject)
         n = self.n or len(test)
         affordable = max(1, min(self.repeats, self.max_passes // (n * model.passes_per_sample)))
@@ -170,10 +171,10 @@ class FeatureEvaluation(Evaluation):
             **subject.samples.protocol(n),
         }
         scores = []
-        for name, yardstick in real.items():
+        for name, baseline in real.items():
             value, se = mean_and_error(torch.tensor([each[name].value for each in found], dtype=torch.float64))
             se = found[0][name].se if repeats == 1 else se
             full = f"{space.extractor.label(name)}_{n}"
-            its_own = {self.yardstick: yardstick.value}
+            its_own = {self.baseline: baseline.value}
             scores.append(Score(full, value, "", n, se, better=self.better, protocol=protocol | its_own))
         return scores

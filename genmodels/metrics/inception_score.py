@@ -32,9 +32,9 @@ class InceptionScoreEvaluation(FeatureEvaluation):
     """Scores ``is_<data>_<n>``, in the classes of a classifier: higher is better; real test data stand beside it."""
 
     better = "higher"
-    yardstick = "real"
+    baseline = "real"
 
-    def unfit(self, extractor: Extractor, n: int) -> str | None:
+    def unsupported_extractor_reason(self, extractor: Extractor, n: int) -> str | None:
         """A network without a classifier head has no classes."""
         try:
             _ = extractor.head

@@ -10,16 +10,16 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from genmodels.core import DataSpec, Kind, Likelihood, Score, bits_per_dim
+from genmodels.core.abilities import HasLikelihood
 from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.curves import keep_curves
-from genmodels.metrics.processes import dealt
-from genmodels.models.base import HasLikelihood
+from genmodels.metrics.processes import map_over_ranks
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
-    from genmodels.models.base import Laboratory
+    from genmodels.models.base import BaseModel
 
 KINDS = tuple(Kind)
 PASSES_PER_BATCH = 10_000  # network passes between two looks at the progress bar
@@ -34,7 +34,7 @@ class MeanNats(NamedTuple):
     kind: Kind
 
 
-def demand_kind(likelihood: Likelihood) -> None:
+def check_kind(likelihood: Likelihood) -> None:
     """Refuse a bare number.
 
     Raises:
@@ -87,7 +87,7 @@ class LogLikelihoodMean(Metric):
         Raises:
             UserError: for a bare tensor, whose kind nobody knows, or for a kind other than the one seen before.
         """
-        demand_kind(likelihood)
+        check_kind(likelihood)
         agreed([self.kind, likelihood.kind] if self.kind else [likelihood.kind])
         self.kind = likelihood.kind
         nats = likelihood.nats.detach().to(self.total.device).double()
@@ -157,7 +157,7 @@ class LikelihoodEvaluation(Evaluation):
     knows step by step is kept and drawn, see :mod:`genmodels.metrics.curves`.
 
     Args:
-        samples: draws K per example that tighten a bound: importance samples of a VAE, dequantisation noise of a flow,
+        samples: draws K per example that tighten a bound: importance samples of a VAE, dequantization noise of a flow,
             trajectories of a diffusion model.
         max_examples: score so many test examples, or ``None`` for all.
         max_passes: cap on network passes over the whole evaluation, or ``None``. A diffusion model spends T on each
@@ -179,7 +179,7 @@ class LikelihoodEvaluation(Evaluation):
         self.max_passes = max_passes
         self.bf16 = bf16
 
-    def refusal(self, model: Laboratory, data: DataModule) -> str | None:
+    def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         """Why the likelihood does not exist, or ``None``."""
         if isinstance(model, HasLikelihood):
             return None
@@ -198,7 +198,7 @@ class LikelihoodEvaluation(Evaluation):
     def protocol(self, subject: Subject) -> dict[str, Any]:
         """How it was measured, in plain types."""
         model = subject.model
-        assert isinstance(model, HasLikelihood)  # measure() is called only where there is no refusal
+        assert isinstance(model, HasLikelihood)  # measure() is called only where there is no unsupported_reason
         return {
             "split": "test",
             "of": len(subject.data.split("test")),
@@ -221,11 +221,11 @@ class LikelihoodEvaluation(Evaluation):
             bf16 = torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16)
             with stream(subject.seed, EVALUATION, i, device=model.device), bf16:
                 found = model.log_likelihood(batches[i].to(model.device), self.samples)
-            demand_kind(found)
+            check_kind(found)
             terms, curves = ({name: t.cpu() for name, t in parts.items()} for parts in (found.terms, found.curves))
             return Likelihood(found.nats.cpu(), found.kind, terms, curves)
 
-        return pooled(dealt(score, len(batches), "log-likelihood"))
+        return pooled(map_over_ranks(score, len(batches), "log-likelihood"))
 
     def affordable(self, passes: int, available: int) -> int:
         """How many of the ``available`` examples, each of so many network passes, the limits allow.
@@ -244,10 +244,10 @@ class LikelihoodEvaluation(Evaluation):
         return min(n, self.max_passes // passes)
 
 
-class GeneralisationEvaluation(LikelihoodEvaluation):
+class GeneralizationEvaluation(LikelihoodEvaluation):
     """Scores ``train_minus_test``: how much better a model knows what it was trained on.
 
-    Negative in bits/dim, positive in nats, if it has memorised. As many training as test examples are scored, both
+    Negative in bits/dim, positive in nats, if it has memorized. As many training as test examples are scored, both
     evenly spaced; it is a difference of two numbers of one kind, of whose common slack nothing is known: an estimate.
     """
 

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from genmodels.core import Kind, Score
-from genmodels.core.quantise import log_mass, unit_to_symmetric
+from genmodels.core.abilities import HasProbabilityFlow
+from genmodels.core.quantization import log_mass, unit_to_symmetric
 from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced
 from genmodels.metrics.likelihood import in_unit, likelihood_score
-from genmodels.metrics.processes import dealt
-from genmodels.models.base import HasProbabilityFlow
+from genmodels.metrics.processes import map_over_ranks
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
-    from genmodels.models.base import Laboratory
+    from genmodels.models.base import BaseModel
 
 EXACT_UP_TO = 16  # dimensions of which the trace of a Jacobian is taken exactly
 
@@ -26,14 +26,14 @@ EXACT_UP_TO = 16  # dimensions of which the trace of a Jacobian is taken exactly
 class ProbabilityFlowEvaluation(Evaluation):
     """Scores ``ode_bits_per_dim``, or ``ode_nats``: the density of the ODE's samples (Song et al. 2021, §4.3).
 
-    Integers are dequantised as for any other density (:func:`genmodels.core.quantise.log_mass`). Solver and trace leave
-    errors of either sign, so that it is an estimate. It is computed at ``tolerance`` and at a tenth of it with the same
-    noise; the finer one is the score, and it is flagged where the two differ by more than its standard error.
+    Integers are dequantized as for any other density (:func:`genmodels.core.quantization.log_mass`). Solver and trace
+    leave errors of either sign, so that it is an estimate. It is computed at ``tolerance`` and at a tenth of it with
+    the same noise; the finer one is the score, and it is flagged where the two differ by more than its standard error.
 
     Args:
         tolerance: of the adaptive solver, relative and absolute.
         max_examples: test examples, evenly spaced; ``None`` for all.
-        dequantisation_samples: draws K of dequantisation noise, on integers.
+        dequantization_samples: draws K of dequantization noise, on integers.
         probes: random directions to estimate the trace with (Hutchinson); ``None``: exact up to 16 dimensions, else 1.
         batch_size: examples that go through the solver together.
     """
@@ -42,21 +42,21 @@ class ProbabilityFlowEvaluation(Evaluation):
         self,
         tolerance: float = 1e-4,
         max_examples: int | None = 100,
-        dequantisation_samples: int = 1,
+        dequantization_samples: int = 1,
         probes: int | None = None,
         batch_size: int = 50,
     ) -> None:
         require(0 < tolerance < 1, f"tolerance of ode must lie between 0 and 1, got {tolerance}.")
-        counts = {"max_examples": max_examples, "dequantisation_samples": dequantisation_samples, "probes": probes}
+        counts = {"max_examples": max_examples, "dequantization_samples": dequantization_samples, "probes": probes}
         for name, value in {**counts, "batch_size": batch_size}.items():
             require(value is None or value >= 1, f"{name} of ode must be at least 1, got {value}.")
         self.tolerance = tolerance
         self.max_examples = max_examples
-        self.dequantisation_samples = dequantisation_samples
+        self.dequantization_samples = dequantization_samples
         self.probes = probes
         self.batch_size = batch_size
 
-    def refusal(self, model: Laboratory, data: DataModule) -> str | None:
+    def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         """Only a diffusion model has such a flow."""
         if isinstance(model, HasProbabilityFlow):
             return None
@@ -67,7 +67,7 @@ class ProbabilityFlowEvaluation(Evaluation):
         spec, test = subject.model.spec, subject.data.split("test")
         batches = evenly_spaced(test, min(len(test), self.max_examples or len(test))).split(self.batch_size)
         coarse, fine = self.tolerance, self.tolerance / 10
-        found = dealt(
+        found = map_over_ranks(
             lambda i: [self.solve(subject, batches[i], i, tolerance) for tolerance in (coarse, fine)],
             len(batches),
             "probability flow",
@@ -81,7 +81,7 @@ class ProbabilityFlowEvaluation(Evaluation):
             "of": len(test),
             "tolerance": fine,
             "solver": "dopri5",
-            "dequantisation_samples": self.dequantisation_samples if spec.is_discrete else None,
+            "dequantization_samples": self.dequantization_samples if spec.is_discrete else None,
             "trace": "exact" if self._probes(spec.dims) is None else f"{self._probes(spec.dims)} Rademacher probes",
             "evaluations": passes[1],
             "coarse": {"tolerance": coarse, "difference": difference, "evaluations": passes[0]},
@@ -93,7 +93,7 @@ class ProbabilityFlowEvaluation(Evaluation):
     def solve(self, subject: Subject, x: Tensor, batch: int, tolerance: float) -> tuple[Tensor, int]:
         """``log p(x) [B]`` in nats, and network evaluations; the same noise for every tolerance."""
         model, spec, device = subject.model, subject.model.spec, subject.model.device
-        assert isinstance(model, HasProbabilityFlow)  # measure() is called only where there is no refusal
+        assert isinstance(model, HasProbabilityFlow)  # measure() is called only where there is no unsupported_reason
         count, passes = self._probes(spec.dims), 0
 
         def log_density(u: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class ProbabilityFlowEvaluation(Evaluation):
             return nats + log_det
 
         with stream(subject.seed, EVALUATION, batch, device=device):
-            nats = log_mass(x.to(device), spec, log_density, self.dequantisation_samples)
+            nats = log_mass(x.to(device), spec, log_density, self.dequantization_samples)
         return nats.cpu(), passes
 
     def _probes(self, dims: int) -> int | None:

@@ -60,13 +60,13 @@ def train(spec: DataSpec, recipe: Recipe, x: Tensor, labels: Tensor) -> Classifi
     """A classifier of ``x [N, *shape]`` with ``labels [N]``, by AdamW under a one-cycle schedule."""
     network = Classifier(spec, recipe.features, int(labels.max()) + 1)
     steps = recipe.epochs * len(x) // recipe.batch_size
-    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
     for _ in track(range(steps), steps, "training"):
         batch = torch.randint(len(x), (recipe.batch_size,))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         F.cross_entropy(network(distorted(x[batch])), labels[batch], label_smoothing=0.1).backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return network.eval()
 

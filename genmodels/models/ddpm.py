@@ -1,7 +1,7 @@
 """Denoising diffusion probabilistic models (Ho, Jain & Abbeel 2020, arXiv:2006.11239).
 
 Noise is added to data x_0 in T small steps until nothing is left of it, x_T ~ N(0, I); a network learns to take the
-steps back. Training minimises a reweighted variational bound; the bound itself, term by term, is the likelihood:
+steps back. Training minimizes a reweighted variational bound; the bound itself, term by term, is the likelihood:
 
     -log p(x_0) <= E_q[ L_T + sum_{t=2}^{T} L_{t-1} + L_0 ]                                             (eq. 5)
 """
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.observation import discretised_gaussian, standard_normal_log_prob
-from genmodels.core.quantise import from_symmetric, to_symmetric
+from genmodels.core.abilities import Denoises, HasLikelihood, HasProbabilityFlow, Samples
+from genmodels.core.observation import discretized_gaussian, standard_normal_log_prob
+from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.diffusion import (
     DiffusionProcess,
     Prediction,
@@ -30,17 +31,7 @@ from genmodels.diffusion import (
 from genmodels.diffusion.flow import flow_log_prob
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
 from genmodels.errors import require
-from genmodels.models.base import (
-    Denoises,
-    GenerativeModel,
-    HasLikelihood,
-    HasProbabilityFlow,
-    Loss,
-    NetworkFactory,
-    OptimizerFactory,
-    Samples,
-    SchedulerFactory,
-)
+from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
 
 BOUND_BATCH = 512  # images in one network pass of the bound: several times of one batch go through together
 
@@ -94,7 +85,7 @@ class Noised:
 
 
 class Objective(ABC):
-    """What training minimises."""
+    """What training minimizes."""
 
     @abstractmethod
     def __call__(self, model: DDPM, x: Tensor) -> Loss:
@@ -222,10 +213,10 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
     # The bound: eq. 5, term by term -----------------------------------------------------------------------------------
 
     def reconstruction(self, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """L_0 = -log p(x_0 | x_1) ``[B]`` in nats: a mass by the discretised Gaussian (eq. 13), or a density."""
+        """L_0 = -log p(x_0 | x_1) ``[B]`` in nats: a mass by the discretized Gaussian (eq. 13), or a density."""
         if self.spec.levels is None:
             return -per_example(log_prob(x.float(), mean, log_variance))
-        return -per_example(discretised_gaussian(x, mean, 0.5 * log_variance, self.spec.levels))
+        return -per_example(discretized_gaussian(x, mean, 0.5 * log_variance, self.spec.levels))
 
     def term(self, draw: Noised, x0: Tensor, spread: Tensor | None) -> Tensor:
         """``[B]`` in nats: L_0 where t = 1, else L_{t-1} = KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t))."""

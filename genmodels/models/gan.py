@@ -11,24 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec
-from genmodels.core.quantise import dequantise, quantise
+from genmodels.core.abilities import DecodesLatent, Samples
+from genmodels.core.quantization import dequantize, quantize
 from genmodels.errors import require
-from genmodels.models.base import (
-    AdversarialModel,
-    DecodesLatent,
-    Loss,
-    NetworkFactory,
-    OptimizerFactory,
-    Player,
-    Samples,
-    SchedulerFactory,
-)
+from genmodels.models.base import AdversarialModel, Loss, NetworkFactory, OptimizerFactory, Player, SchedulerFactory
 
 
 class Objective(ABC):
     """What the two players play for. ``real`` and ``fake`` are the discriminator's raw scores ``[B, 1]``."""
 
-    penalised = False  # whether the objective has a penalty on the gradient of each example's score
+    penalized = False  # whether the objective has a penalty on the gradient of each example's score
 
     @abstractmethod
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -69,7 +61,7 @@ class Minimax(Objective):
 
 
 class NonSaturating(Minimax):
-    """Same discriminator; the generator maximises log D(G(z)), for stronger gradients early on (§3)."""
+    """Same discriminator; the generator maximizes log D(G(z)), for stronger gradients early on (§3)."""
 
     def generator(self, fake: Tensor) -> Tensor:
         """-E[log D(G(z))]."""
@@ -94,7 +86,7 @@ class WassersteinGP(Objective):
     The penalty is per example: give the discriminator ``batch_norm=false``.
     """
 
-    penalised = True
+    penalized = True
 
     def __init__(self, weight: float = 10.0) -> None:
         require(weight > 0, f"the gradient penalty's weight must be positive, got {weight}.")
@@ -131,7 +123,7 @@ def input_gradient(discriminator: nn.Module, x: Tensor) -> Tensor:
 class GAN(AdversarialModel, Samples, DecodesLatent):
     """Generator G(z), z ~ N(0, I), against discriminator D(x).
 
-    Integer data are dequantised onto [-1, 1], so that D cannot tell real from fake by discreteness alone.
+    Integer data are dequantized onto [-1, 1], so that D cannot tell real from fake by discreteness alone.
 
     Args:
         spec: data.
@@ -144,7 +136,7 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         scheduler: of both, stepped per move, or ``None``.
         clip_norm: largest gradient norm of a player, or ``None``.
         discriminator_steps: moves of the discriminator for one of the generator (k of algorithm 1).
-        r1: weight of the zero-centred penalty ``r1/2 E[||∇D(x)||²]`` on real data (Mescheder et al. 2018, eq. 9).
+        r1: weight of the zero-centered penalty ``r1/2 E[||∇D(x)||²]`` on real data (Mescheder et al. 2018, eq. 9).
     """
 
     def __init__(
@@ -172,11 +164,11 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         self.optimizer_factories = (discriminator_optimizer, optimizer)
         self.generator = generator((latent_dim,), spec.shape)
         self.discriminator = discriminator(spec.shape, (1,))
-        self.penalised = r1 > 0 or objective.penalised
+        self.penalized = r1 > 0 or objective.penalized
         mixes = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules())
         require(
-            not (self.penalised and mixes),
-            "a gradient penalty needs a discriminator without batch normalisation: "
+            not (self.penalized and mixes),
+            "a gradient penalty needs a discriminator without batch normalization: "
             "set model.discriminator.batch_norm=false.",
         )
 
@@ -190,7 +182,7 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
 
     def compiled_networks(self) -> Iterable[nn.Module]:
         """Compiled code has no second derivative, which a gradient penalty needs of the discriminator."""
-        return (self.generator,) if self.penalised else (self.generator, self.discriminator)
+        return (self.generator,) if self.penalized else (self.generator, self.discriminator)
 
     def discriminator_loss(self, x: Tensor) -> Loss:
         """Loss of D on raw data ``x`` and as many fresh samples, which are held fixed."""
@@ -220,19 +212,19 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
 
     def embed(self, x: Tensor) -> Tensor:
         """Raw data on the scale on which D sees them: [-1, 1] for integers, unchanged otherwise."""
-        u, _ = dequantise(x, self.spec)
+        u, _ = dequantize(x, self.spec)
         return 2 * u - 1 if self.spec.is_discrete else u
 
     def decode(self, z: Tensor) -> Tensor:
         """G(z) in data space."""
         y = self.generator(z)
-        return quantise((y + 1) / 2, self.spec) if self.spec.is_discrete else y.float()
+        return quantize((y + 1) / 2, self.spec) if self.spec.is_discrete else y.float()
 
     def location(self, z: Tensor) -> Tensor:
         """G(z), for integer data stretched by L / (L - 1).
 
         G's scale gives each of L levels a bin of width 2/L, with level k in the middle, at ``(2k + 1)/L - 1``. The
-        stretch moves that to ``2k/(L - 1) - 1``, where :func:`genmodels.core.quantise.to_symmetric` has it.
+        stretch moves that to ``2k/(L - 1) - 1``, where :func:`genmodels.core.quantization.to_symmetric` has it.
         """
         y = self.generator(z).float()
         return y if self.spec.levels is None else y * (self.spec.levels / (self.spec.levels - 1))

@@ -13,63 +13,59 @@ import torch
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
+from genmodels.core.abilities import Encodes, HasLikelihood, Samples
 from genmodels.core.observation import standard_normal_log_prob
-from genmodels.core.quantise import dequantise, log_mass, quantise
+from genmodels.core.quantization import dequantize, log_mass, quantize
 from genmodels.errors import require
-from genmodels.models.base import (
-    Encodes,
-    GenerativeModel,
-    HasLikelihood,
-    Loss,
-    OptimizerFactory,
-    Samples,
-    SchedulerFactory,
-)
+from genmodels.models.base import GenerativeModel, Loss, OptimizerFactory, SchedulerFactory
+from genmodels.networks.factory import NetworkFactory
 from genmodels.networks.scales import halvings
 from genmodels.transforms import (
     ActNorm,
     Chain,
+    ChannelCoupling,
+    CheckerboardCoupling,
     FactorOut,
     Flatten,
-    HalvesCoupling,
     Logit,
-    MaskedCoupling,
-    NetworkFactory,
     Squeeze,
     Transform,
 )
 
 
 def couplings(
-    kinds: Sequence[type[MaskedCoupling | HalvesCoupling]], shape: Sequence[int], network: NetworkFactory
+    kinds: Sequence[type[CheckerboardCoupling | ChannelCoupling]], shape: Sequence[int], network: NetworkFactory
 ) -> list[Transform]:
-    """One coupling of each kind, whose two parts take turns, each with normalised output (§3.4-3.5, §3.7)."""
+    """One coupling of each kind, whose two parts take turns, each with normalized output (§3.4-3.5, §3.7)."""
     pairs = [(kind(shape, network, parity=i % 2), ActNorm(shape)) for i, kind in enumerate(kinds)]
     return [transform for pair in pairs for transform in pair]
 
 
 def image_flow(
-    shape: Sequence[int], network: Callable[..., nn.Module], scales: int, growth: int = 1, widening: int = 1
+    shape: Sequence[int], network: Callable[..., nn.Module], scales: int, width_multiplier: int = 1, widened: int = 1
 ) -> Chain:
     """Multi-scale flow ``[B, C, H, W] -> [B, D]`` (§3.6).
 
     At each scale: three checkerboard couplings, squeeze, three channel-wise couplings, half factored out. The last
-    scale has four checkerboard couplings. Networks are made ``growth`` times as wide, which they are told by their
-    ``widening``, wherever the resolution is halved.
+    scale has four checkerboard couplings. Networks become ``width_multiplier`` times as wide wherever the resolution is
+    halved; ``widened`` is how much wider they are by now.
     """
     channels, height, width = shape
     fine, coarse = (
-        network if times == 1 else partial(network, widening=times) for times in (widening, growth * widening)
+        network if times == 1 else partial(network, width_multiplier=times)
+        for times in (widened, width_multiplier * widened)
     )
     if scales == 1:
-        return Chain([*couplings([MaskedCoupling] * 4, shape, fine), Flatten(shape)])
+        return Chain([*couplings([CheckerboardCoupling] * 4, shape, fine), Flatten(shape)])
     squeezed = (4 * channels, height // 2, width // 2)
-    next_scale = image_flow((2 * channels, height // 2, width // 2), network, scales - 1, growth, growth * widening)
+    next_scale = image_flow(
+        (2 * channels, height // 2, width // 2), network, scales - 1, width_multiplier, width_multiplier * widened
+    )
     return Chain(
         [
-            *couplings([MaskedCoupling] * 3, shape, fine),
+            *couplings([CheckerboardCoupling] * 3, shape, fine),
             Squeeze(),
-            *couplings([HalvesCoupling] * 3, squeezed, coarse),
+            *couplings([ChannelCoupling] * 3, squeezed, coarse),
             FactorOut(squeezed, next_scale),
         ]
     )
@@ -82,20 +78,21 @@ def vector_flow(shape: Sequence[int], network: NetworkFactory, depth: int) -> Ch
     """
     if shape[0] == 1:
         return Chain([ActNorm(shape)])
-    return Chain(couplings([(MaskedCoupling, HalvesCoupling)[i // 2 % 2] for i in range(depth)], shape, network))
+    return Chain(couplings([(CheckerboardCoupling, ChannelCoupling)[i // 2 % 2] for i in range(depth)], shape, network))
 
 
 class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
-    r"""Flow with an exact density on continuous data and, by uniform dequantisation, a bound on integer data.
+    r"""Flow with an exact density on continuous data and, by uniform dequantization, a bound on integer data.
 
     Args:
         spec: the data the model is built for.
-        network: makes a coupling's network from its input and output shape and, where it grows, its ``widening``.
+        network: makes a coupling's network from its input and output shape and, where it grows, ``width_multiplier``.
         depth: number of couplings on vectors; on images it follows from the scales.
         scales: number of scales on images, each half as high and wide as the one before; ``None`` takes as many as
             leave a side of 4.
-        growth: on images, how much wider a coupling's network is wherever the resolution is halved; the paper's is 2.
-        scale_decay: weight of the sum of the squared scales of all weight-normalised layers in the loss, which is in
+        width_multiplier: on images, how much wider a coupling's network is wherever the resolution is halved;
+            the paper's is 2.
+        scale_decay: weight of the sum of the squared scales of all weight-normalized layers in the loss, which is in
             nats per dimension (§4.1, which does not name its unit).
         alpha: on integer data, the logit map's distance from 0 and 1, ``logit(alpha + (1 - 2 alpha) u)`` (§4.1).
             The paper's 0.05 lets a Gaussian code reach beyond the cube, and that mass is lost to the likelihood; with
@@ -105,11 +102,11 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
         clip_norm: largest global gradient norm, or ``None``.
 
     Raises:
-        UserError: for a depth or growth below 1, scales that the image does not have, an alpha outside (0, 0.5) or a
-            negative scale_decay.
+        UserError: for a depth or width_multiplier below 1, scales that the image does not have, an alpha outside
+            (0, 0.5) or a negative scale_decay.
     """
 
-    draws = "dequantisation_samples"
+    draws = "dequantization_samples"
 
     def __init__(
         self,
@@ -120,7 +117,7 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
         clip_norm: float | None = None,
         depth: int = 8,
         scales: int | None = None,
-        growth: int = 1,
+        width_multiplier: int = 1,
         alpha: float = 1e-6,
         scale_decay: float = 0.0,
     ) -> None:
@@ -134,8 +131,8 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
                 scales is None or 1 <= scales <= most,
                 f"model.scales must lie between 1 and {most} on {spec.shape} images, got {scales}.",
             )
-            require(growth >= 1, f"model.growth must be at least 1, got {growth}.")
-            couple = image_flow(spec.shape, network, scales or most, growth)
+            require(width_multiplier >= 1, f"model.width_multiplier must be at least 1, got {width_multiplier}.")
+            couple = image_flow(spec.shape, network, scales or most, width_multiplier)
         else:
             couple = vector_flow(spec.shape, network, depth)
         to_reals = [Logit(alpha)] if spec.is_discrete else []
@@ -144,8 +141,8 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
         self.weight_scales = [p for name, p in self.named_parameters() if name.endswith("weight.original0")]
 
     def loss(self, x: Tensor) -> Loss:
-        """``-log p(x) / D`` in nats per dimension, one draw of dequantisation noise (eq. 2-3)."""
-        nats = log_mass(x, self.spec, self.log_density, 1, dequantise).mean()
+        """``-log p(x) / D`` in nats per dimension, one draw of dequantization noise (eq. 2-3)."""
+        nats = log_mass(x, self.spec, self.log_density, 1, dequantize).mean()
         unit = {"bits_per_dim": bits_per_dim(nats, self.spec)} if self.spec.is_discrete else {"nats": -nats}
         total = -nats / self.spec.dims
         if self.scale_decay > 0:
@@ -159,9 +156,9 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
         return log_p
 
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
-        """Exact on continuous data; on integers a bound from below, see :func:`genmodels.core.quantise.log_mass`."""
+        """Exact on continuous data; on integers a lower bound, see :func:`genmodels.core.quantization.log_mass`."""
         kind = Kind.LOWER_BOUND if self.spec.is_discrete else Kind.EXACT
-        return Likelihood(log_mass(x, self.spec, self.log_density, samples, dequantise), kind)
+        return Likelihood(log_mass(x, self.spec, self.log_density, samples, dequantize), kind)
 
     def sample(self, n: int) -> Tensor:
         """Decode ``z ~ N(0, I)``."""
@@ -175,9 +172,9 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
 
     def decode(self, z: Tensor) -> Tensor:
         """``x = f⁻¹(z)``, in data space."""
-        return quantise(self.flow.decode(z), self.spec)
+        return quantize(self.flow.decode(z), self.spec)
 
     @torch.no_grad()
-    def initialise(self, x: Tensor) -> None:
-        """Let every ActNorm standardise this batch (Kingma & Dhariwal 2018, §3.1)."""
-        self.flow.initialise(dequantise(x, self.spec)[0])
+    def initialize(self, x: Tensor) -> None:
+        """Let every ActNorm standardize this batch (Kingma & Dhariwal 2018, §3.1)."""
+        self.flow.initialize(dequantize(x, self.spec)[0])

@@ -9,32 +9,23 @@ import torch
 from torch import Tensor
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
+from genmodels.core.abilities import Encodes, HasLikelihood, HasObservation, Samples
 from genmodels.core.observation import Observation, standard_normal_log_prob
-from genmodels.core.quantise import to_symmetric
+from genmodels.core.quantization import to_symmetric
 from genmodels.errors import require
-from genmodels.models.base import (
-    Encodes,
-    GenerativeModel,
-    HasLikelihood,
-    HasObservation,
-    Loss,
-    NetworkFactory,
-    OptimizerFactory,
-    Samples,
-    SchedulerFactory,
-)
+from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
 
 DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder, of importance samples and images together
 
 
 class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
-    r"""Latent variable model :math:`p(z) p_\theta(x|z)` with amortised Gaussian posterior :math:`q_\phi(z|x)`.
+    r"""Latent variable model :math:`p(z) p_\theta(x|z)` with amortized Gaussian posterior :math:`q_\phi(z|x)`.
 
-    Training maximises the evidence lower bound (eq. 3)
+    Training maximizes the evidence lower bound (eq. 3)
 
     .. math:: L(x) = E_q[\log p_\theta(x|z)] - \beta\, KL(q_\phi(z|x) \| N(0, I)),
 
-    with the KL in closed form (appendix B) and z reparameterised (§2.4). ``beta = 1`` is the paper's bound; other
+    with the KL in closed form (appendix B) and z reparameterized (§2.4). ``beta = 1`` is the paper's bound; other
     values are Higgins et al. 2017. Likelihoods are always reported with ``beta = 1``.
 
     Args:

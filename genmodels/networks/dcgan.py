@@ -11,8 +11,8 @@ from genmodels.networks.mlp import mlp
 from genmodels.networks.scales import coarsenings
 
 
-def initialise(module: nn.Module) -> None:
-    """Weights from N(0, 0.02²), as the paper's §4 asks; normalisation scales from N(1, 0.02²)."""
+def initialize(module: nn.Module) -> None:
+    """Weights from N(0, 0.02²), as the paper's §4 asks; normalization scales from N(1, 0.02²)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -24,7 +24,7 @@ def generator(
 ) -> nn.Module:
     """From a latent code ``(K,)`` to data on [-1, 1].
 
-    Images: a projection, then transposed convolutions with batch normalisation and ReLU, each doubling the sides and
+    Images: a projection, then transposed convolutions with batch normalization and ReLU, each doubling the sides and
     halving the channels, ``width`` of which enter the last; tanh at the end. Vectors: an MLP four times as wide with
     ``depth`` hidden layers, whose output is unbounded because continuous data are. Small images leave few convolutions
     and ask for a fully connected layer of ``hidden`` units before them (InfoGAN, arXiv:1606.03657, appendix C.1).
@@ -48,7 +48,7 @@ def generator(
     layers += [nn.BatchNorm2d(current), nn.ReLU()]
     last = nn.ConvTranspose2d(current, channels, 4, stride=2, padding=1) if scales else nn.Conv2d(current, channels, 1)
     layers += [last]
-    return nn.Sequential(*layers, nn.Tanh()).apply(initialise)
+    return nn.Sequential(*layers, nn.Tanh()).apply(initialize)
 
 
 def discriminator(
@@ -67,7 +67,7 @@ def discriminator(
         out_shape: ``(1,)`` for one score an example.
         width: channels of the first layer; an MLP is four times as wide.
         depth: hidden layers (vectors).
-        batch_norm: normalise every layer but the first (images). Gradient penalties are per example and need it off.
+        batch_norm: normalize every layer but the first (images). Gradient penalties are per example and need it off.
         spectral_norm: divide every weight by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
         hidden: units of a fully connected layer after the convolutions (images), or ``None``: without it the score of a
             small image is a sum over patches (InfoGAN, arXiv:1606.03657, appendix C.1, has one on MNIST).
@@ -78,10 +78,10 @@ def discriminator(
         channels, height, breadth = in_shape
         layers: list[nn.Module] = []
         for scale in range(coarsenings(height, breadth)):
-            normalised = batch_norm and scale > 0
-            layers += [nn.Conv2d(channels, width << scale, 4, stride=2, padding=1, bias=not normalised)]
+            normalized = batch_norm and scale > 0
+            layers += [nn.Conv2d(channels, width << scale, 4, stride=2, padding=1, bias=not normalized)]
             channels, height, breadth = width << scale, height // 2, breadth // 2
-            layers += [nn.BatchNorm2d(channels)] if normalised else []
+            layers += [nn.BatchNorm2d(channels)] if normalized else []
             layers += [nn.LeakyReLU(0.2)]
         layers += [nn.Flatten()]
         features = channels * height * breadth
@@ -91,7 +91,7 @@ def discriminator(
             layers += [nn.LeakyReLU(0.2)]
             features = hidden
         layers += [nn.Linear(features, math.prod(out_shape))]
-        network = nn.Sequential(*layers).apply(initialise)
+        network = nn.Sequential(*layers).apply(initialize)
     return network.apply(_with_spectral_norm) if spectral_norm else network
 
 

@@ -62,7 +62,7 @@ def denoiser(
     levels: int | None = None,
     patch: int = 1,
     attention: int = ATTENTION_SIDE,
-    multipliers: Sequence[int] = (1, 2, 2, 2),
+    width_multipliers: Sequence[int] = (1, 2, 2, 2),
 ) -> nn.Module:
     """A network ``(x_t [B, *in_shape], t [B]) -> [B, *out_shape]`` whose output starts at zero.
 
@@ -78,7 +78,7 @@ def denoiser(
         patch: side of the square patches as which the network sees an image, p² times cheaper at the same width;
             1, the paper's, sees pixels.
         attention: see :func:`unet`; its sides are counted in patches.
-        multipliers: see :func:`unet`.
+        width_multipliers: see :func:`unet`.
 
     Raises:
         UserError: for a number out of range, or an image that is not a whole number of patches.
@@ -87,11 +87,13 @@ def denoiser(
     require(0 <= dropout < 1, f"dropout must lie in [0, 1), got {dropout}.")
     if levels is not None:
         wider = (5 * in_shape[0], *in_shape[1:])
-        return OnLattice(denoiser(wider, out_shape, width, depth, dropout, None, patch, attention, multipliers), levels)
+        return OnLattice(
+            denoiser(wider, out_shape, width, depth, dropout, None, patch, attention, width_multipliers), levels
+        )
     if len(in_shape) == 3:
         fits = patch >= 1 and not any(side % patch for side in in_shape[1:])
         require(fits, f"patch={patch} does not divide an image of {in_shape[1]} x {in_shape[2]}.")
         coarse_in, coarse_out = ((s[0] * patch**2, s[1] // patch, s[2] // patch) for s in (in_shape, out_shape))
-        network = unet(coarse_in, coarse_out, width, multipliers, depth, dropout, attention)
+        network = unet(coarse_in, coarse_out, width, width_multipliers, depth, dropout, attention)
         return network if patch == 1 else OnPatches(network, patch)
     return TimeMLP(in_shape[0], out_shape[0], max(4 * width, in_shape[0]), depth, dropout)

@@ -18,12 +18,12 @@ def convolution(in_channels: int, out_channels: int, kernel_size: int) -> nn.Mod
 
 
 def linear(in_channels: int, out_channels: int, kernel_size: int) -> nn.Module:
-    """Fully connected layer; a vector has no neighbours, so ``kernel_size`` plays no part."""
+    """Fully connected layer; a vector has no neighbors, so ``kernel_size`` plays no part."""
     return nn.Linear(in_channels, out_channels)
 
 
 class ResidualBlock(nn.Module):
-    """Pre-activation residual block ``h + f(h)`` (He et al. 2016, arXiv:1603.05027), weight-normalised."""
+    """Pre-activation residual block ``h + f(h)`` (He et al. 2016, arXiv:1603.05027), weight-normalized."""
 
     def __init__(self, layer: Layer, width: int, dropout: float) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class ResidualNetwork(nn.Module):
     """Residual blocks whose outputs are all summed into the last layer.
 
     RealNVP (Dinh et al. 2017, §3.7 and §4.1, arXiv:1605.08803): residual blocks with skip connections and weight
-    normalisation (Salimans & Kingma 2016, arXiv:1602.07868). The last layer starts at zero, so that a coupling starts
+    normalization (Salimans & Kingma 2016, arXiv:1602.07868). The last layer starts at zero, so that a coupling starts
     as the identity (Kingma & Dhariwal 2018, §3.3, arXiv:1807.03039).
 
     Args:
@@ -82,12 +82,12 @@ def coupling_network(
     blocks: int = 2,
     dropout: float = 0.0,
     patches: bool = True,
-    widening: int = 1,
+    width_multiplier: int = 1,
 ) -> nn.Module:
     """Network of a coupling layer: convolutional on images ``(C, H, W)``, fully connected on vectors ``(D,)``.
 
     With ``patches``, an image of even sides above 4 is worked on as 2 x 2 patches, four times cheaper at the same
-    width; not in the paper. Every corner of a patch has channels of its own, so that the network can tell the colours
+    width; not in the paper. Every corner of a patch has channels of its own, so that the network can tell the colors
     of a checkerboard apart.
 
     Args:
@@ -97,14 +97,14 @@ def coupling_network(
         blocks: number of residual blocks.
         dropout: probability of dropping a unit within a block.
         patches: work on patches of images.
-        widening: multiple of the width.
+        width_multiplier: multiple of the width.
 
     >>> import torch
     >>> coupling_network((1, 8, 8), (2, 8, 8), width=4)(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 2, 8, 8])
     """
     in_channels, *resolution = in_shape
-    width = widening * width
+    width = width_multiplier * width
     if not resolution:
         return ResidualNetwork(linear, in_channels, out_shape[0], width, blocks, dropout)
     if not patches or min(resolution) <= 4 or any(side % 2 for side in resolution):

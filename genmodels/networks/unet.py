@@ -134,7 +134,7 @@ def unet(
     in_shape: Sequence[int],
     out_shape: Sequence[int],
     width: int = 32,
-    multipliers: Sequence[int] = (1, 2, 2, 2),
+    width_multipliers: Sequence[int] = (1, 2, 2, 2),
     blocks: int = 2,
     dropout: float = 0.0,
     attention: int = ATTENTION_SIDE,
@@ -145,7 +145,7 @@ def unet(
         in_shape: ``(C, H, W)`` of the input, any size.
         out_shape: ``(C', H, W)`` of the output.
         width: channels at the image's own resolution.
-        multipliers: of ``width``, at each resolution from the image's own down; the last one repeats.
+        width_multipliers: of ``width``, at each resolution from the image's own down; the last one repeats.
         blocks: residual blocks at each resolution.
         dropout: see :class:`UNet`.
         attention: attend where the side is first this or less.
@@ -159,9 +159,11 @@ def unet(
     """
     same_size = tuple(in_shape[1:]) == tuple(out_shape[1:])
     require(same_size, f"a U-Net keeps the image's size: {tuple(in_shape)} -> {tuple(out_shape)} does not.")
-    require(min(width, blocks, *multipliers) >= 1, "a U-Net's width, blocks and multipliers must be at least 1.")
+    require(
+        min(width, blocks, *width_multipliers) >= 1, "a U-Net's width, blocks and width_multipliers must be at least 1."
+    )
     levels = 1 + halvings(in_shape[1], in_shape[2])
-    multipliers = [*multipliers, *[multipliers[-1]] * levels][:levels]
+    width_multipliers = [*width_multipliers, *[width_multipliers[-1]] * levels][:levels]
     fits = [max(in_shape[1:]) // 2**level <= attention for level in range(levels)]
     attend = [fit and not any(fits[:level]) for level, fit in enumerate(fits)]
-    return UNet(in_shape[0], out_shape[0], [width * m for m in multipliers], attend, blocks, dropout)
+    return UNet(in_shape[0], out_shape[0], [width * m for m in width_multipliers], attend, blocks, dropout)

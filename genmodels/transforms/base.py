@@ -28,7 +28,7 @@ class Transform(nn.Module, ABC):
         """:meth:`encode`, under the name that hooks and ``torch.compile`` know."""
         return self.encode(x)
 
-    def initialise(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor) -> Tensor:
         """Set data-dependent initial values from a batch ``x``; returns ``z`` for the next layer to do the same."""
         return self.encode(x)[0]
 
@@ -58,8 +58,8 @@ class Chain(Transform):
             z = transform.decode(z)
         return z
 
-    def initialise(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor) -> Tensor:
         """Each transform sees the data as those before it leave them."""
         for transform in self:
-            x = transform.initialise(x)
+            x = transform.initialize(x)
         return x

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from genmodels.networks.factory import NetworkFactory
 from genmodels.transforms.base import Transform
-
-NetworkFactory = Callable[[Sequence[int], Sequence[int]], nn.Module]
-"""``(in_shape, out_shape) -> network`` from ``[B, *in_shape]`` to ``[B, *out_shape]``."""
 
 
 class BoundedAffine(nn.Module):
@@ -37,15 +35,15 @@ class BoundedAffine(nn.Module):
         return self.scale * torch.tanh(raw), shift
 
 
-class MaskedCoupling(Transform):
-    """Coupling between the two colours of a checkerboard (RealNVP, eq. 9); on a vector, between odd and even indices.
+class CheckerboardCoupling(Transform):
+    """Coupling between the two colors of a checkerboard (RealNVP, eq. 9); on a vector, between odd and even indices.
 
     ``z = b x + (1 - b) (x exp(s(b x)) + t(b x))`` with the mask ``b``, 1 where a dimension stays as it is.
 
     Args:
         shape: shape of one example, ``(C, H, W)`` or ``(D,)``.
         network: makes the coupling network.
-        parity: which colour stays as it is, 0 or 1; alternate it.
+        parity: which color stays as it is, 0 or 1; alternate it.
     """
 
     mask: Tensor
@@ -73,7 +71,7 @@ class MaskedCoupling(Transform):
         return (z - shift) * torch.exp(-log_scale)
 
 
-class HalvesCoupling(Transform):
+class ChannelCoupling(Transform):
     """Coupling between the first and the second half of the channels (RealNVP, eq. 7-8), or of a vector.
 
     Args:

@@ -1,4 +1,4 @@
-"""Transforms of each dimension by itself: normalisation of activations and the logit."""
+"""Transforms of each dimension by itself: normalization of activations and the logit."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genmodels.core import quantise
+from genmodels.core import quantization
 from genmodels.transforms.base import Transform
 
 
 class ActNorm(Transform):
     """Learned scale and shift per channel: ``z = (x + shift) exp(log_scale)`` (Kingma & Dhariwal 2018, §3.1).
 
-    Takes the place of RealNVP's batch normalisation, whose running statistics make test likelihoods explode. A batch
-    handed to :meth:`initialise` comes out with zero mean and unit variance in every channel.
+    Takes the place of RealNVP's batch normalization, whose running statistics make test likelihoods explode. A batch
+    handed to :meth:`initialize` comes out with zero mean and unit variance in every channel.
 
     Args:
         shape: shape of one example, channels first.
@@ -39,8 +39,8 @@ class ActNorm(Transform):
         return z * torch.exp(-self.log_scale) - self.shift
 
     @torch.no_grad()
-    def initialise(self, x: Tensor) -> Tensor:
-        """Standardise this batch. A channel that does not vary is only shifted."""
+    def initialize(self, x: Tensor) -> Tensor:
+        """Standardize this batch. A channel that does not vary is only shifted."""
         over = [0, *range(2, x.ndim)]
         std, mean = torch.std_mean(x, dim=over, correction=0)
         std = torch.where(std > 1e-6, std, torch.ones_like(std))
@@ -50,7 +50,7 @@ class ActNorm(Transform):
 
 
 class Logit(Transform):
-    """The unit cube onto the reals, ``logit(alpha + (1 - 2 alpha) u)`` (RealNVP §4.1; see ``core.quantise.logit``).
+    """The unit cube onto the reals, ``logit(alpha + (1 - 2 alpha) u)`` (RealNVP §4.1; see ``core.quantization.logit``).
 
     Args:
         alpha: distance kept from 0 and 1.
@@ -62,8 +62,8 @@ class Logit(Transform):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """From the cube."""
-        return quantise.logit(x, self.alpha)
+        return quantization.logit(x, self.alpha)
 
     def decode(self, z: Tensor) -> Tensor:
         """Into (slightly beyond) the cube."""
-        return quantise.unlogit(z, self.alpha)
+        return quantization.unlogit(z, self.alpha)

@@ -14,7 +14,7 @@ from genmodels.transforms.base import Transform
 class Squeeze(Transform):
     """``[B, C, H, W]`` to ``[B, 4C, H/2, W/2]``: every 2 x 2 square of pixels becomes channels (RealNVP §3.6).
 
-    Channels are ordered by position first, so that either half of them holds one row of the square in every colour.
+    Channels are ordered by position first, so that either half of them holds one row of the square in every color.
     """
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +77,7 @@ class FactorOut(Transform):
         out, rest = z[:, :size], z[:, size:]
         return torch.cat([out.reshape(-1, *self.half_shape), self.rest.decode(rest)], dim=1)
 
-    def initialise(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor) -> Tensor:
         """Hand ``rest`` its half."""
         out, rest = x.chunk(2, dim=1)
-        return torch.cat([out.flatten(1), self.rest.initialise(rest)], dim=1)
+        return torch.cat([out.flatten(1), self.rest.initialize(rest)], dim=1)

@@ -22,12 +22,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.image.fid import _compute_fid
 
 from genmodels.builder import build
+from genmodels.core.abilities import Samples
 from genmodels.data import BatchLoader
 from genmodels.experiment import Experiment
 from genmodels.launch import compose, options
 from genmodels.metrics import InDomainClassifier, SampleSets, Subject, frechet_distance
 from genmodels.metrics.features import FeatureSpace
-from genmodels.models.base import AdversarialModel, Samples
+from genmodels.models.base import make_optimizers, train_batch
 
 ROOT = Path(__file__).parents[2]
 ROUNDS, STEPS, WARM = 5, 12, 3
@@ -57,43 +58,15 @@ def bare_steps(name: str, overrides: list[str]) -> list[float]:
     """Durations of the same steps in a plain loop over batches in memory."""
     experiment = Experiment.assemble(compose([f"model={name}", *overrides]))
     model, data = experiment.model, experiment.data
-    model.initialise(data.peek(512))
+    model.initialize(data.first_train(512))
     model = model.to(memory_format=torch.channels_last)
     x = data.split("train")[: data.batch_size]
-    step = adversarial_step(model) if isinstance(model, AdversarialModel) else plain_step(model)
+    optimizers = make_optimizers(model)
     times = []
     for _ in range(STEPS):
         times.append(time.perf_counter())
-        step(x)
+        train_batch(model, x, optimizers)
     return np.diff(times)[WARM:].tolist()
-
-
-def plain_step(model):
-    configured = model.configure_optimizers()
-    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
-
-    def step(x):
-        optimizer.zero_grad()
-        model.loss(x).total.backward()
-        model.clip(model.parameters())
-        optimizer.step()
-
-    return step
-
-
-def adversarial_step(model):
-    players = model.players()
-    optimizers = [player.optimizer(player.network.parameters()) for player in players]
-
-    def step(x):
-        for player, optimizer in zip(players, optimizers, strict=True):
-            model.requires_grad_(False)
-            player.network.requires_grad_(True)
-            player.loss(x).total.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
-    return step
 
 
 def step_ratios(table: Table) -> None:

@@ -1,4 +1,4 @@
-"""Budgets count batches alike for one optimiser and for two."""
+"""Budgets count batches alike for one optimizer and for two."""
 
 from __future__ import annotations
 

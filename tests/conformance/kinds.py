@@ -12,14 +12,15 @@ from omegaconf import OmegaConf
 from genmodels.builder import build
 from genmodels.core import DataSpec
 from genmodels.launch import compose, options
+from genmodels.models.base import make_optimizers, train_batch
 
 ROOT = Path(__file__).parents[2]
 MODELS = options("model")
 
 KINDS = {
     "binary images": DataSpec((1, 8, 8), 2),
-    "grey images": DataSpec((1, 8, 8), 17),
-    "colour images": DataSpec((3, 12, 12), 256),
+    "gray images": DataSpec((1, 8, 8), 17),
+    "color images": DataSpec((3, 12, 12), 256),
     "odd images": DataSpec((1, 7, 7), 256),
     "points": DataSpec((2,)),
     "integer pairs": DataSpec((2,), 3),
@@ -49,6 +50,15 @@ def model_on(name: str, spec: DataSpec, *overrides: str, seed: int = 0):
     return build(config.model, "model")
 
 
+def trainer_of(model, lr: float):
+    """A function that trains ``model`` on a batch, by the step that Lightning's hook takes."""
+    optimizers = make_optimizers(model)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+    return lambda x: train_batch(model, x, optimizers)
+
+
 def examples(spec: DataSpec, n: int, seed: int = 0) -> torch.Tensor:
     """``n`` structured examples: blobs whose brightness and place vary, or a bent line of points."""
     generator = torch.Generator().manual_seed(seed)
@@ -61,7 +71,7 @@ def examples(spec: DataSpec, n: int, seed: int = 0) -> torch.Tensor:
         return torch.stack([cell // 3, cell % 3], dim=1).to(torch.uint8)
     side = spec.shape[-1]
     grid = torch.arange(side).float()
-    centre = torch.rand(n, 2, 1, generator=generator) * side
-    bump = torch.exp(-((grid - centre) ** 2) / side)  # [n, 2, side]
+    center = torch.rand(n, 2, 1, generator=generator) * side
+    bump = torch.exp(-((grid - center) ** 2) / side)  # [n, 2, side]
     image = (bump[:, 0, :, None] * bump[:, 1, None, :])[:, None].expand(n, *spec.shape)
     return (image * (spec.levels - 1)).round().to(torch.uint8)

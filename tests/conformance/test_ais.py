@@ -8,11 +8,11 @@ import pytest
 import torch
 from conformance.kinds import KINDS, MODELS, examples, model_on
 
+from genmodels.core.abilities import DecodesLatent, HasLikelihood, HasObservation
 from genmodels.metrics import AISEvaluation, SampleSets, Subject
-from genmodels.models.base import DecodesLatent, HasLikelihood, HasObservation
 
 
-@pytest.mark.parametrize("kind", ["integer pairs", "points", "grey images"], ids=lambda kind: kind.replace(" ", "-"))
+@pytest.mark.parametrize("kind", ["integer pairs", "points", "gray images"], ids=lambda kind: kind.replace(" ", "-"))
 @pytest.mark.parametrize("name", MODELS)
 def test_decoders_are_annealed_and_others_refused(name, kind, tmp_path):
     spec = KINDS[kind]
@@ -21,9 +21,9 @@ def test_decoders_are_annealed_and_others_refused(name, kind, tmp_path):
     data = SimpleNamespace(split=splits.__getitem__, name="toy", root=tmp_path)
     evaluation = AISEvaluation(images=12, temperatures=60, chains=4, simulated=8, batch_size=12)
     if not isinstance(model, DecodesLatent):
-        assert "no decoder p(x given z)" in evaluation.refusal(model, data)
+        assert "no decoder p(x given z)" in evaluation.unsupported_reason(model, data)
         return
-    assert evaluation.refusal(model, data) is None
+    assert evaluation.unsupported_reason(model, data) is None
     with torch.no_grad():
         (score,) = evaluation.measure(Subject(model, data, SampleSets(model, 0), 0, tmp_path))
         assert score.protocol["gap"] < 0.5 and score.n == 12

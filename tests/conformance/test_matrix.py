@@ -21,9 +21,9 @@ def assert_runs(name, overrides):
     config = compose([f"model={name}", *overrides])
     data = build(config.data, "data")
     model = build(config.model, "model")
-    x = data.peek(4)
+    x = data.first_train(4)
     data.spec.check(x)
-    model.initialise(x)
+    model.initialize(x)
     for total, parameters in losses(model, x):
         assert torch.isfinite(total)
         total.backward(inputs=parameters)

@@ -10,11 +10,11 @@ import math
 
 import pytest
 import torch
-from conformance.kinds import KINDS, MODELS, examples, model_on
+from conformance.kinds import KINDS, MODELS, examples, model_on, trainer_of
 
 from genmodels.core import Kind
+from genmodels.core.abilities import HasLikelihood
 from genmodels.models import realnvp, vae
-from genmodels.models.base import HasLikelihood
 
 SPEC = KINDS["integer pairs"]
 POINTS = torch.tensor(list(itertools.product(range(3), repeat=2)), dtype=torch.uint8)
@@ -25,12 +25,10 @@ SAMPLES = 20_000
 def trained(name):
     """Briefly trained on a skewed law over the nine points."""
     model, x = model_on(name, SPEC), examples(SPEC, 512)
-    model.initialise(x)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    model.initialize(x)
+    step = trainer_of(model, lr=3e-3)
     for _ in range(150):
-        optimizer.zero_grad()
-        model.loss(x[torch.randint(len(x), (128,))]).total.backward()
-        optimizer.step()
+        step(x[torch.randint(len(x), (128,))])
     return model.eval()
 
 
@@ -97,13 +95,13 @@ def test_a_forgotten_kl_is_caught(models, monkeypatch):
 
 
 def test_a_forgotten_levels_term_is_caught(models, monkeypatch):
-    original = realnvp.dequantise
+    original = realnvp.dequantize
 
     def without_levels(x, spec):
         u, log_det = original(x, spec)
         return u, torch.zeros_like(log_det)
 
-    monkeypatch.setattr(realnvp, "dequantise", without_levels)
+    monkeypatch.setattr(realnvp, "dequantize", without_levels)
     with pytest.raises(AssertionError):
         assert_is_a_distribution(models["realnvp"])
 

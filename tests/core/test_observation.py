@@ -9,28 +9,28 @@ from torch.distributions import AffineTransform, Normal, SigmoidTransform, Trans
 from genmodels.core import DataSpec, UserError
 from genmodels.core.observation import (
     Bernoulli,
-    DiscretisedLogistic,
+    DiscretizedLogistic,
     Gaussian,
     SphericalGaussian,
-    discretised_gaussian,
-    discretised_logistic,
+    discretized_gaussian,
+    discretized_logistic,
     standard_normal_log_prob,
 )
-from genmodels.core.quantise import from_symmetric
+from genmodels.core.quantization import from_symmetric
 
 LEVELS = 17
 MEANS = torch.tensor([-3.0, -1.0, -0.2, 0.0, 0.7, 1.0, 2.5])
 LOG_SCALES = torch.tensor([-7.0, -4.0, -1.0, 0.0, 2.0])
 
 
-@pytest.mark.parametrize("law", [discretised_logistic, discretised_gaussian])
+@pytest.mark.parametrize("law", [discretized_logistic, discretized_gaussian])
 def test_masses_of_all_levels_sum_to_one(law):
     x = torch.arange(LEVELS)[:, None, None]
     log_mass = law(x, MEANS[:, None].double(), LOG_SCALES.double(), LEVELS)
     torch.testing.assert_close(log_mass.exp().sum(0), torch.ones(7, 5).double(), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("law", [discretised_logistic, discretised_gaussian])
+@pytest.mark.parametrize("law", [discretized_logistic, discretized_gaussian])
 def test_logarithm_and_gradient_stay_finite_far_in_the_tail(law):
     mean = torch.full((LEVELS,), 5.0, requires_grad=True)
     log_scale = torch.full((LEVELS,), -5.0, requires_grad=True)
@@ -48,18 +48,18 @@ def logistic(mean, scale):
 
 @pytest.mark.parametrize(
     ("law", "density"),
-    [(discretised_logistic, lambda m, s: logistic(m, s)), (discretised_gaussian, lambda m, s: Normal(m, s))],
+    [(discretized_logistic, lambda m, s: logistic(m, s)), (discretized_gaussian, lambda m, s: Normal(m, s))],
 )
 def test_inner_masses_are_differences_of_the_distribution_function(law, density):
     x = torch.arange(1, LEVELS - 1)
     mean, log_scale = torch.full((LEVELS - 2,), 0.13).double(), torch.full((LEVELS - 2,), -0.9).double()
-    centre, half = 2 * x.double() / (LEVELS - 1) - 1, 1 / (LEVELS - 1)
+    center, half = 2 * x.double() / (LEVELS - 1) - 1, 1 / (LEVELS - 1)
     cdf = density(mean, log_scale.exp()).cdf
-    expected = (cdf(centre + half) - cdf(centre - half)).log()
+    expected = (cdf(center + half) - cdf(center - half)).log()
     torch.testing.assert_close(law(x, mean, log_scale, LEVELS).double(), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "levels"), [(Bernoulli, 2), (DiscretisedLogistic, 5)])
+@pytest.mark.parametrize(("kind", "levels"), [(Bernoulli, 2), (DiscretizedLogistic, 5)])
 def test_draws_come_as_often_as_their_probability(kind, levels):
     torch.manual_seed(0)
     spec = DataSpec((1,), levels)
@@ -83,10 +83,10 @@ def test_gaussian_is_that_of_torch():
 
 @pytest.mark.parametrize("levels", [2, 17, 256])
 @pytest.mark.parametrize("sigma", [0.005, 0.1, 2.0])
-def test_gradient_of_the_discretised_gaussian_is_finite_wherever_a_location_may_lie(levels, sigma):
+def test_gradient_of_the_discretized_gaussian_is_finite_wherever_a_location_may_lie(levels, sigma):
     def gradient(dtype):
         mean = torch.linspace(-1, 1, 401, dtype=dtype).expand(levels, -1).clone().requires_grad_()
-        log_mass = discretised_gaussian(
+        log_mass = discretized_gaussian(
             torch.arange(levels)[:, None], mean, torch.tensor(sigma).to(dtype).log(), levels
         )
         return torch.autograd.grad(log_mass.sum(), mean)[0]
@@ -136,7 +136,7 @@ def test_spherical_gaussian_refuses_a_sigma_that_is_not_positive():
         SphericalGaussian(DataSpec((2,)), 0.0)
 
 
-@pytest.mark.parametrize(("kind", "levels"), [(Bernoulli, 2), (DiscretisedLogistic, 17), (Gaussian, None)])
+@pytest.mark.parametrize(("kind", "levels"), [(Bernoulli, 2), (DiscretizedLogistic, 17), (Gaussian, None)])
 def test_mean_is_the_location_in_data_space(kind, levels):
     spec = DataSpec((3,), levels)
     observation = kind(spec)
@@ -144,7 +144,7 @@ def test_mean_is_the_location_in_data_space(kind, levels):
     assert torch.equal(observation.mean(params), from_symmetric(observation.location(params), spec))
 
 
-@pytest.mark.parametrize(("kind", "levels"), [(Bernoulli, 256), (DiscretisedLogistic, None), (Gaussian, 256)])
+@pytest.mark.parametrize(("kind", "levels"), [(Bernoulli, 256), (DiscretizedLogistic, None), (Gaussian, 256)])
 def test_laws_refuse_data_they_are_not_for(kind, levels):
     with pytest.raises(UserError):
         kind(DataSpec((2,), levels))

@@ -9,12 +9,12 @@ import torch
 
 from genmodels.core import DataSpec, Kind, Likelihood, Score, UserError, bits_per_dim, log_mean_exp
 from genmodels.core.observation import standard_normal_log_prob
-from genmodels.core.quantise import (
-    dequantise,
+from genmodels.core.quantization import (
+    dequantize,
     from_symmetric,
     log_mass,
     logit,
-    quantise,
+    quantize,
     to_symmetric,
     unit_to_symmetric,
     unlogit,
@@ -25,7 +25,7 @@ from genmodels.core.quantise import (
 def test_a_uniform_density_on_the_cube_scores_log2_levels(levels):
     spec = DataSpec((1, 8, 8), levels)
     x = torch.randint(0, levels, (5, 1, 8, 8), dtype=torch.uint8)
-    u, log_det = dequantise(x, spec)
+    u, log_det = dequantize(x, spec)
     assert ((u >= 0) & (u < 1)).all()
     torch.testing.assert_close(bits_per_dim(log_det, spec), torch.full((5,), math.log2(levels)))
 
@@ -36,7 +36,7 @@ def test_every_level_survives_both_scales(levels):
     x = torch.arange(levels, dtype=torch.uint8)[None]
     assert torch.equal(from_symmetric(to_symmetric(x, spec), spec), x)
     for _ in range(20):
-        assert torch.equal(quantise(dequantise(x, spec)[0], spec), x)
+        assert torch.equal(quantize(dequantize(x, spec)[0], spec), x)
 
 
 def test_from_symmetric_rounds_to_the_nearest_level_under_noise():
@@ -59,7 +59,7 @@ def test_bits_do_not_depend_on_the_scale_on_which_a_density_lives(scale, shift):
     """The same law told on another scale, with its log-determinant, is the same number of bits."""
     spec = DataSpec((6,), 256)
     x = torch.randint(0, 256, (4, 6), dtype=torch.uint8)
-    u, log_det = dequantise(x, spec)
+    u, log_det = dequantize(x, spec)
     on_the_cube = standard_normal_log_prob((u - 0.5) / 0.2) - 6 * math.log(0.2) + log_det
     y = scale * u + shift
     mean, std = scale * 0.5 + shift, scale * 0.2
@@ -93,7 +93,7 @@ def test_mass_of_a_level_under_a_uniform_density_is_exact(samples):
     torch.testing.assert_close(nats, torch.full((4,), -6 * math.log(17)))
 
 
-def test_mass_is_exact_where_dequantisation_draws_from_the_density_itself():
+def test_mass_is_exact_where_dequantization_draws_from_the_density_itself():
     """With v the place in the bin and p(u) = Π 2v, every level has the same mass, and q(v) = 2v is best."""
     spec, x = DataSpec((6,), 5), torch.randint(0, 5, (4, 6), dtype=torch.uint8)
 

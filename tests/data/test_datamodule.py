@@ -85,10 +85,10 @@ def test_loaders_shuffle_and_flip_training_alone():
 
 def test_peek_is_a_fixed_sample_of_training():
     data = datamodule()
-    first = data.peek(30)
+    first = data.first_train(30)
     next(iter(data.train_dataloader()))
-    assert torch.equal(first, data.peek(30)) and torch.equal(first, data.split("train")[:30])
-    assert len(data.peek(1000)) == 80
+    assert torch.equal(first, data.first_train(30)) and torch.equal(first, data.split("train")[:30])
+    assert len(data.first_train(1000)) == 80
 
 
 def test_whole_set_is_moved_to_the_device_once():
@@ -98,7 +98,7 @@ def test_whole_set_is_moved_to_the_device_once():
     train, val = data.train_dataloader(), data.val_dataloader()
     assert train.x is val.x and train.x.device.type == "meta"
     assert next(iter(train)).device.type == "meta"
-    assert data.peek(2).device.type == "cpu"
+    assert data.first_train(2).device.type == "cpu"
 
 
 @pytest.mark.parametrize(

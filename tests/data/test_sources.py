@@ -87,8 +87,8 @@ def folder(tmp_path):
     for i in range(10):
         path = tmp_path / "images" / f"class{i % 2}" / f"{i}.{'png' if i % 2 else 'JPG'}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode, colour = (("RGB", (20 * i,) * 3), ("L", 20 * i))[i % 3 == 0]
-        Image.new(mode, (20 + i, 30 - i), colour).save(path)
+        mode, color = (("RGB", (20 * i,) * 3), ("L", 20 * i))[i % 3 == 0]
+        Image.new(mode, (20 + i, 30 - i), color).save(path)
     return tmp_path / "images"
 
 
@@ -107,7 +107,7 @@ def test_image_folder_decodes_each_image_once(folder, tmp_path, monkeypatch):
     assert len(list((tmp_path / "image_folder").iterdir())) == 3  # and nothing half written
 
 
-def test_image_folder_crops_the_centre(tmp_path):
+def test_image_folder_crops_the_center(tmp_path):
     wide = np.zeros((4, 12), np.uint8)
     wide[:, 4:8] = 200
     Image.fromarray(wide).save(tmp_path / "wide.png")

@@ -58,10 +58,10 @@ def test_density_is_that_of_samples_from_a_standard_normal_end(process):
 
 def test_density_of_a_mixture_is_the_closed_form_at_time_one():
     """Not linear: the Jacobian depends on x. Half of N(-1, 0.2²) and half of N(1, 0.2²), in one dimension."""
-    centres = torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    centers = torch.tensor([-1.0, 1.0], dtype=torch.float64)
 
     def mixture(signal, sigma):
-        parts = torch.distributions.Normal(signal * centres, (0.04 * signal**2 + sigma**2).sqrt())
+        parts = torch.distributions.Normal(signal * centers, (0.04 * signal**2 + sigma**2).sqrt())
         return torch.distributions.MixtureSameFamily(torch.distributions.Categorical(torch.ones(2)), parts)
 
     def noise(x, t, signal, sigma):

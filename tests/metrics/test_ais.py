@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from genmodels.core import DataSpec, Kind
+from genmodels.core.abilities import DecodesLatent, HasLikelihood, HasObservation
 from genmodels.metrics import AISEvaluation, SampleSets, Subject
-from genmodels.metrics.ledger import Ledger
-from genmodels.models.base import DecodesLatent, HasLikelihood, HasObservation
+from genmodels.metrics.resumable import ResumableResults
 
 SPEC = DataSpec((4,))
 WEIGHT = torch.tensor([[1.0, 0.2], [-0.5, 0.8], [0.3, -1.0], [0.7, 0.7]])
@@ -124,10 +124,10 @@ def test_a_killed_run_goes_on_from_its_last_batch(data, monkeypatch):
 
 
 def test_a_ledger_knows_its_settings(tmp_path):
-    ledger = Ledger(tmp_path / "new", "ais", {"t": 1})
-    ledger["a"] = [1.5]
-    assert Ledger(tmp_path / "new", "ais", {"t": 1})["a"] == [1.5]
-    assert "a" not in Ledger(tmp_path / "new", "ais", {"t": 2})
+    resumable = ResumableResults(tmp_path / "new", "ais", {"t": 1})
+    resumable["a"] = [1.5]
+    assert ResumableResults(tmp_path / "new", "ais", {"t": 1})["a"] == [1.5]
+    assert "a" not in ResumableResults(tmp_path / "new", "ais", {"t": 2})
 
 
 def test_refusals(data):
@@ -135,6 +135,6 @@ def test_refusals(data):
         def log_likelihood(self, x, samples=1):
             raise AssertionError
 
-    reason = AISEvaluation().refusal(Flow(), data)
+    reason = AISEvaluation().unsupported_reason(Flow(), data)
     assert reason.startswith("Flow has no decoder p(x given z)") and "metrics=[likelihood]" in reason
-    assert AISEvaluation().refusal(Generator(), data) is None
+    assert AISEvaluation().unsupported_reason(Generator(), data) is None

@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from genmodels.core import DataSpec
+from genmodels.core.abilities import Samples
 from genmodels.metrics import (
     FrechetEvaluation,
     InceptionScoreEvaluation,
     InDomainClassifier,
     KernelEvaluation,
-    ManifoldEvaluation,
+    PRDCEvaluation,
     SampleSets,
     Subject,
     frechet_distance,
 )
 from genmodels.metrics.extractors import Extractor, UnsuitableError
 from genmodels.metrics.train_classifier import read
-from genmodels.models.base import Samples
 
 SPEC = DataSpec((1, 2, 2), 256)
 
@@ -66,7 +66,7 @@ def images(n, seed):
 def data_of(root, train, val, test):
     splits = {"train": train, "val": val, "test": test}
     pool = torch.cat([train, val])
-    return SimpleNamespace(name="toy", spec=SPEC, root=root, split=splits.__getitem__, pool=lambda: pool)
+    return SimpleNamespace(name="toy", spec=SPEC, root=root, split=splits.__getitem__, train_and_val=lambda: pool)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def subject(model, data, file=None):
 
 
 def evaluate(evaluation, model, data):
-    assert evaluation.refusal(model, data) is None
+    assert evaluation.unsupported_reason(model, data) is None
     (score,) = evaluation.measure(subject(model, data))
     return score
 
@@ -90,16 +90,16 @@ def distance(a, b):
 
 
 def test_score_is_the_mean_over_sets_and_the_floor_that_of_test_data(data, monkeypatch):
-    monkeypatch.setattr("genmodels.metrics.samples.AT_A_TIME", 10)
+    monkeypatch.setattr("genmodels.metrics.sample_sets.AT_A_TIME", 10)
     pool = images(48, 3)
     model = Model(pool)
     score = evaluate(FrechetEvaluation(Pixels, n=24, repeats=2), model, data)
     assert score.name == "fd_toy_24" and score.n == 24 and model.sizes == [10, 10, 4] * 2
-    a, b = distance(pool[:24], data.pool()), distance(pool[24:], data.pool())
+    a, b = distance(pool[:24], data.train_and_val()), distance(pool[24:], data.train_and_val())
     assert score.value == pytest.approx((a + b) / 2, rel=1e-9)
     assert score.se == pytest.approx(abs(a - b) / 2, rel=1e-9)
     chosen = data.split("test")[torch.linspace(0, 29, 24).round().long()]
-    assert score.protocol["floor"] == pytest.approx(distance(chosen, data.pool()), rel=1e-9)
+    assert score.protocol["floor"] == pytest.approx(distance(chosen, data.train_and_val()), rel=1e-9)
     assert score.protocol["real_n"] == 24 and score.protocol["reference_n"] == 100 and score.protocol["repeats"] == 2
     assert score.protocol["sampling"] == {"steps": 7} and score.protocol["samples_per_second"] > 0
     assert score.to_dict()["protocol"]["extractor"] == "pixels@0"
@@ -121,10 +121,10 @@ def seen_in(evaluation, data):
 
 def test_statistics_of_real_data_are_kept_for_any_order_of_them(data):
     assert seen_in(FrechetEvaluation(Pixels), data) == 100 + 30 + 90
-    shuffled = data.pool().flip(0)
-    data.pool = lambda: shuffled
+    shuffled = data.train_and_val().flip(0)
+    data.train_and_val = lambda: shuffled
     assert seen_in(FrechetEvaluation(Pixels), data) == 90
-    data.pool = lambda: 255 - shuffled
+    data.train_and_val = lambda: 255 - shuffled
     assert seen_in(FrechetEvaluation(Pixels), data) == 100 + 90
 
 
@@ -141,7 +141,7 @@ def test_a_broken_cache_is_replaced_and_an_unwritable_one_done_without(data, tmp
 def test_samples_and_features_are_computed_once_for_all_metrics(data):
     model, extractor = Model(images(90, 3)), Pixels(None)
     shared = subject(model, data)
-    for evaluation in (FrechetEvaluation(Pixels), KernelEvaluation(Pixels, repeats=1), ManifoldEvaluation(Pixels)):
+    for evaluation in (FrechetEvaluation(Pixels), KernelEvaluation(Pixels, repeats=1), PRDCEvaluation(Pixels)):
         evaluation.make_extractor = lambda data: extractor
         evaluation.measure(shared)
     assert model.sizes == [30, 30, 30]
@@ -155,12 +155,16 @@ def test_refusals(data):
     def unsuitable(data):
         raise UnsuitableError("no network for these.")
 
-    assert FrechetEvaluation(Pixels).refusal(Autoencoder(), data).startswith("Autoencoder cannot be sampled from")
-    assert FrechetEvaluation(unsuitable).refusal(Model(None), data) == "no network for these."
-    assert "allow_small_n=true" in FrechetEvaluation(Pixels, n=3).refusal(Model(None), data)
-    assert FrechetEvaluation(Pixels, n=3, allow_small_n=True).refusal(Model(None), data) is None
-    assert KernelEvaluation(Pixels, n=3).refusal(Model(None), data) is None
-    assert "no classifier head" in InceptionScoreEvaluation(Pixels).refusal(Model(None), data)
+    assert (
+        FrechetEvaluation(Pixels)
+        .unsupported_reason(Autoencoder(), data)
+        .startswith("Autoencoder cannot be sampled from")
+    )
+    assert FrechetEvaluation(unsuitable).unsupported_reason(Model(None), data) == "no network for these."
+    assert "allow_small_n=true" in FrechetEvaluation(Pixels, n=3).unsupported_reason(Model(None), data)
+    assert FrechetEvaluation(Pixels, n=3, allow_small_n=True).unsupported_reason(Model(None), data) is None
+    assert KernelEvaluation(Pixels, n=3).unsupported_reason(Model(None), data) is None
+    assert "no classifier head" in InceptionScoreEvaluation(Pixels).unsupported_reason(Model(None), data)
 
 
 def test_digits_score_better_than_noisy_digits_than_noise(tmp_path):

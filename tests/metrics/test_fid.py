@@ -5,13 +5,13 @@ import pytest
 import torch
 from metrics.test_fd import Model, data_of
 
-from genmodels.metrics import FrechetEvaluation, InceptionV3, KernelEvaluation, ManifoldEvaluation, SampleSets, Subject
+from genmodels.metrics import FrechetEvaluation, InceptionV3, KernelEvaluation, PRDCEvaluation, SampleSets, Subject
 from genmodels.metrics.features import FeatureSpace
 from genmodels.metrics.train_classifier import read
 
 
 def by_singular_values(a: np.ndarray, b: np.ndarray) -> float:
-    """Fréchet distance in float64 without a covariance: its cross term is the nuclear norm of the centred features."""
+    """Fréchet distance in float64 without a covariance: its cross term is the nuclear norm of the centered features."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     mean_a, mean_b = a.mean(0), b.mean(0)
     a, b = (a - mean_a) / np.sqrt(len(a) - 1), (b - mean_b) / np.sqrt(len(b) - 1)
@@ -23,7 +23,7 @@ def by_singular_values(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("n", [40, pytest.param(2500, marks=pytest.mark.slow)])
 def test_cifar10_test_against_train(n, real_data, tmp_path):
     cifar = read("cifar10", real_data)
-    held_out, train = cifar.split("test")[:n], cifar.pool()[:n]
+    held_out, train = cifar.split("test")[:n], cifar.train_and_val()[:n]
     data = data_of(real_data, train[: n // 2], train[n // 2 :], held_out)
     data.name, data.spec = "cifar10", cifar.spec
     model = Model(held_out)
@@ -39,6 +39,6 @@ def test_cifar10_test_against_train(n, real_data, tmp_path):
     assert score.protocol["floor"] == pytest.approx(score.value, rel=1e-6)  # the samples are the test data
     (kernel,) = KernelEvaluation(lambda data: extractor, n, repeats=1).measure(subject)
     assert kernel.name == f"kid_{n}" and abs(kernel.value) < 4 * kernel.se
-    named = {score.name for score in ManifoldEvaluation(lambda data: extractor, n, repeats=1).measure(subject)}
+    named = {score.name for score in PRDCEvaluation(lambda data: extractor, n, repeats=1).measure(subject)}
     assert named == {f"{name}_inception_{n}" for name in ("precision", "recall", "density", "coverage")}
     assert torch.isfinite(space.of_samples(n)).all()

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from genmodels.core import DataSpec, Kind, Likelihood, Score, UserError
+from genmodels.core.abilities import HasLikelihood
 from genmodels.metrics import (
-    GeneralisationEvaluation,
+    GeneralizationEvaluation,
+    KLToDataEvaluation,
     LikelihoodEvaluation,
     LogLikelihoodMean,
     Subject,
-    TruthEvaluation,
 )
-from genmodels.models.base import HasLikelihood
 
 DISCRETE, CONTINUOUS = DataSpec((1, 8, 8), 17), DataSpec((2,))
 
@@ -45,7 +45,7 @@ def data_of(test, train=None):
 
 def evaluate(model, test, train=None, kind=LikelihoodEvaluation, folder=None, **options):
     evaluation, data = kind(**options), data_of(test, train)
-    assert LikelihoodEvaluation().refusal(model, data) is None
+    assert LikelihoodEvaluation().unsupported_reason(model, data) is None
     (score,) = evaluation.measure(Subject(model, data, None, 0, folder))
     return score
 
@@ -103,7 +103,7 @@ def test_a_model_without_likelihood_is_refused_by_name():
     class GAN:
         pass
 
-    assert LikelihoodEvaluation().refusal(GAN(), data_of(None)).startswith("GAN has no likelihood")
+    assert LikelihoodEvaluation().unsupported_reason(GAN(), data_of(None)).startswith("GAN has no likelihood")
 
 
 def test_kinds_do_not_mix_and_bare_tensors_are_not_likelihoods():
@@ -130,8 +130,6 @@ def test_a_bare_tensor_is_refused_by_the_evaluation_and_a_bare_number_by_the_sco
 
 class Noisy(Model):
     """A bound made of two terms, from fresh noise, with curves."""
-
-    log_image = staticmethod(lambda name, picture: None)
 
     def log_likelihood(self, x, samples=1):
         rate, distortion = torch.rand(len(x)), torch.full((len(x),), 2.0)
@@ -185,7 +183,7 @@ def test_bf16_is_asked_for_and_recorded():
 
 def test_train_minus_test_is_the_difference_with_the_error_of_both():
     train, test = torch.randn(50, 2) + 1, torch.randn(20, 2)
-    score = evaluate(Model(CONTINUOUS, lambda x: x.sum(1)), test, train, GeneralisationEvaluation)
+    score = evaluate(Model(CONTINUOUS, lambda x: x.sum(1)), test, train, GeneralizationEvaluation)
     picked = train[torch.linspace(0, 49, 20).round().long()]
     a, b = picked.sum(1), test.sum(1)
     assert score.value == pytest.approx((a.mean() - b.mean()).item(), rel=1e-5)
@@ -200,9 +198,9 @@ def test_divergence_from_the_truth_is_zero_for_the_truth_and_known_between_gauss
         model = Model(CONTINUOUS, lambda x, shift=shift: truth.log_prob(x - shift).sum(1))
         data = data_of(test)
         data.source = SimpleNamespace(log_prob=lambda x: truth.log_prob(x).sum(1))
-        (score,) = TruthEvaluation().measure(Subject(model, data, None, 0, None))
+        (score,) = KLToDataEvaluation().measure(Subject(model, data, None, 0, None))
         assert score.value == pytest.approx(shift**2, abs=0.02) and score.kind is Kind.ESTIMATE
-    assert "unknown" in TruthEvaluation().refusal(model, data_of(test))
+    assert "unknown" in KLToDataEvaluation().unsupported_reason(model, data_of(test))
 
 
 def test_nothing_has_no_mean():

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from genmodels.core import DataSpec, Kind
+from genmodels.core.abilities import HasProbabilityFlow
 from genmodels.metrics import ProbabilityFlowEvaluation, Subject
-from genmodels.models.base import HasProbabilityFlow
 
 
 class Flow(HasProbabilityFlow):
@@ -28,7 +28,7 @@ class Flow(HasProbabilityFlow):
 def measure(model, test, **options):
     data = SimpleNamespace(split=lambda name: test, name="toy")
     evaluation = ProbabilityFlowEvaluation(**options)
-    assert evaluation.refusal(model, data) is None
+    assert evaluation.unsupported_reason(model, data) is None
     (score,) = evaluation.measure(Subject(model, data, None, 0, None))
     return score
 
@@ -36,7 +36,7 @@ def measure(model, test, **options):
 def test_a_uniform_density_on_integers_costs_log2_of_the_levels():
     spec = DataSpec((40,), 17)
     test = torch.full((30, 40), 8, dtype=torch.uint8)
-    score = measure(Flow(spec), test, max_examples=20, batch_size=8, dequantisation_samples=2)
+    score = measure(Flow(spec), test, max_examples=20, batch_size=8, dequantization_samples=2)
     assert score.name == "ode_bits_per_dim" and score.kind is Kind.ESTIMATE and score.text.startswith("~ ")
     assert score.value == pytest.approx(math.log2(17), abs=0.01) and score.n == 20
     assert score.protocol["trace"] == "1 Rademacher probes" and score.protocol["evaluations"] == 14
@@ -60,4 +60,4 @@ def test_a_difference_beyond_the_error_is_flagged():
 
 
 def test_other_models_are_refused():
-    assert "no diffusion model" in ProbabilityFlowEvaluation().refusal(object(), None)
+    assert "no diffusion model" in ProbabilityFlowEvaluation().unsupported_reason(object(), None)

@@ -9,18 +9,19 @@ import torch.multiprocessing as mp
 from metrics.test_fd import Pixels, data_of, images
 
 from genmodels.core import DataSpec, Kind, Likelihood
+from genmodels.core.abilities import HasLikelihood, Samples
+from genmodels.core.processes import broadcast, rank_and_world, shard
 from genmodels.metrics import (
     FeatureStatistics,
     FrechetEvaluation,
     KernelEvaluation,
     LikelihoodEvaluation,
-    ManifoldEvaluation,
-    MemorisationEvaluation,
+    MemorizationEvaluation,
+    PRDCEvaluation,
     SampleSets,
     Subject,
 )
-from genmodels.metrics.processes import dealt, from_first, rank_and_world, share, track
-from genmodels.models.base import HasLikelihood, Samples
+from genmodels.metrics.processes import map_over_ranks, track
 
 TEST = torch.randn(11, 2, generator=torch.Generator().manual_seed(0))
 
@@ -40,9 +41,6 @@ class Pictures(Samples):
 
     spec, device = DataSpec((1, 2, 2), 256), torch.device("cpu")
 
-    def log_image(self, name, picture):
-        pass
-
     def sample(self, n):
         return torch.randint(256, (n, 1, 2, 2)).to(torch.uint8)
 
@@ -50,7 +48,7 @@ class Pictures(Samples):
 def measure(folder):
     """Everything that is shared out between processes."""
     statistics = FeatureStatistics(2)
-    for i in share(len(TEST)):
+    for i in shard(len(TEST)):
         statistics.update(TEST[i : i + 1])
     found = {"moments": [part.tolist() if isinstance(part, torch.Tensor) else part for part in statistics.compute()]}
     data = SimpleNamespace(split=lambda name: TEST, eval_batch_size=3)
@@ -62,8 +60,8 @@ def measure(folder):
     for evaluation in (
         FrechetEvaluation(Pixels, n=601, repeats=2),
         KernelEvaluation(Pixels, n=601, repeats=1),
-        ManifoldEvaluation(Pixels, n=601, repeats=2),
-        MemorisationEvaluation(n=601),
+        PRDCEvaluation(Pixels, n=601, repeats=2),
+        MemorizationEvaluation(n=601),
     ):
         for score in evaluation.measure(subject):
             found[score.name] = [score.value, score.se, score.protocol.get("floor", score.protocol.get("real"))]
@@ -73,9 +71,9 @@ def measure(folder):
 def worker(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    assert from_first(rank) == 0
-    assert dealt(lambda i: (i, rank_and_world()[0]), 5) == [(0, 0), (1, 1), (2, 0), (3, 1), (4, 0)]
-    assert list(share(7)) == [[0, 2, 4, 6], [1, 3, 5]][rank]
+    assert broadcast(rank) == 0
+    assert map_over_ranks(lambda i: (i, rank_and_world()[0]), 5) == [(0, 0), (1, 1), (2, 0), (3, 1), (4, 0)]
+    assert list(shard(7)) == [[0, 2, 4, 6], [1, 3, 5]][rank]
     (folder / f"{rank}.json").write_text(json.dumps(measure(folder)))
     dist.destroy_process_group()
 
@@ -92,7 +90,7 @@ def test_two_processes_measure_what_one_does(tmp_path):
 
 def test_outside_a_process_group_one_process_does_all():
     assert rank_and_world() == (0, 1)
-    assert list(share(3)) == [0, 1, 2] and from_first("x") == "x"
+    assert list(shard(3)) == [0, 1, 2] and broadcast("x") == "x"
 
 
 def test_long_work_says_how_long_it_will_take_where_there_is_no_terminal(capsys, monkeypatch):

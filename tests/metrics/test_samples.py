@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from genmodels.core import DataSpec, UserError
+from genmodels.core.abilities import Samples
 from genmodels.metrics import SampleSets
-from genmodels.models.base import Samples
 
 
 class Noise(Samples):
@@ -23,7 +23,7 @@ class Noise(Samples):
 
 
 def test_every_call_of_the_model_draws_something_else(monkeypatch):
-    monkeypatch.setattr("genmodels.metrics.samples.AT_A_TIME", 4)
+    monkeypatch.setattr("genmodels.metrics.sample_sets.AT_A_TIME", 4)
     sets = SampleSets(Noise(), seed=0)
     drawn = torch.cat([sets.get(10), sets.get(10, index=1), SampleSets(Noise(), seed=1).get(10)])
     assert drawn.shape == (30, 3) and len(drawn.unique(dim=0)) == 30

@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from genmodels.core import DataSpec, Kind, UserError
-from genmodels.core.quantise import to_symmetric
+from genmodels.core.abilities import HasProbabilityFlow
+from genmodels.core.quantization import to_symmetric
 from genmodels.diffusion import DDIM, Ancestral, Data, FixedLarge, FixedSmall, Learned, Noise, Velocity, linear
-from genmodels.models.base import HasProbabilityFlow
 from genmodels.models.ddpm import DDPM, Noised, Simple, Variational
 from genmodels.networks.denoiser import denoiser
 

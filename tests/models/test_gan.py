@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from genmodels.core import DataSpec, UserError
-from genmodels.core.quantise import from_symmetric, to_symmetric
-from genmodels.models.base import DecodesLatent, HasObservation
+from genmodels.core.abilities import DecodesLatent, HasObservation
+from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.models.gan import GAN, Hinge, Minimax, NonSaturating, WassersteinGP, input_gradient
 from genmodels.networks import dcgan
 
@@ -101,11 +101,11 @@ def test_a_fully_connected_layer_is_put_in_where_it_is_asked_for(shape, batch_no
         assert widths(network) == [24, *widths(without)]
     z = torch.randn(4, 5)
     assert full[1](full[0](z)).shape == (4, 1)
-    normalised = sum(isinstance(m, nn.BatchNorm1d) for m in full[1].modules())
-    assert normalised == (1 if batch_norm else 0)
+    normalized = sum(isinstance(m, nn.BatchNorm1d) for m in full[1].modules())
+    assert normalized == (1 if batch_norm else 0)
 
 
-def test_spectral_normalisation_holds_the_largest_singular_value_at_one():
+def test_spectral_normalization_holds_the_largest_singular_value_at_one():
     torch.manual_seed(0)
     network = dcgan.discriminator((2,), (1,), width=8, spectral_norm=True)
     for _ in range(500):

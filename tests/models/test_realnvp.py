@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from genmodels.core import DataSpec, Kind, UserError
-from genmodels.core.quantise import dequantise
+from genmodels.core.quantization import dequantize
 from genmodels.models.realnvp import RealNVP
 from genmodels.networks.resnet import coupling_network
-from genmodels.transforms import ActNorm, FactorOut, HalvesCoupling, MaskedCoupling
+from genmodels.transforms import ActNorm, ChannelCoupling, CheckerboardCoupling, FactorOut
 
 TINY = ["model.network.width=8", "model.network.blocks=1", "model.depth=4"]  # overrides for the suites of all models
 
@@ -81,7 +81,7 @@ def test_log_likelihood_of_continuous_data_is_exact(shape):
 def test_decode_inverts_encode(shape, levels):
     model = awake(tiny(DataSpec(shape, levels)))
     x = batch(model.spec)
-    model.initialise(x)
+    model.initialize(x)
     z = model.encode(x)
     assert z.shape == (4, model.spec.dims)
     torch.testing.assert_close(model.decode(z), x, atol=1e-5, rtol=1e-5)
@@ -91,7 +91,7 @@ def test_decode_inverts_encode(shape, levels):
 @pytest.mark.parametrize("levels", [None, 17])
 def test_an_untrained_model_samples_data(shape, levels):
     model = tiny(DataSpec(shape, levels))
-    model.initialise(batch(model.spec, 64))
+    model.initialize(batch(model.spec, 64))
     sample = model.sample(8)
     model.spec.check(sample)
     assert sample.shape == (8, *shape)
@@ -101,7 +101,9 @@ def test_an_untrained_model_samples_data(shape, levels):
 def test_scales_follow_from_the_resolution():
     def layout(shape):
         modules = list(tiny(DataSpec(shape)).flow.modules())
-        return [sum(isinstance(m, kind) for m in modules) for kind in (MaskedCoupling, HalvesCoupling, FactorOut)]
+        return [
+            sum(isinstance(m, kind) for m in modules) for kind in (CheckerboardCoupling, ChannelCoupling, FactorOut)
+        ]
 
     assert layout((1, 8, 8)) == [3 + 4, 3, 1]  # 8 -> 4
     assert layout((1, 28, 28)) == [3 + 3 + 4, 6, 2]  # 28 -> 14 -> 7
@@ -111,20 +113,20 @@ def test_scales_follow_from_the_resolution():
 
 
 def test_growth_widens_the_networks_wherever_the_resolution_is_halved():
-    flow = tiny(DataSpec((1, 16, 16)), growth=2, scales=2).flow
-    of = {kind: [m for m in flow.modules() if isinstance(m, kind)] for kind in (MaskedCoupling, HalvesCoupling)}
-    widths = [m.affine.network for m in of[MaskedCoupling]]
+    flow = tiny(DataSpec((1, 16, 16)), width_multiplier=2, scales=2).flow
+    of = {kind: [m for m in flow.modules() if isinstance(m, kind)] for kind in (CheckerboardCoupling, ChannelCoupling)}
+    widths = [m.affine.network for m in of[CheckerboardCoupling]]
     inner = [max(p.shape[0] for n, p in net.named_parameters() if "blocks" in n) for net in widths]
     assert inner == [8, 8, 8, 16, 16, 16, 16]
     assert all(
         max(p.shape[0] for n, p in m.affine.network.named_parameters() if "blocks" in n) == 16
-        for m in of[HalvesCoupling]
+        for m in of[ChannelCoupling]
     )
 
 
 @pytest.mark.parametrize(
     "wrong, said",
-    [({"scales": 4}, "between 1 and 3"), ({"scales": 0}, "between 1 and 3"), ({"growth": 0}, "growth"),
+    [({"scales": 4}, "between 1 and 3"), ({"scales": 0}, "between 1 and 3"), ({"width_multiplier": 0}, "multiplier"),
      ({"scale_decay": -1.0}, "scale_decay"), ({"alpha": 0.5}, "alpha")],
 )  # fmt: skip
 def test_bad_options_are_refused(wrong, said):
@@ -132,7 +134,7 @@ def test_bad_options_are_refused(wrong, said):
         tiny(DataSpec((1, 16, 16), 256), **wrong)
 
 
-def test_scale_decay_adds_the_squared_scales_of_every_weight_normalised_layer():
+def test_scale_decay_adds_the_squared_scales_of_every_weight_normalized_layer():
     x = batch(DataSpec((1, 8, 8), 17))
     plain, decayed = (tiny(DataSpec((1, 8, 8), 17), scale_decay=weight) for weight in (0.0, 0.5))
     decayed.load_state_dict(plain.state_dict())
@@ -145,11 +147,11 @@ def test_scale_decay_adds_the_squared_scales_of_every_weight_normalised_layer():
     losses[1].backward()
 
 
-def test_initialise_standardises_every_activation():
+def test_initialize_standardizes_every_activation():
     model = tiny(DataSpec((1, 8, 8), 17))
-    model.initialise(batch(model.spec, 256))
+    model.initialize(batch(model.spec, 256))
     assert all(m.shift.abs().sum() > 0 for m in model.flow.modules() if isinstance(m, ActNorm))
-    z = model.flow(dequantise(batch(model.spec, 256), model.spec)[0])[0]
+    z = model.flow(dequantize(batch(model.spec, 256), model.spec)[0])[0]
     assert z.mean().abs() < 0.05
     assert (z.std() - 1).abs() < 0.05
 
@@ -177,7 +179,7 @@ def test_a_learned_gaussian_is_found():
     covariance = torch.tensor([[1.0, 0.8], [0.8, 1.0]])
     truth = torch.distributions.MultivariateNormal(torch.tensor([3.0, -1.0]), covariance)
     model = tiny(DataSpec((2,)))
-    model.initialise(truth.sample((256,)))
+    model.initialize(truth.sample((256,)))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(150):
         optimizer.zero_grad()

@@ -10,9 +10,9 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from genmodels.core import DataSpec, Kind
-from genmodels.core.observation import Gaussian, suited_to
-from genmodels.core.quantise import from_symmetric
-from genmodels.models.base import HasObservation
+from genmodels.core.abilities import HasObservation
+from genmodels.core.observation import Gaussian, observation_for
+from genmodels.core.quantization import from_symmetric
 from genmodels.models.vae import VAE, kl_to_standard_normal
 
 TINY = ["model.latent_dim=3", "model.encoder.width=8", "model.decoder.width=8"]
@@ -95,7 +95,12 @@ def test_location_is_what_decode_rounds_and_the_law_around_it_is_the_models_own(
     torch.manual_seed(0)
     spec = DataSpec((5,), levels)
     model = VAE(
-        spec, 3, lambda *_: nn.Identity(), lambda i, o: nn.Linear(i[0], o[0]), suited_to, optimizer=torch.optim.Adam
+        spec,
+        3,
+        lambda *_: nn.Identity(),
+        lambda i, o: nn.Linear(i[0], o[0]),
+        observation_for,
+        optimizer=torch.optim.Adam,
     )
     assert isinstance(model, HasObservation)
     z = torch.randn(64, 3, requires_grad=True)

@@ -17,13 +17,13 @@ def test_every_data_shape_works_without_an_override(shape):
     out_shape = (2 * shape[0], *shape[1:])
     out = denoiser(shape, out_shape, width=8, depth=1)(torch.randn(2, *shape), torch.tensor([1, 1000]))
     assert out.shape == (2, *out_shape)
-    assert (out == 0).all()  # zero-initialised
+    assert (out == 0).all()  # zero-initialized
 
 
 def test_patches_shape_and_reach():
     """A patch knows its own pixels apart, and the network beyond it sees them all."""
     torch.manual_seed(0)
-    net = denoiser((1, 12, 20), (2, 12, 20), width=8, depth=1, patch=2, levels=256, multipliers=[1])
+    net = denoiser((1, 12, 20), (2, 12, 20), width=8, depth=1, patch=2, levels=256, width_multipliers=[1])
     t = torch.tensor([1, 1000])
     assert (net(torch.randn(2, 1, 12, 20), t) == 0).all()
     for p in net.parameters():

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from conformance.kinds import MODELS, model_on
+from conformance.kinds import MODELS, model_on, trainer_of
 
 from genmodels.core import DataSpec, Kind
+from genmodels.core.abilities import HasLikelihood
 from genmodels.data.sources import Mixture
-from genmodels.models.base import HasLikelihood
 
 SPEC = DataSpec((2,))
 SIDE, CELLS, DRAWS = 8.0, 96, 16
@@ -44,16 +44,14 @@ def test_density_integrates_to_one_or_a_bound_to_less_and_training_nears_the_tru
     torch.manual_seed(0)
     data = LAW.load(None)
     model = model_on(name, SPEC)
-    model.initialise(data.train[:512])
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    model.initialize(data.train[:512])
+    train = trainer_of(model, lr=5e-3)
     divergences = []
     for step in range(301):
         if step in (0, 50, 300):
             divergences.append(divergence(model.eval(), data.test))
             model.train()
-        optimizer.zero_grad()
-        model.loss(data.train[torch.randint(len(data.train), (256,))]).total.backward()
-        optimizer.step()
+        train(data.train[torch.randint(len(data.train), (256,))])
     assert math.inf > divergences[0] > divergences[1] > divergences[2] > 0
     total, kind = integral(model.eval())
     if kind is Kind.EXACT:

@@ -1,4 +1,4 @@
-"""Every transform in genmodels.transforms, found automatically: inverse, log-determinant, precision, initialisation."""
+"""Every transform in genmodels.transforms, found automatically: inverse, log-determinant, precision, initialization."""
 
 import inspect
 from functools import partial
@@ -13,11 +13,11 @@ from genmodels.transforms import (
     ActNorm,
     BoundedAffine,
     Chain,
+    ChannelCoupling,
+    CheckerboardCoupling,
     FactorOut,
     Flatten,
-    HalvesCoupling,
     Logit,
-    MaskedCoupling,
     Squeeze,
     Transform,
 )
@@ -37,11 +37,13 @@ BUILD = {
     Logit: [(lambda shape: Logit(0.05), shape) for shape in EVERYWHERE],
     Flatten: [(Flatten, shape) for shape in EVERYWHERE],
     Squeeze: [(lambda shape: Squeeze(), shape) for shape in [(1, 4, 4), (3, 4, 6)]],
-    MaskedCoupling: [
-        (partial(MaskedCoupling, network=NETWORK, parity=parity), shape) for parity in (0, 1) for shape in EVERYWHERE
+    CheckerboardCoupling: [
+        (partial(CheckerboardCoupling, network=NETWORK, parity=parity), shape)
+        for parity in (0, 1)
+        for shape in EVERYWHERE
     ],
-    HalvesCoupling: [
-        (partial(HalvesCoupling, network=NETWORK, parity=parity), shape)
+    ChannelCoupling: [
+        (partial(ChannelCoupling, network=NETWORK, parity=parity), shape)
         for parity in (0, 1)
         for shape in AT_LEAST_TWO_CHANNELS
     ],
@@ -50,7 +52,12 @@ BUILD = {
         for shape in EVEN_CHANNELS
     ],
     Chain: [
-        (lambda shape: Chain([ActNorm(shape), HalvesCoupling(shape, NETWORK, 0), MaskedCoupling(shape, NETWORK, 1)]), s)
+        (
+            lambda shape: Chain(
+                [ActNorm(shape), ChannelCoupling(shape, NETWORK, 0), CheckerboardCoupling(shape, NETWORK, 1)]
+            ),
+            s,
+        )
         for s in AT_LEAST_TWO_CHANNELS
     ],
 }
@@ -120,7 +127,7 @@ def test_low_precision_reaches_the_coupling_network_alone():
     assert log_scale.dtype == shift.dtype == torch.float32
 
 
-@pytest.mark.parametrize("kind", [MaskedCoupling, HalvesCoupling])
+@pytest.mark.parametrize("kind", [CheckerboardCoupling, ChannelCoupling])
 @pytest.mark.parametrize("shape", AT_LEAST_TWO_CHANNELS)
 def test_two_couplings_of_either_parity_move_every_dimension_once(kind, shape):
     moved = []
@@ -137,26 +144,26 @@ def test_scale_of_a_coupling_is_bounded():
 
 
 @pytest.mark.parametrize("shape", EVERYWHERE)
-def test_actnorm_standardises_the_batch_it_is_shown(shape):
+def test_actnorm_standardizes_the_batch_it_is_shown(shape):
     norm = ActNorm(shape)
-    z = norm.initialise(3 + 2 * torch.rand(500, *shape))
+    z = norm.initialize(3 + 2 * torch.rand(500, *shape))
     over = [0, *range(2, z.ndim)]
     torch.testing.assert_close(z.mean(over), torch.zeros(shape[0]), atol=1e-4, rtol=0)
     torch.testing.assert_close(z.std(over, correction=0), torch.ones(shape[0]), atol=1e-4, rtol=0)
 
 
 def test_actnorm_survives_a_constant_channel():
-    assert ActNorm((2,)).initialise(torch.full((7, 2), 4.0)).abs().max() == 0
+    assert ActNorm((2,)).initialize(torch.full((7, 2), 4.0)).abs().max() == 0
 
 
-def test_initialise_reaches_every_actnorm_in_a_chain():
+def test_initialize_reaches_every_actnorm_in_a_chain():
     inner = ActNorm((1, 4, 4))
-    Chain([ActNorm((2, 4, 4)), FactorOut((2, 4, 4), Chain([inner, Flatten((1, 4, 4))]))]).initialise(
+    Chain([ActNorm((2, 4, 4)), FactorOut((2, 4, 4), Chain([inner, Flatten((1, 4, 4))]))]).initialize(
         torch.stack([torch.randn(64, 4, 4), torch.randn(64, 4, 4) ** 3], dim=1)
     )
-    assert inner.log_scale.abs() < 1e-3  # the outer one has already standardised
+    assert inner.log_scale.abs() < 1e-3  # the outer one has already standardized
     lone = ActNorm((1, 4, 4))
-    FactorOut((2, 4, 4), Chain([lone, Flatten((1, 4, 4))])).initialise(5 * torch.randn(64, 2, 4, 4))
+    FactorOut((2, 4, 4), Chain([lone, Flatten((1, 4, 4))])).initialize(5 * torch.randn(64, 2, 4, 4))
     assert lone.log_scale < -1
 
 

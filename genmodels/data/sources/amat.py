@@ -1,4 +1,4 @@
-"""Larochelle's fixed binarisation of MNIST."""
+"""Larochelle's fixed binarization of MNIST."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genmodels.data.sources.published import Published
 
 
 class BinarizedMnist(Published):
-    """Statically binarised MNIST, split officially in three (Salakhutdinov & Murray 2008; Larochelle & Murray 2011).
+    """Statically binarized MNIST, split officially in three (Salakhutdinov & Murray 2008; Larochelle & Murray 2011).
 
     ``files``: names in order: training, validation, test.
     """

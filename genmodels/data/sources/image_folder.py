@@ -25,7 +25,7 @@ MODES = {1: "L", 3: "RGB"}
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Images of any size under ``path``, centre-cropped to the wanted aspect and resized (bicubic, antialiased).
+    """Images of any size under ``path``, center-cropped to the wanted aspect and resized (bicubic, antialiased).
 
     The decoded images are kept under the data root, in a file named after a hash of the list of files with their sizes
     and times and of the wanted shape: what changes is decoded anew, what does not is read from the map. They lie there

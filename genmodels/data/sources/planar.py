@@ -72,7 +72,7 @@ class Mixture(Planar):
     scale: float = 0.2
 
     @property
-    def centres(self) -> Tensor:
+    def centers(self) -> Tensor:
         """Means of the components ``[K, 2]``."""
         angle = torch.arange(self.components) * (2 * math.pi / self.components)
         return self.radius * torch.stack([angle.cos(), angle.sin()], dim=1)
@@ -80,11 +80,11 @@ class Mixture(Planar):
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, 2]``."""
         component = torch.randint(self.components, (n,), generator=generator)
-        return self.centres[component] + self.scale * torch.randn(n, 2, generator=generator)
+        return self.centers[component] + self.scale * torch.randn(n, 2, generator=generator)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``[B]`` in nats of ``x [B, 2]``."""
-        square = (x[:, None] - self.centres.to(x)).square().sum(2)  # [B, K]
+        square = (x[:, None] - self.centers.to(x)).square().sum(2)  # [B, K]
         log_normal = -square / (2 * self.scale**2) - math.log(2 * math.pi * self.scale**2)
         return torch.logsumexp(log_normal, dim=1) - math.log(self.components)
 
@@ -118,7 +118,7 @@ class Checkerboard(Planar):
 
 @dataclass(frozen=True)
 class Moons(Planar):
-    """Two interleaved half circles, blurred; centred at the origin."""
+    """Two interleaved half circles, blurred; centered at the origin."""
 
     noise: float = 0.1
 

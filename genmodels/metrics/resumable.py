@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from genmodels.metrics.processes import rank_and_world
+from genmodels.core.processes import rank_and_world
 
 
-class Ledger:
+class ResumableResults:
     """Named results in ``<name>-<hash>*.jsonl``, one file a process, each line written when it is known.
 
     Args:

@@ -10,23 +10,23 @@ from genmodels.metrics.likelihood import LikelihoodEvaluation
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
-    from genmodels.models.base import Laboratory
+    from genmodels.models.base import BaseModel
 
 KINDS = {Kind.EXACT: Kind.ESTIMATE, Kind.LOWER_BOUND: Kind.UPPER_BOUND, Kind.UPPER_BOUND: Kind.LOWER_BOUND}
 
 
-class TruthEvaluation(LikelihoodEvaluation):
+class KLToDataEvaluation(LikelihoodEvaluation):
     """Scores ``kl_to_truth``: KL(p || model) in nats, the mean over test examples of log p(x) - log p_model(x).
 
     Both are taken at the same examples, so that the error is that of their difference. A lower bound on the model's
     density gives an upper bound on the divergence.
     """
 
-    def refusal(self, model: Laboratory, data: DataModule) -> str | None:
+    def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         """No density of the model, or none of the data."""
         if not hasattr(data.source, "log_prob"):
             return f"the density behind {data.name} is unknown; it is known of gaussian, mixture and checkerboard."
-        return super().refusal(model, data)
+        return super().unsupported_reason(model, data)
 
     def measure(self, subject: Subject) -> list[Score]:
         """The divergence."""

@@ -15,10 +15,10 @@ from torchmetrics import MaxMetric
 
 from genmodels.core.randomness import SAMPLING, stream
 from genmodels.errors import UserError, require
-from genmodels.metrics.processes import dealt
+from genmodels.metrics.processes import map_over_ranks
 
 if TYPE_CHECKING:
-    from genmodels.models.base import Laboratory
+    from genmodels.models.base import BaseModel
 
 AT_A_TIME = 250  # samples in one call of the model
 
@@ -38,7 +38,7 @@ class SampleSets:
         UserError: if the file is not one of samples of the model's data.
     """
 
-    def __init__(self, model: Laboratory, seed: int, file: str | Path | None = None) -> None:
+    def __init__(self, model: BaseModel, seed: int, file: str | Path | None = None) -> None:
         self.model = model
         self.seed = seed
         self._drawn: dict[tuple[int, int], Tensor] = {}
@@ -82,7 +82,7 @@ class SampleSets:
             seconds += time.perf_counter() - began
             return x
 
-        x = torch.cat(dealt(part, -(-n // AT_A_TIME), "sampling"))
+        x = torch.cat(map_over_ranks(part, -(-n // AT_A_TIME), "sampling"))
         clock.update(seconds)
         self._seconds[n] = float(clock.compute())
         return x
@@ -112,7 +112,7 @@ def write(path: Path, x: Tensor, protocol: dict[str, Any]) -> None:
     part.replace(path)
 
 
-def read(path: Path, model: Laboratory) -> tuple[Tensor, dict[str, Any]]:
+def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
     """What :func:`write` wrote.
 
     Raises:

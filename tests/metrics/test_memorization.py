@@ -5,7 +5,7 @@ import torch
 from metrics.test_fd import SPEC, Model, data_of, images, subject
 from PIL import Image
 
-from genmodels.metrics import MemorisationEvaluation
+from genmodels.metrics import MemorizationEvaluation
 
 
 class Drawn(Model):
@@ -19,8 +19,8 @@ def data(tmp_path):
 
 
 def measure(samples, data, **options):
-    evaluation = MemorisationEvaluation(**options)
-    assert evaluation.refusal(Drawn(samples), data) is None
+    evaluation = MemorizationEvaluation(**options)
+    assert evaluation.unsupported_reason(Drawn(samples), data) is None
     return evaluation.measure(subject(Drawn(samples), data))
 
 
@@ -56,13 +56,13 @@ def test_ratio_and_its_error_by_hand(data):
 
 
 def test_picture_has_a_row_a_sample(data):
-    measure(data.split("train")[:20], data, n=20, neighbours=3)
-    picture = Image.open(data.root / "evaluation" / "neighbours.png")
+    measure(data.split("train")[:20], data, n=20, neighbors=3)
+    picture = Image.open(data.root / "evaluation" / "neighbors.png")
     tile = 33  # two pixels, enlarged to 32, and a line
     assert picture.size == (4 * tile + 1, 8 * tile + 1)
     assert picture.getpixel((5, 5)) == picture.getpixel((5 + tile, 5))  # a copy beside its original
 
 
 def test_what_cannot_be_sampled_is_refused(data):
-    assert "cannot be sampled" in MemorisationEvaluation().refusal(object(), data)
+    assert "cannot be sampled" in MemorizationEvaluation().unsupported_reason(object(), data)
     assert SPEC.is_image

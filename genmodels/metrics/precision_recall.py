@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROWS = 1000  # of a distance matrix in memory at a time
 
 
-class Manifold(NamedTuple):
+class PRDC(NamedTuple):
     """The four numbers, each a share or, density, a ratio."""
 
     precision: float
@@ -28,11 +28,11 @@ class Manifold(NamedTuple):
     coverage: float
 
 
-def radii(x: Tensor, *neighbours: int) -> list[Tensor]:
-    """Distance ``[n]`` of every ``x [n, d]`` to its k-th nearest other one, for each k of ``neighbours``; float64."""
-    parts = track(x.split(ROWS), -(-len(x) // ROWS), "nearest neighbours")
-    nearest = torch.cat([distances(part, x).topk(max(neighbours) + 1, largest=False).values for part in parts])
-    return [nearest[:, k] for k in neighbours]  # the nearest of all is x itself
+def radii(x: Tensor, *neighbors: int) -> list[Tensor]:
+    """Distance ``[n]`` of every ``x [n, d]`` to its k-th nearest other one, for each k of ``neighbors``; float64."""
+    parts = track(x.split(ROWS), -(-len(x) // ROWS), "nearest neighbors")
+    nearest = torch.cat([distances(part, x).topk(max(neighbors) + 1, largest=False).values for part in parts])
+    return [nearest[:, k] for k in neighbors]  # the nearest of all is x itself
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
@@ -40,28 +40,28 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x.double(), y.double())
 
 
-def manifold(fake: Tensor, real: Tensor, pr_neighbours: int = 3, dc_neighbours: int = 5) -> Manifold:
+def prdc(fake: Tensor, real: Tensor, pr_neighbors: int = 3, dc_neighbors: int = 5) -> PRDC:
     """All four, of one pass over the distances between samples and data.
 
     Precision: share of samples within the ball of some data point, whose radius is the distance to its k-th nearest
-    neighbour among the data; recall: the same with the roles exchanged (Kynkäänniemi et al. 2019, eq. 1-2,
+    neighbor among the data; recall: the same with the roles exchanged (Kynkäänniemi et al. 2019, eq. 1-2,
     arXiv:1904.06991). Density: in how many such balls a sample lies, over k; coverage: share of the balls that hold a
     sample (Naeem et al. 2020, eq. 3-4, arXiv:2002.09797).
 
     Args:
         fake: features of samples ``[n, d]``.
         real: features of data ``[m, d]``.
-        pr_neighbours: k of precision and recall.
-        dc_neighbours: k of density and coverage.
+        pr_neighbors: k of precision and recall.
+        dc_neighbors: k of density and coverage.
 
     Raises:
-        UserError: for no more examples of either than neighbours.
+        UserError: for no more examples of either than neighbors.
     """
-    most = max(pr_neighbours, dc_neighbours)
+    most = max(pr_neighbors, dc_neighbors)
     least = min(len(fake), len(real))
-    require(least > most, f"{most} nearest neighbours need more than {most} examples of each, got {least}.")
-    real_pr, real_dc = radii(real, pr_neighbours, dc_neighbours)
-    (fake_pr,) = radii(fake, pr_neighbours)
+    require(least > most, f"{most} nearest neighbors need more than {most} examples of each, got {least}.")
+    real_pr, real_dc = radii(real, pr_neighbors, dc_neighbors)
+    (fake_pr,) = radii(fake, pr_neighbors)
     precise, inside, recalled, covered = 0, 0, torch.zeros(len(real)).bool(), torch.zeros(len(real)).bool()
     pairs = list(zip(fake.split(ROWS), fake_pr.split(ROWS), strict=True))
     for part, radius in track(pairs, len(pairs), "samples among the data"):
@@ -71,11 +71,11 @@ def manifold(fake: Tensor, real: Tensor, pr_neighbours: int = 3, dc_neighbours: 
         within = between <= real_dc
         inside += int(within.sum())
         covered |= within.any(0)
-    precision, density = precise / len(fake), inside / (dc_neighbours * len(fake))
-    return Manifold(precision, float(recalled.double().mean()), density, float(covered.double().mean()))
+    precision, density = precise / len(fake), inside / (dc_neighbors * len(fake))
+    return PRDC(precision, float(recalled.double().mean()), density, float(covered.double().mean()))
 
 
-class ManifoldEvaluation(FeatureEvaluation):
+class PRDCEvaluation(FeatureEvaluation):
     """Scores ``precision``, ``recall``, ``density`` and ``coverage``, each ``_<space>_<n>``: higher is better.
 
     They depend on the number of samples and of data, which are the same here: n, evenly spaced over the training data.
@@ -85,12 +85,12 @@ class ManifoldEvaluation(FeatureEvaluation):
         n: see :class:`FeatureEvaluation`.
         repeats: see :class:`FeatureEvaluation`.
         max_passes: see :class:`FeatureEvaluation`.
-        pr_neighbours: k of precision and recall.
-        dc_neighbours: k of density and coverage.
+        pr_neighbors: k of precision and recall.
+        dc_neighbors: k of density and coverage.
     """
 
     better = "higher"
-    yardstick = "real"
+    baseline = "real"
 
     def __init__(
         self,
@@ -98,19 +98,19 @@ class ManifoldEvaluation(FeatureEvaluation):
         n: int | None = None,
         repeats: int = 3,
         max_passes: int = 100_000,
-        pr_neighbours: int = 3,
-        dc_neighbours: int = 5,
+        pr_neighbors: int = 3,
+        dc_neighbors: int = 5,
     ) -> None:
         super().__init__(extractor, n, repeats, max_passes)
-        require(min(pr_neighbours, dc_neighbours) >= 1, "precision, recall, density and coverage need a neighbour.")
-        self.neighbours = {"pr_neighbours": pr_neighbours, "dc_neighbours": dc_neighbours}
+        require(min(pr_neighbors, dc_neighbors) >= 1, "precision, recall, density and coverage need a neighbor.")
+        self.neighbors = {"pr_neighbors": pr_neighbors, "dc_neighbors": dc_neighbors}
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
         """The four numbers among as many training examples."""
         reference = space.of_training(n)
 
         def compare(features: Tensor) -> dict[str, Measured]:
-            found = manifold(features, reference, **self.neighbours)
+            found = prdc(features, reference, **self.neighbors)
             return {name: Measured(value) for name, value in found._asdict().items()}
 
-        return compare, {"reference": "train+val", "reference_n": len(reference), **self.neighbours}
+        return compare, {"reference": "train+val", "reference_n": len(reference), **self.neighbors}

@@ -1,4 +1,4 @@
-"""Between integers and reals: rescaling, uniform dequantisation and the logit map, each with its log-determinant.
+"""Between integers and reals: rescaling, uniform dequantization and the logit map, each with its log-determinant.
 
 ``x`` below is a batch ``[B, *shape]`` of integers ``0 .. levels - 1``; log-determinants are ``[B]`` in nats.
 """
@@ -18,7 +18,7 @@ from genmodels.errors import require
 
 
 def to_symmetric(x: Tensor, spec: DataSpec) -> Tensor:
-    """Map the centre of every level linearly onto ``[-1, 1]``; continuous data pass unchanged. Float32.
+    """Map the center of every level linearly onto ``[-1, 1]``; continuous data pass unchanged. Float32.
 
     >>> to_symmetric(torch.tensor([[0, 8, 16]], dtype=torch.uint8), DataSpec((3,), 17))
     tensor([[-1.,  0.,  1.]])
@@ -39,8 +39,8 @@ def from_symmetric(y: Tensor, spec: DataSpec) -> Tensor:
     return ((y.float() + 1.0) * (top / 2.0)).round().clamp(0, top).to(torch.uint8)
 
 
-def dequantise(x: Tensor, spec: DataSpec) -> tuple[Tensor, Tensor]:
-    r"""Uniform dequantisation onto the unit cube: :math:`u = (x + \epsilon) / levels`, :math:`\epsilon \sim U[0, 1)`.
+def dequantize(x: Tensor, spec: DataSpec) -> tuple[Tensor, Tensor]:
+    r"""Uniform dequantization onto the unit cube: :math:`u = (x + \epsilon) / levels`, :math:`\epsilon \sim U[0, 1)`.
 
     By Jensen, :math:`\log P(x) \ge E_\epsilon \log p(u) - D \log levels` (Theis et al. 2016, eq. 3-5,
     arXiv:1511.01844), so the returned ``log_det [B] = -D log(levels)`` makes a density in ``u`` a bound on the mass
@@ -53,18 +53,18 @@ def dequantise(x: Tensor, spec: DataSpec) -> tuple[Tensor, Tensor]:
     return u, u.new_full((batch,), -spec.dims * math.log(spec.levels))
 
 
-def quantise(u: Tensor, spec: DataSpec) -> Tensor:
-    """Inverse of :func:`dequantise`: the level whose bin holds ``u``, clamped, as uint8; continuous data unchanged."""
+def quantize(u: Tensor, spec: DataSpec) -> Tensor:
+    """Inverse of :func:`dequantize`: the level whose bin holds ``u``, clamped, as uint8; continuous data unchanged."""
     if spec.levels is None:
         return u.float()
     return (u.float() * spec.levels).floor().clamp(0, spec.levels - 1).to(torch.uint8)
 
 
 def unit_to_symmetric(u: Tensor, spec: DataSpec) -> tuple[Tensor, Tensor]:
-    """From the unit cube of :func:`dequantise` to the scale of :func:`to_symmetric`, linearly.
+    """From the unit cube of :func:`dequantize` to the scale of :func:`to_symmetric`, linearly.
 
-    The bin ``[k / levels, (k + 1) / levels)`` becomes the interval of width ``2 / (levels - 1)`` centred at level k, so
-    the cube reaches half a bin beyond [-1, 1] on either side. Continuous data pass unchanged.
+    The bin ``[k / levels, (k + 1) / levels)`` becomes the interval of width ``2 / (levels - 1)`` centered at level k,
+    so the cube reaches half a bin beyond [-1, 1] on either side. Continuous data pass unchanged.
 
     Returns:
         ``y`` shaped as ``u`` and ``log|dy/du| = D log(2 levels / (levels - 1)) [B]``.
@@ -79,8 +79,8 @@ def unit_to_symmetric(u: Tensor, spec: DataSpec) -> tuple[Tensor, Tensor]:
     return (u - 0.5) * slope, u.new_full((len(u),), spec.dims * math.log(slope))
 
 
-Dequantise = Callable[[Tensor, DataSpec], tuple[Tensor, Tensor]]
-"""A draw ``u ~ q(u | x)`` on the bins of ``x`` and ``-log q(u | x) [B]``: :func:`dequantise`, or a learned one."""
+Dequantize = Callable[[Tensor, DataSpec], tuple[Tensor, Tensor]]
+"""A draw ``u ~ q(u | x)`` on the bins of ``x`` and ``-log q(u | x) [B]``: :func:`dequantize`, or a learned one."""
 
 
 def log_mass(
@@ -88,7 +88,7 @@ def log_mass(
     spec: DataSpec,
     log_density: Callable[[Tensor], Tensor],
     samples: int = 1,
-    dequantise: Dequantise = dequantise,
+    dequantize: Dequantize = dequantize,
 ) -> Tensor:
     """Lower bound ``log (1/K) sum_k p(u_k) / q(u_k | x)`` ``[B]`` in nats on the log-mass that a density puts on ``x``.
 
@@ -101,7 +101,7 @@ def log_mass(
         spec: of the data.
         log_density: ``u [B, *shape] -> log p(u) [B]`` on the unit cube; on the data's own scale if continuous.
         samples: K.
-        dequantise: draws u, uniformly unless told otherwise.
+        dequantize: draws u, uniformly unless told otherwise.
 
     Raises:
         UserError: for fewer than one sample.
@@ -109,7 +109,7 @@ def log_mass(
     require(samples >= 1, f"a likelihood needs at least one sample, got {samples}.")
     if spec.levels is None:
         return log_density(x.float())
-    draws = (dequantise(x, spec) for _ in range(samples))
+    draws = (dequantize(x, spec) for _ in range(samples))
     return log_mean_exp(torch.stack([log_density(u) + log_volume for u, log_volume in draws]))
 
 

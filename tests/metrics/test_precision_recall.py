@@ -6,17 +6,17 @@ import scipy.spatial
 import torch
 
 from genmodels.core import UserError
-from genmodels.metrics import manifold
+from genmodels.metrics import prdc
 
 
 def by_definition(fake, real, k_pr, k_dc):
-    """Kynkäänniemi et al. 2019, eq. 1-2; Naeem et al. 2020, eq. 3-4; neighbours by a tree."""
+    """Kynkäänniemi et al. 2019, eq. 1-2; Naeem et al. 2020, eq. 3-4; neighbors by a tree."""
 
     def radius(x, k):
         return scipy.spatial.cKDTree(x).query(x, k + 1)[0][:, k]
 
-    def inside(points, centres, radii):
-        return scipy.spatial.distance.cdist(points, centres) <= radii[None]
+    def inside(points, centers, radii):
+        return scipy.spatial.distance.cdist(points, centers) <= radii[None]
 
     precision = inside(fake, real, radius(real, k_pr)).any(1).mean()
     recall = inside(real, fake, radius(fake, k_pr)).any(1).mean()
@@ -26,10 +26,10 @@ def by_definition(fake, real, k_pr, k_dc):
 
 @pytest.mark.parametrize(("k_pr", "k_dc"), [(3, 5), (1, 2)])
 def test_definitions(k_pr, k_dc, monkeypatch):
-    monkeypatch.setattr("genmodels.metrics.prdc.ROWS", 37)
+    monkeypatch.setattr("genmodels.metrics.precision_recall.ROWS", 37)
     generator = np.random.default_rng(0)
     fake, real = generator.normal(0.4, 0.8, (150, 4)), generator.normal(size=(130, 4))
-    found = manifold(torch.tensor(fake).float(), torch.tensor(real).float(), k_pr, k_dc)
+    found = prdc(torch.tensor(fake).float(), torch.tensor(real).float(), k_pr, k_dc)
     assert tuple(found) == pytest.approx(by_definition(fake, real, k_pr, k_dc), abs=1e-12)
     assert 0.1 < found.recall < found.precision < 1
 
@@ -38,7 +38,7 @@ def test_dropped_modes_cost_recall_and_coverage_alone():
     torch.manual_seed(0)
     real = torch.randn(200, 3) + 50.0 * torch.randint(0, 2, (200, 1))
     one_mode = torch.randn(200, 3)
-    found = manifold(one_mode, real)
+    found = prdc(one_mode, real)
     assert found.precision > 0.8 and found.recall < 0.6 and found.coverage < 0.6
 
 
@@ -46,16 +46,16 @@ def test_outliers_cost_precision_and_density_alone():
     torch.manual_seed(0)
     real, fake = torch.randn(200, 3), torch.randn(200, 3)
     fake[:100] = 100 * torch.randn(100, 3)
-    found = manifold(fake, real)
+    found = prdc(fake, real)
     assert found.precision < 0.55 and found.density < 0.6 and found.coverage > 0.7
 
 
 def test_copies_are_perfect():
     x = torch.randn(50, 3)
-    assert manifold(x, x.clone())[:2] == (1.0, 1.0)
-    assert manifold(x, x.clone()).coverage == 1.0
+    assert prdc(x, x.clone())[:2] == (1.0, 1.0)
+    assert prdc(x, x.clone()).coverage == 1.0
 
 
 def test_too_few_are_refused():
-    with pytest.raises(UserError, match="5 nearest neighbours"):
-        manifold(torch.zeros(5, 2), torch.zeros(9, 2))
+    with pytest.raises(UserError, match="5 nearest neighbors"):
+        prdc(torch.zeros(5, 2), torch.zeros(9, 2))

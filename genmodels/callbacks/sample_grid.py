@@ -12,8 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from genmodels import plots
-from genmodels.core.randomness import fixed_randomness
-from genmodels.models.base import Denoises, Encodes, HasLikelihood, Laboratory, Samples
+from genmodels.core.abilities import Denoises, Encodes, HasLikelihood, Samples
+from genmodels.core.randomness import fixed_seed
+from genmodels.loggers import log_image
+from genmodels.models.base import BaseModel
 
 PIXELS, HALF_WIDTH, DRAWS = 128, 4.0, 16  # of a picture of a density on the plane
 
@@ -30,25 +32,25 @@ class SampleGrid(Callback):
         self.folder = Path(folder)
         self.n = n
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Draw with the weights that validation sees."""
         if trainer.is_global_zero and isinstance(pl_module, Samples):
-            self.draw(pl_module, f"{pl_module.batches:07d}")
+            self.draw(trainer, pl_module, f"{pl_module.batches:07d}")
 
-    def on_test_start(self, trainer: Trainer, pl_module: Laboratory) -> None:  # type: ignore[override]
+    def on_test_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """The picture of the finished model."""
         if trainer.is_global_zero and isinstance(pl_module, Samples):
-            self.draw(pl_module, "final")
+            self.draw(trainer, pl_module, "final")
             source: Any = trainer.datamodule.source  # type: ignore[attr-defined]
             picture = density(pl_module, getattr(source, "log_prob", None))
             if picture is not None:
                 picture.save(self.folder / "density.png")
-                pl_module.log_image("density", picture)
+                log_image(trainer, "density", picture)
 
-    def draw(self, model: Laboratory, name: str) -> None:
+    def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
         """Samples, and of the finished model what else there is to see of them, on disk and in the loggers."""
         pictures = {}
-        with fixed_randomness(0, model.device), torch.no_grad():
+        with fixed_seed(0, model.device), torch.no_grad():
             if isinstance(model, Samples):
                 pictures["samples"] = plots.picture(model.sample(self.n), model.spec)
             if name == "final":
@@ -57,11 +59,11 @@ class SampleGrid(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         for title, image in pictures.items():
             image.save(self.folder / (f"{name}.png" if title == "samples" else f"{title}.png"))
-            model.log_image(title, image)
+            log_image(trainer, title, image)
 
 
 @torch.no_grad()
-def density(model: Laboratory, truth: Callable[[Tensor], Tensor] | None) -> Image.Image | None:
+def density(model: BaseModel, truth: Callable[[Tensor], Tensor] | None) -> Image.Image | None:
     """The model's density on the plane, a bound's tightened, beside the true one if it is known.
 
     ``None`` for data that are not points of the plane, and for models of which it is not to be had in a few passes.
@@ -72,7 +74,7 @@ def density(model: Laboratory, truth: Callable[[Tensor], Tensor] | None) -> Imag
         return None
     line = (torch.arange(PIXELS, device=model.device) + 0.5) * (2 * HALF_WIDTH / PIXELS) - HALF_WIDTH
     grid = torch.cartesian_prod(line, line).flip(1)  # rows run along the second dimension
-    with fixed_randomness(0, model.device):
+    with fixed_seed(0, model.device):
         found = torch.cat([model.log_likelihood(part, samples=DRAWS).nats for part in grid.split(1024)])
     panels = {} if truth is None else {"truth": truth(grid.cpu())}
     panels[type(model).__name__] = found
@@ -80,7 +82,7 @@ def density(model: Laboratory, truth: Callable[[Tensor], Tensor] | None) -> Imag
 
 
 @torch.no_grad()
-def paths(model: Laboratory, n: int, frames: int) -> dict[str, Tensor]:
+def paths(model: BaseModel, n: int, frames: int) -> dict[str, Tensor]:
     """Ways through the space of images that a model knows, each raw data ``[frames, n, *shape]``, by their titles.
 
     ``denoising`` leads from noise to samples; ``interpolation`` along straight lines between the codes of two samples.

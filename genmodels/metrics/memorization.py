@@ -10,22 +10,23 @@ from torch import Tensor
 
 from genmodels import plots
 from genmodels.core import Score
-from genmodels.core.quantise import to_symmetric
+from genmodels.core.abilities import Samples
+from genmodels.core.processes import rank_and_world
+from genmodels.core.quantization import to_symmetric
 from genmodels.errors import require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
-from genmodels.metrics.processes import dealt, rank_and_world
-from genmodels.models.base import Samples
+from genmodels.metrics.processes import map_over_ranks
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
-    from genmodels.models.base import Laboratory
+    from genmodels.models.base import BaseModel
 
 AT_A_TIME = 250  # rows of a distance matrix in memory
 SHOWN = 8  # samples in the picture, the nearest to the training data
 
 
-class MemorisationEvaluation(Evaluation):
-    """Scores ``nearest_ratio_<n>``, and ``copies_<n>`` beside it; draws ``neighbours.png``.
+class MemorizationEvaluation(Evaluation):
+    """Scores ``nearest_ratio_<n>``, and ``copies_<n>`` beside it; draws ``neighbors.png``.
 
     For every sample, and for as many evenly spaced test examples, the Euclidean distance in data space to the nearest
     training example is taken. ``nearest_ratio`` is the mean over samples over the mean over test examples: well below
@@ -35,16 +36,16 @@ class MemorisationEvaluation(Evaluation):
 
     Args:
         n: samples; as many as there are test examples, at most 1000, if ``None``.
-        neighbours: training examples shown beside each sample.
+        neighbors: training examples shown beside each sample.
     """
 
-    def __init__(self, n: int | None = None, neighbours: int = 5) -> None:
+    def __init__(self, n: int | None = None, neighbors: int = 5) -> None:
         require(n is None or n >= 2, f"n of a metric must be at least 2, got {n}.")
-        require(neighbours >= 1, f"neighbours must be at least 1, got {neighbours}.")
+        require(neighbors >= 1, f"neighbors must be at least 1, got {neighbors}.")
         self.n = n
-        self.neighbours = neighbours
+        self.neighbors = neighbors
 
-    def refusal(self, model: Laboratory, data: DataModule) -> str | None:
+    def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         """Only samples can be copies."""
         if isinstance(model, Samples):
             return None
@@ -55,7 +56,7 @@ class MemorisationEvaluation(Evaluation):
         test, train = subject.data.split("test"), subject.data.split("train")
         n = self.n or min(len(test), 1000)
         samples = subject.samples.get(n)
-        near, which = nearest(samples, train, self.neighbours, subject)
+        near, which = nearest(samples, train, self.neighbors, subject)
         held_out = nearest(evenly_spaced(test, min(n, len(test))), train, 1, subject)[0][:, 0]
         distance = near[:, 0]
         if subject.model.spec.is_image and rank_and_world()[0] == 0:
@@ -76,12 +77,11 @@ class MemorisationEvaluation(Evaluation):
         ]
 
     def _draw(self, samples: Tensor, train: Tensor, distance: Tensor, which: Tensor, subject: Subject) -> None:
-        """Rows of the samples nearest to the training data, each followed by its neighbours."""
+        """Rows of the samples nearest to the training data, each followed by its neighbors."""
         rows = distance.argsort()[:SHOWN]
         tiles = torch.cat([samples[rows][:, None], train[which[rows]]], dim=1).flatten(0, 1)
-        picture = plots.image_grid(tiles, subject.model.spec, columns=1 + self.neighbours)
-        picture.save(subject.file("neighbours.png"))
-        subject.model.log_image("test/neighbours", picture)
+        picture = plots.image_grid(tiles, subject.model.spec, columns=1 + self.neighbors)
+        subject.keep_picture("neighbors", picture)
 
 
 def nearest(x: Tensor, train: Tensor, k: int, subject: Subject) -> tuple[Tensor, Tensor]:
@@ -94,7 +94,7 @@ def nearest(x: Tensor, train: Tensor, k: int, subject: Subject) -> tuple[Tensor,
         values, indices = torch.cdist(parts[i].to(device), reference).topk(k, largest=False)
         return values.cpu(), indices.cpu()
 
-    values, indices = zip(*dealt(search, len(parts), "nearest training examples"), strict=True)
+    values, indices = zip(*map_over_ranks(search, len(parts), "nearest training examples"), strict=True)
     return torch.cat(values), torch.cat(indices)
 
 

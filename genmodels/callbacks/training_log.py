@@ -1,0 +1,65 @@
+"""What training logs for every model: its terms, learning rate, gradient norm and examples per second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning import Callback, Trainer
+from torch import Tensor
+
+from genmodels.callbacks.budget import Budget
+from genmodels.loggers import log_values
+from genmodels.models.base import BaseModel
+from genmodels.models.base.model import as_list
+
+
+class TrainingLog(Callback):
+    """Logs on the trainer's ``log_every_n_steps`` only: between, nothing waits for the device.
+
+    ``train/<term>`` are the loss and its terms; ``train/lr`` and ``train/gradient_norm`` (before clipping) get the
+    number of the player appended where there are several; ``train/examples_per_second`` leaves validation out.
+
+    Args:
+        budget: who counts examples and seconds.
+
+    Attributes:
+        latest: terms of the loss as they were last logged.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.latest: dict[str, float] = {}
+        self._budget = budget
+        self._seen, self._seconds = 0.0, 0.0
+
+    def on_train_batch_start(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: BaseModel, batch: Tensor, batch_idx: int
+    ) -> None:
+        """Have gradient norms measured in batches that are logged."""
+        pl_module.watches_gradients = self._is_logged(trainer, pl_module)
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int
+    ) -> None:
+        """Log, where it is time to."""
+        if not self._is_logged(trainer, pl_module):
+            return
+        self.latest = {f"train/{name}": float(value) for name, value in outputs["terms"].items()}
+        log_values(trainer, self.latest | self._rates(pl_module) | self._speed())
+
+    @staticmethod
+    def _is_logged(trainer: Trainer, model: BaseModel) -> bool:
+        return model.batches % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _rates(model: BaseModel) -> dict[str, float]:
+        optimizers = as_list(model.optimizers(use_pl_optimizer=False))
+        numbered = [f"_{index}" for index in range(len(optimizers))] if len(optimizers) > 1 else [""]
+        rates = {f"train/lr{numbered[i]}": o.param_groups[0]["lr"] for i, o in enumerate(optimizers)}
+        norms = {f"train/gradient_norm{numbered[i]}": float(norm) for i, norm in sorted(model.gradient_norms.items())}
+        return {name: float(value) for name, value in rates.items()} | norms
+
+    def _speed(self) -> dict[str, float]:
+        examples, seconds = self._budget.spent["examples"], self._budget.spent["time"]
+        speed = (examples - self._seen) / max(seconds - self._seconds, 1e-9)
+        self._seen, self._seconds = examples, seconds
+        return {"train/examples_per_second": speed}

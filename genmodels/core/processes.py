@@ -1,0 +1,45 @@
+"""Several processes of one job: which one this is, and how they exchange what they found."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's rank and the number of processes: ``(0, 1)`` outside a process group."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def shard(total: int) -> range:
+    """Indices of the ``total`` items that fall to this process: every W-th one, of W processes.
+
+    >>> shard(3)
+    range(0, 3)
+    """
+    rank, world = rank_and_world()
+    return range(rank, total, world)
+
+
+def broadcast(value: T) -> T:
+    """Rank zero's ``value``, in every process."""
+    if rank_and_world()[1] == 1:
+        return value
+    held = [value]
+    dist.broadcast_object_list(held, src=0)
+    return held[0]
+
+
+def gather(value: T) -> list[T]:
+    """The ``value`` of every process, in the order of their ranks, in every process."""
+    world = rank_and_world()[1]
+    if world == 1:
+        return [value]
+    held = [value] * world
+    dist.all_gather_object(held, value)
+    return held

@@ -1,0 +1,128 @@
+"""One training step for every kind of model: Lightning's hook, the conformance suite and the benchmarks all call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+if TYPE_CHECKING:
+    from genmodels.models.base.model import BaseModel
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerFactory = Callable[[Optimizer], LRScheduler]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a step of training minimizes.
+
+    Attributes:
+        total: scalar whose gradient is followed.
+        terms: scalars to log beside it.
+        is_objective: whether the value of ``total`` falls as the model improves. The surrogate of a contrastive
+            gradient hovers around zero: then false, and progress is judged by the likelihood instead.
+    """
+
+    total: Tensor
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+    is_objective: bool = True
+
+
+@dataclass(frozen=True)
+class Player:
+    """Parameters that are trained together: all of a model's, or one side of a game.
+
+    Attributes:
+        network: the module whose parameters are trained.
+        optimizer: ``parameters -> Optimizer``.
+        loss: loss of raw data ``x [B, *shape]``.
+        every: trained on every so-many-th batch.
+    """
+
+    network: nn.Module
+    optimizer: OptimizerFactory
+    loss: Callable[[Tensor], Loss]
+    every: int = 1
+
+
+def make_optimizers(model: BaseModel) -> list[Optimizer]:
+    """One optimizer per player of ``model``; each clips the global norm of its gradients right before its step.
+
+    The norm before clipping is left in ``model.gradient_norms``, one scalar per player, on the device.
+    """
+    return [_with_clipping(model, index, player) for index, player in enumerate(model.players())]
+
+
+def _with_clipping(model: BaseModel, index: int, player: Player) -> Optimizer:
+    parameters = [p for p in player.network.parameters() if p.requires_grad]
+    optimizer = player.optimizer(parameters)
+
+    def clip(*_: Any) -> None:  # a hook, so that it sees gradients after a mixed-precision scaler has unscaled them
+        if model.clip_norm is not None:
+            model.gradient_norms[index] = nn.utils.clip_grad_norm_(parameters, model.clip_norm)
+        elif model.watches_gradients:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            model.gradient_norms[index] = nn.utils.get_total_norm(gradients)
+
+    optimizer.register_step_pre_hook(clip)
+    return optimizer
+
+
+def train_batch(
+    model: BaseModel,
+    x: Tensor,
+    optimizers: Sequence[Any],
+    schedulers: Sequence[Any] = (),
+    number: int = 1,
+    accumulate: int = 1,
+    backward: Callable[[Tensor], None] = torch.Tensor.backward,
+) -> list[Loss]:
+    """Train on one batch: each player in turn follows the gradient of its loss, the others' parameters held fixed.
+
+    Args:
+        model: whose players are trained.
+        x: raw data ``[B, *shape]``.
+        optimizers: one per player, see :func:`make_optimizers`.
+        schedulers: learning-rate schedules, one per player or none; stepped after each step of the optimizer.
+        number: number of the batch, from 1.
+        accumulate: batches whose gradients are averaged for one step of an optimizer.
+        backward: computes gradients; Lightning scales and synchronizes them.
+
+    Returns:
+        The loss of every player that was trained on this batch.
+    """
+    losses = []
+    for index, (player, optimizer) in enumerate(zip(model.players(), optimizers, strict=True)):
+        if number % player.every:
+            continue
+        with training_only(player.network, model):
+            loss = player.loss(x)
+            backward(loss.total / accumulate)
+        if number % (accumulate * player.every) == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+            for scheduler in schedulers[index : index + 1]:
+                scheduler.step()
+        losses.append(loss)
+    return losses
+
+
+@contextmanager
+def training_only(network: nn.Module, model: nn.Module) -> Iterator[None]:
+    """Gradients for the parameters of ``network`` alone, of all that ``model`` has."""
+    own = {id(p) for p in network.parameters()}
+    others = [] if network is model else [p for p in model.parameters() if p.requires_grad and id(p) not in own]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
