@@ -30,3 +30,13 @@ def require(condition: bool, sentence: str) -> None:
     """Raise :class:`UserError` with ``sentence`` unless ``condition`` holds."""
     if not condition:
         raise UserError(sentence)
+
+
+def ensure(condition: bool, sentence: str) -> None:
+    """Raise ``ValueError`` with ``sentence`` unless ``condition`` holds: what libraries say, in their own terms.
+
+    A sentence about a parameter begins with its name (``"depth must be at least 1, got 0."``); the builder puts the
+    configuration's key before it (``"model.network.depth must be at least 1, got 0."``).
+    """
+    if not condition:
+        raise ValueError(sentence)
