@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -48,6 +49,11 @@ class Experiment:
     budget: cb.Budget
     evaluate: cb.Evaluate
 
+    @property
+    def checkpoint(self) -> cb.Checkpoint:
+        """The callback that keeps checkpoints."""
+        return next(each for each in self.trainer.callbacks if isinstance(each, cb.Checkpoint))  # type: ignore[attr-defined]
+
     @classmethod
     def assemble(cls, config: DictConfig) -> Experiment:
         """Build all parts from the config.
@@ -62,15 +68,16 @@ class Experiment:
         budget = cb.Budget.parse(plain(config.budget), plain(config.default_budget))
         data: DataModule = build(config.data, "data")
         model: BaseModel = build(config.model, "model")
+        if config.get("scheduler"):
+            model.scheduler_factory = None  # the schedule over the budget takes its place
         try_optimizers(model)
-        metrics, loggers, callbacks = (config.get(group) or {} for group in ("metrics", "logger", "callbacks"))
+        metrics, loggers = (config.get(group) or {} for group in ("metrics", "logger"))
         folder = RunFolder(config.run_dir)
         evaluations = {name: build(node, f"metrics.{name}") for name, node in metrics.items() if chosen(node)}
         evaluate = cb.Evaluate(evaluations, folder.path, config.seed)
         mirrors = [build(grouped(plain(node), config), f"logger.{name}") for name, node in loggers.items()]
-        extra = [build(node, f"callbacks.{name}") for name, node in callbacks.items() if node]
         title = f"{type(model).__name__} on {data.name}"
-        instruments = [*extra, *core_callbacks(config, folder, budget, title), evaluate]
+        instruments = [*all_callbacks(config, folder, budget, title), evaluate]
         trainer = make_trainer(config, model, mirrors, instruments)
         return cls(config, folder, data, model, trainer, budget, evaluate)
 
@@ -87,8 +94,7 @@ class Experiment:
         if self.config.compile:
             for network in self.model.compiled_networks():
                 network.compile()
-        steps = validation_interval(self.budget, self.data, self.config.validations)
-        self.trainer.val_check_interval, self.trainer.check_val_every_n_epoch = steps, None
+        self.trainer.val_check_interval, self.trainer.check_val_every_n_epoch = cb.UNTIL_DUE, None  # see cb.Validate
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
 
     def test(self, checkpoint: str | None = None, overrides: Sequence[str] = (), suffix: str = "") -> list[Score]:
@@ -189,7 +195,8 @@ def recorded(experiment: Experiment) -> Iterator[None]:
 
             wandb.finish(exit_code=int(status != "finished"))
         if experiment.folder.record_file.exists() and experiment.trainer.is_global_zero:
-            experiment.folder.update(status=status, error=error, ended=now(), cost=experiment.cost())
+            ending = {"status": status, "error": error, "ended": now(), "cost": experiment.cost()}
+            experiment.folder.update(**ending, best=experiment.checkpoint.chosen_by)
 
 
 def try_optimizers(model: BaseModel) -> None:
@@ -204,16 +211,21 @@ def try_optimizers(model: BaseModel) -> None:
         raise UserError(f"model's optimizer or scheduler: {error}.") from error
 
 
-def core_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:
-    """The instruments every run has, in the order in which they must act."""
-    guard, validate, log = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.Validate(), cb.TrainingLog(budget)
+def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:
+    """The callbacks that every run has and those of the config, in the order in which they must act."""
+    guard, log = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.TrainingLog(budget)
+    validate = cb.Validate(budget, config.validations)
+    chosen = {name: node for name, node in (config.get("callbacks") or {}).items() if node}
+    schedule = [build(config.scheduler, "scheduler", budget=budget)] if config.get("scheduler") else []
     return [
         cb.Randomness(config.seed),
         budget,
         guard,
+        *schedule,
         log,
         validate,
-        cb.Checkpoint(folder.checkpoints, validate, guard),
+        *(build(node, f"callbacks.{name}") for name, node in chosen.items()),
+        build(config.checkpoint, "checkpoint", folder=folder.checkpoints, validate=validate, guard=guard),
         cb.ProgressBar(title, budget, validate, log),
     ]
 
@@ -221,6 +233,7 @@ def core_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, tit
 def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instruments: list[Callback]) -> Trainer:
     """Lightning's Trainer, less the options that the model takes over."""
     options = plain(config.trainer)
+    options["enable_checkpointing"] = any(isinstance(each, ModelCheckpoint) for each in instruments)
     require(
         not (torch.cuda.device_count() == 0 and options["accelerator"] in ("gpu", "cuda")),
         "trainer.accelerator=gpu, but there is no GPU here; use trainer.accelerator=cpu.",
@@ -273,14 +286,6 @@ def check_settings(config: DictConfig) -> None:
 def grouped(logger: dict[str, Any], config: DictConfig) -> dict[str, Any]:
     """A logger's node whose group, if it has one and it is not set, joins runs that differ only in their seed."""
     return logger | {"group": config_hash(config)} if "group" in logger and logger["group"] is None else logger
-
-
-def validation_interval(budget: cb.Budget, data: DataModule, validations: int) -> int:
-    """Batches between two validations, so that ``validations`` fit in the budget; 200 where it is one of time."""
-    batches = len(data.train_dataloader())
-    lengths = {"batches": 1.0, "epochs": batches, "examples": 1 / data.batch_size}
-    estimates = [limit * lengths[key] for key, limit in budget.limits.items() if key in lengths]
-    return max(1, int(min(estimates) / validations)) if estimates else 200
 
 
 def objective(scores: list[Score], config: DictConfig) -> float | None:

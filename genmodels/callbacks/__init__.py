@@ -5,17 +5,27 @@ from genmodels.callbacks.budget import Budget
 from genmodels.callbacks.checkpoint import Checkpoint
 from genmodels.callbacks.evaluate import Evaluate
 from genmodels.callbacks.finite import StopOnNaN
+from genmodels.callbacks.learning_rate import Constant, Cosine, LearningRate, Linear, Plateau
 from genmodels.callbacks.progress import ProgressBar
+from genmodels.callbacks.quality import Quality
 from genmodels.callbacks.randomness import Randomness
 from genmodels.callbacks.sample_grid import SampleGrid
 from genmodels.callbacks.training_log import TrainingLog
-from genmodels.callbacks.validate import Validate
+from genmodels.callbacks.validate import MONITOR, UNTIL_DUE, Validate
 
 __all__ = [
+    "MONITOR",
+    "UNTIL_DUE",
     "Budget",
     "Checkpoint",
+    "Constant",
+    "Cosine",
     "Evaluate",
+    "LearningRate",
+    "Linear",
+    "Plateau",
     "ProgressBar",
+    "Quality",
     "Randomness",
     "SampleGrid",
     "StopOnNaN",

@@ -10,6 +10,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from genmodels.core.processes import broadcast
 from genmodels.errors import require
 
 LIMITS = ("batches", "epochs", "examples", "time")
@@ -97,9 +98,11 @@ class Budget(Callback):
         """Count, and stop when a limit is reached."""
         now = time.perf_counter()
         self.spent["batches"] += 1
-        self.spent["epochs"] += trainer.is_last_batch
+        epochs = self.spent["epochs"] + 1 / trainer.num_training_batches
+        self.spent["epochs"] = round(epochs) if trainer.is_last_batch else epochs
         self.spent["examples"] += len(batch) * trainer.world_size
-        self.spent["time"] += now - self._mark
+        seconds = self.spent["time"] + now - self._mark
+        self.spent["time"] = broadcast(seconds) if "time" in self.limits else seconds  # one clock decides for all
         self._mark = now
         if self.fraction >= 1:
             trainer.should_stop = True

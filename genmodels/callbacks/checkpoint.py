@@ -14,26 +14,44 @@ from torch import Tensor
 
 from genmodels.callbacks.finite import StopOnNaN
 from genmodels.callbacks.validate import Validate
-from genmodels.errors import UserError
+from genmodels.errors import UserError, ensure
 from genmodels.models.base import BaseModel
 
 
 class Checkpoint(Callback):
-    """Keeps ``last.ckpt`` after every validation and every few minutes, and ``best.ckpt`` by validation likelihood.
-
-    A model without a likelihood has no ``best.ckpt``.
+    """Keeps ``last.ckpt`` after every validation and every few minutes, and ``best.ckpt`` by a validation value.
 
     Args:
         folder: where they lie.
-        validate: who knows the latest validation score.
+        validate: who knows what validation watches.
         guard: who knows whether the loss is still a number.
+        monitor: name of the value that chooses ``best.ckpt``, as logged; ``None`` for what validation watches, but then
+            a model whose validation value is too coarse for that (a GAN's) has no ``best.ckpt``.
+        mode: ``min`` if less is better, else ``max``.
         minutes: longest time between two saves.
+
+    Attributes:
+        best_score: the best value so far, by :attr:`monitor`.
+
+    Raises:
+        ValueError: for a mode or number of minutes that is none.
     """
 
-    def __init__(self, folder: str | Path, validate: Validate, guard: StopOnNaN, minutes: float = 5.0) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        validate: Validate,
+        guard: StopOnNaN,
+        monitor: str | None = None,
+        mode: str = "min",
+        minutes: float = 5.0,
+    ) -> None:
+        ensure(mode in ("min", "max"), f"mode must be min or max, got {mode}.")
+        ensure(minutes > 0, f"minutes must be positive, got {minutes}.")
         self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
-        self.minutes = minutes
+        self.monitor, self.mode, self.minutes = monitor, mode, minutes
         self.best_score: float | None = None
+        self.best_batch: int | None = None
         self._validate, self._guard = validate, guard
         self._saved_at = time.monotonic()
 
@@ -49,10 +67,11 @@ class Checkpoint(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Save, and once more under the name ``best`` if the score is the best so far."""
-        score = self._validate.score if pl_module.keeps_best else None
-        better = score is not None and (self.best_score is None or score < self.best_score)
+        better = (self.monitor is not None or pl_module.keeps_best) and self._is_better(
+            float(trainer.callback_metrics[self.monitor or self._validate.key])
+        )
         if better:
-            self.best_score = score
+            self.best_batch = pl_module.batches
         self.save(trainer)
         if better and trainer.is_global_zero:
             part = self.best.with_suffix(".part")
@@ -60,6 +79,19 @@ class Checkpoint(Callback):
                 shutil.copyfile(self.last, part)
                 part.replace(self.best)
         trainer.strategy.barrier()  # the other processes read these files next
+
+    def _is_better(self, score: float) -> bool:
+        """Whether ``score`` is the best so far, which it then is kept as."""
+        better = self.best_score is None or (score < self.best_score if self.mode == "min" else score > self.best_score)
+        self.best_score = score if better else self.best_score
+        return better
+
+    @property
+    def chosen_by(self) -> dict[str, Any] | None:
+        """What ``best.ckpt`` is the best by, for the record; ``None`` if there is no such file."""
+        if self.best_score is None:
+            return None
+        return {"monitor": self.monitor or self._validate.key, "value": self.best_score, "batches": self.best_batch}
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Ctrl-C keeps what has been learnt."""
@@ -82,12 +114,12 @@ class Checkpoint(Callback):
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score, for the checkpoint."""
-        return {"best_score": self.best_score}
+        """The best score and its batch, for the checkpoint."""
+        return {"best_score": self.best_score, "best_batch": self.best_batch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on comparing."""
-        self.best_score = state_dict["best_score"]
+        self.best_score, self.best_batch = state_dict["best_score"], state_dict["best_batch"]
 
 
 @contextmanager

@@ -151,6 +151,15 @@ class FeatureEvaluation(Evaluation):
         """Why ``n`` samples or this extractor do not do, or ``None``."""
         return None
 
+    def quick(self, subject: Subject) -> dict[str, float]:
+        """The values for one set of :attr:`n` samples, by the names of their scores; test data are not looked at."""
+        assert self.n is not None
+        n = self.n
+        space = FeatureSpace(self.make_extractor(subject.data), subject)
+        compare, _ = self.against(space, n)
+        found = compare(space.of_samples(n))
+        return {f"{space.extractor.label(name)}_{n}": measured.value for name, measured in found.items()}
+
     def measure(self, subject: Subject) -> list[Score]:
         """One score a statistic."""
         model, test = subject.model, subject.data.split("test")

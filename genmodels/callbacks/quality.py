@@ -1,0 +1,81 @@
+"""The quality of samples while training, on training data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from lightning import Callback, Trainer
+from torch import Tensor
+
+from genmodels.data import DataModule
+from genmodels.errors import ensure, require
+from genmodels.loggers import log_image, log_values
+from genmodels.metrics import SampleSets, Subject
+from genmodels.metrics.features import FeatureEvaluation
+from genmodels.models.base import BaseModel
+
+
+class Quality(Callback):
+    """Scores a few samples of the averaged weights at validations, as ``val/<metric>``, for every callback to monitor.
+
+    The samples come from the same random numbers every time and are compared with training data; test data are not
+    looked at. Validation does not count towards the budget, so neither does this.
+
+    Args:
+        metrics: metrics that compare samples with training data, by name.
+        n: samples to score.
+        every: on every so-many-th validation.
+        seed: of the run.
+
+    Raises:
+        ValueError: for a metric that does not compare samples with data, or a number out of range.
+    """
+
+    def __init__(self, metrics: Mapping[str, FeatureEvaluation], n: int = 2000, every: int = 1, seed: int = 0) -> None:
+        wrong = ", ".join(name for name, metric in metrics.items() if not isinstance(metric, FeatureEvaluation))
+        ensure(not wrong, f"metrics must compare samples with data in a feature space, which {wrong} does not.")
+        ensure(n >= 2, f"n must be at least 2, got {n}.")
+        ensure(every >= 1, f"every must be at least 1, got {every}.")
+        self.metrics = dict(metrics)
+        self.n, self.every, self.seed = n, every, seed
+        self._validations = 0
+        self._features: dict[tuple[object, ...], Tensor] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
+        """Refuse what cannot be measured, before training.
+
+        Raises:
+            UserError: with the metric's reason.
+        """
+        for name, metric in self.metrics.items():
+            metric.n = self.n
+            reason = metric.unsupported_reason(pl_module, self._data(trainer))
+            require(reason is None, f"callbacks.quality.metrics.{name}: {reason}")
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
+        """Draw, compare and log, with the weights that validation sees."""
+        self._validations += 1
+        if trainer.state.fn != "fit" or self._validations % self.every:
+            return
+        samples = SampleSets(pl_module, self.seed)
+        self._features = {key: kept for key, kept in self._features.items() if "samples" not in key}
+        show = partial(log_image, trainer)
+        subject = Subject(pl_module, self._data(trainer), samples, self.seed, Path(), show, self._features)
+        values = {f"val/{k}": v for metric in self.metrics.values() for k, v in metric.quick(subject).items()}
+        pl_module.log_dict(values, logger=False)
+        log_values(trainer, values)
+
+    @staticmethod
+    def _data(trainer: Trainer) -> DataModule:
+        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    def state_dict(self) -> dict[str, int]:
+        """Validations so far, for the checkpoint."""
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on counting."""
+        self._validations = state_dict["validations"]
