@@ -6,7 +6,7 @@ import csv
 
 import pytest
 import torch
-from conformance.kinds import MODELS
+from conformance.kinds import SUITE
 from conformance.test_laboratory import settings
 
 from genmodels.experiment import Experiment, run
@@ -19,7 +19,10 @@ COMMON = ("data.val_size=8", "trainer.log_every_n_steps=1", "callbacks.average.d
 
 def weights(folder):
     state = read_checkpoint(folder / "run" / "checkpoints" / "last.ckpt")
-    return {**state["state_dict"], **{f"ema.{k}": v for k, v in state["callbacks"]["WeightAverage"]["average"].items()}}
+    average = {f"ema.{key}": value for key, value in state["callbacks"]["WeightAverage"]["average"].items()}
+    (chains,) = state["chains"]  # of the only process
+    assert not chains.keys() & state["state_dict"].keys()
+    return {**state["state_dict"], **average, **{f"chains.{key}": value for key, value in chains.items()}}
 
 
 def losses(folder):
@@ -28,7 +31,7 @@ def losses(folder):
     return {row["step"]: {k: v for k, v in row.items() if k.startswith("train/") and k not in TIMED} for row in rows}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SUITE)
 def test_resumed_equals_uninterrupted(name, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
@@ -43,6 +46,7 @@ def test_resumed_equals_uninterrupted(name, tmp_path):
         logger.finalize("success")
 
     expected, found = weights(whole), weights(parts)
+    assert ("chains.x" in expected) == (name == "persistentchains")
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
     expected_losses = {k: v for k, v in losses(whole).items() if any(v.values())}

@@ -7,8 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
-from omegaconf import OmegaConf
+from conformance.doubles import DOUBLES
+from omegaconf import DictConfig, OmegaConf
 
+from genmodels import builder
 from genmodels.builder import build
 from genmodels.core import DataSpec
 from genmodels.launch import compose, options
@@ -16,6 +18,8 @@ from genmodels.models.base import make_optimizers, train_batch
 
 ROOT = Path(__file__).parents[2]
 MODELS = options("model")
+SUITE = [*MODELS, *DOUBLES]
+builder.ALLOWED = (*builder.ALLOWED, "conformance.")  # the doubles are built from a config like any other model
 
 KINDS = {
     "binary images": DataSpec((1, 8, 8), 2),
@@ -41,9 +45,22 @@ def tiny(name: str) -> list[str]:
     return own_test(name).TINY
 
 
+def composed(name: str, *overrides: str) -> DictConfig:
+    """The config of a run of a tiny model, which may be a double."""
+    if name not in DOUBLES:
+        return compose([f"model={name}", *tiny(name), *overrides])
+    config = compose(list(overrides))
+    config.model = {"_target_": f"conformance.doubles.{DOUBLES[name].__name__}", "spec": "${data.spec}"}
+    return config
+
+
 def model_on(name: str, spec: DataSpec, *overrides: str, seed: int = 0):
-    """A tiny model for data of ``spec``."""
-    config = compose([f"model={name}", *tiny(name), *overrides])
+    """A tiny model for data of ``spec``.
+
+    Raises:
+        UserError: if the model declines such data.
+    """
+    config = composed(name, *overrides)
     OmegaConf.update(config, "data.spec.shape", list(spec.shape))
     OmegaConf.update(config, "data.spec.levels", spec.levels)
     torch.manual_seed(seed)
