@@ -19,11 +19,15 @@ class Samples(ABC):
 
     @abstractmethod
     def sample(self, n: int) -> Tensor:
-        """Draw ``n`` examples ``[n, *shape]`` in data space, uint8 when the data are integers."""
+        """Draw ``n`` examples ``[n, *shape]`` in data space, uint8 where data are integers.
+
+        The draws are independent of earlier calls and change no state of the model. Callers run this under
+        ``torch.no_grad``; a sampler that follows gradients enables them itself.
+        """
 
     @property
     def sampling_protocol(self) -> dict[str, Any]:
-        """What a person must know to draw the same way: plain types, kept beside every number that rests on samples."""
+        """What one must know to draw in the same way: plain types, recorded with every number that rests on samples."""
         return {}
 
     @property
@@ -46,13 +50,26 @@ class HasLikelihood(ABC):
         """``log p(x) [B]`` of raw data ``x [B, *shape]`` in nats; bounds are tightened by ``samples`` draws."""
 
     def validation_likelihood(self, x: Tensor) -> Likelihood:
-        """A cheap stand-in for one-sample :meth:`log_likelihood`, equal in expectation, for use while training."""
+        """A cheaper number of the same kind for use while training: equal in expectation, or a looser bound."""
         return self.log_likelihood(x)
+
+    @property
+    def likelihood_protocol(self) -> dict[str, Any]:
+        """What one must know to compute :meth:`log_likelihood` in the same way, such as a solver's tolerance."""
+        return {}
 
     @property
     def passes_per_example(self) -> int:
         """Network passes that one-sample :meth:`log_likelihood` costs for one example."""
         return 1
+
+
+class HasEnergy(ABC):
+    """A model of an unnormalized density, ``p(x) = exp(-energy(x)) / Z``."""
+
+    @abstractmethod
+    def energy(self, x: Tensor) -> Tensor:
+        """Energy ``[B]`` in nats of raw data ``x [B, *shape]``, known up to the constant log Z."""
 
 
 class HasProbabilityFlow(ABC):
@@ -99,7 +116,7 @@ class DecodesLatent(ABC):
 
 
 class HasObservation(DecodesLatent):
-    """A decoder with a law p(x|z) of its own."""
+    """A decoder with an observation model p(x|z) of its own."""
 
     @abstractmethod
     def conditional_log_prob(self, x: Tensor, z: Tensor) -> Tensor:

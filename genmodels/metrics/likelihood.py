@@ -206,6 +206,7 @@ class LikelihoodEvaluation(Evaluation):
             "max_passes": self.max_passes,
             "passes_per_example": model.passes_per_example * self.samples,
             "precision": "bf16" if self.bf16 else "float32",
+            **model.likelihood_protocol,
         }
 
     def likelihood(self, subject: Subject, x: Tensor) -> Likelihood:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec, Kind, Likelihood
-from genmodels.core.abilities import Encodes, HasLikelihood, Samples
+from genmodels.core.abilities import Encodes, HasEnergy, HasLikelihood, Samples
 from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.errors import ensure
@@ -36,7 +36,7 @@ class Autoencoder(GenerativeModel, Encodes):
         return from_symmetric(self.decoder(z), self.spec)
 
 
-class PersistentChains(GenerativeModel, Samples, HasLikelihood):
+class PersistentChains(GenerativeModel, Samples, HasLikelihood, HasEnergy):
     """Energy ``|x - m|²/2`` of points, trained by the contrast to Langevin chains that go on from batch to batch.
 
     The gradient of the loss is that of the likelihood in expectation; its value hovers around zero.
