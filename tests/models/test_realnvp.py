@@ -9,7 +9,7 @@ import torch
 from genmodels.core import DataSpec, Kind, UserError
 from genmodels.core.quantization import dequantize
 from genmodels.models.realnvp import RealNVP
-from genmodels.networks.resnet import coupling_network
+from genmodels.networks.resnet import resnet
 from genmodels.transforms import ActNorm, ChannelCoupling, CheckerboardCoupling, FactorOut
 
 TINY = ["model.network.width=8", "model.network.blocks=1", "model.depth=4"]  # overrides for the suites of all models
@@ -33,7 +33,7 @@ SHAPES = [(1, 4, 4), (3, 4, 6), (2, 5, 5), (1, 6, 6), (1, 8, 8), (1,), (2,), (5,
 
 
 def tiny(spec, **options):
-    network = partial(coupling_network, width=8, blocks=1)
+    network = partial(resnet, width=8, blocks=1)
     return RealNVP(spec, network, partial(torch.optim.Adam, lr=1e-2), depth=4, **options).eval()
 
 

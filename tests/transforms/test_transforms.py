@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import genmodels.transforms
-from genmodels.networks.resnet import coupling_network
+from genmodels.networks.resnet import resnet
 from genmodels.transforms import (
     ActNorm,
     BoundedAffine,
@@ -22,7 +22,7 @@ from genmodels.transforms import (
     Transform,
 )
 
-NETWORK = partial(coupling_network, width=8, blocks=1)
+NETWORK = partial(resnet, width=8, blocks=1)
 EVERYWHERE = [(1, 4, 4), (3, 4, 6), (2, 5, 5), (1,), (2,), (5,)]
 AT_LEAST_TWO_CHANNELS = [(3, 4, 6), (2, 5, 5), (2,), (5,)]
 EVEN_CHANNELS = [(2, 4, 4), (4, 2, 3)]
