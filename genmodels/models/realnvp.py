@@ -1,8 +1,8 @@
 """RealNVP: density estimation by invertible real-valued non-volume preserving transformations.
 
 Dinh, Sohl-Dickstein & Bengio 2017, https://arxiv.org/abs/1605.08803. A stack of affine couplings f maps data to a
-standard normal code, ``log p(x) = log N(f(x); 0, I) + log |det df/dx|`` (eq. 2-3), exactly and in one pass. Each
-coupling leaves one part of x as it is, ``z_s = x_s``, and moves the other, ``z_m = x_m exp(s(x_s)) + t(x_s)`` (eq. 7-8).
+standard normal code, ``log p(x) = log N(f(x); 0, I) + log |det df/dx|`` (eq. 2-3), exactly and in one pass. In a
+coupling one part of x stays, ``z_1 = x_1``, and the other moves, ``z_2 = x_2 exp(s(x_1)) + t(x_1)`` (eq. 7-8).
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from genmodels.transforms import (
     CheckerboardCoupling,
     FactorOut,
     Flatten,
+    OddEvenCoupling,
     Squeeze,
     Transform,
 )
 
+CouplingKind = type[CheckerboardCoupling | ChannelCoupling | OddEvenCoupling]
 
-def couplings(
-    kinds: Sequence[type[CheckerboardCoupling | ChannelCoupling]], shape: Sequence[int], network: NetworkFactory
-) -> list[Transform]:
+
+def couplings(kinds: Sequence[CouplingKind], shape: Sequence[int], network: NetworkFactory) -> list[Transform]:
     """One coupling of each kind, whose two parts take turns, each with normalized output (§3.4-3.5, §3.7)."""
     pairs = [(kind(shape, network, parity=i % 2), ActNorm(shape)) for i, kind in enumerate(kinds)]
     return [transform for pair in pairs for transform in pair]
@@ -74,7 +75,8 @@ def vector_flow(shape: Sequence[int], network: NetworkFactory, depth: int) -> Ch
     """
     if shape[0] == 1:
         return Chain([ActNorm(shape)])
-    return Chain(couplings([(CheckerboardCoupling, ChannelCoupling)[i // 2 % 2] for i in range(depth)], shape, network))
+    kinds: list[CouplingKind] = [(OddEvenCoupling, ChannelCoupling)[i // 2 % 2] for i in range(depth)]
+    return Chain(couplings(kinds, shape, network))
 
 
 class RealNVP(NormalizingFlow):

@@ -78,10 +78,10 @@ class ResidualNetwork(nn.Module):
         return out
 
     def scales(self) -> Iterator[nn.Parameter]:
-        """The scales g of all weight-normalized layers ``w = g v / |v|``, one per output channel (Salimans & Kingma)."""
+        """Scales g of all weight-normalized layers, ``w = g v / |v|``, one per output channel."""
         for layer in self.modules():
             if is_parametrized(layer, "weight"):
-                yield layer.parametrizations.weight.original0  # type: ignore[union-attr, return-value]
+                yield layer.get_parameter("parametrizations.weight.original0")
 
 
 def resnet(

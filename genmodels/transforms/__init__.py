@@ -2,7 +2,7 @@
 
 from genmodels.transforms.base import Chain, Transform
 from genmodels.transforms.conditional import Additive, BoundedAffine, ConditionalMap, ConditionalMapFactory
-from genmodels.transforms.coupling import ChannelCoupling, CheckerboardCoupling, Coupling
+from genmodels.transforms.coupling import ChannelCoupling, CheckerboardCoupling, Coupling, OddEvenCoupling
 from genmodels.transforms.elementwise import ActNorm, Logit
 from genmodels.transforms.multiscale import FactorOut, Flatten, Squeeze
 
@@ -19,6 +19,7 @@ __all__ = [
     "FactorOut",
     "Flatten",
     "Logit",
+    "OddEvenCoupling",
     "Squeeze",
     "Transform",
 ]

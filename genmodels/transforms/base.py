@@ -17,7 +17,12 @@ class Transform(nn.Module, ABC):
 
     Arithmetic on ``x`` stays in the dtype of ``x``; under autocast only the networks of couplings run in low precision,
     so that log-determinants are float32 there.
+
+    Attributes:
+        exact: whether the log-determinant is exact up to rounding, not estimated by random probes or an ODE solver.
     """
+
+    exact: bool = True
 
     @abstractmethod
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,19 +34,16 @@ class Transform(nn.Module, ABC):
 
     @property
     def kind(self) -> Kind:
-        """What the log-determinant is: ``EXACT``, or ``ESTIMATE`` where a transform within this one estimates its own.
-
-        A transform that estimates, such as one whose trace is random or whose path is solved numerically, overrides it.
-        """
-        within = [child for child in self.modules() if isinstance(child, Transform) and child is not self]
-        return Kind.ESTIMATE if any(child.kind is not Kind.EXACT for child in within) else Kind.EXACT
+        """What the log-determinant is: ``EXACT``, or ``ESTIMATE`` if that of any transform within this one is."""
+        exact = all(part.exact for part in self.modules() if isinstance(part, Transform))
+        return Kind.EXACT if exact else Kind.ESTIMATE
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`encode`, under the name that hooks and ``torch.compile`` know."""
         return self.encode(x)
 
     def initialize(self, x: Tensor) -> Tensor:
-        """Set data-dependent initial values from a batch ``x [B, *shape]``; returns ``z`` for the layer that follows."""
+        """Set data-dependent initial values from ``x [B, *shape]``; returns ``z``, from which the next layer sets its."""
         return self.encode(x)[0]
 
 

@@ -1,4 +1,4 @@
-"""Maps whose parameters another tensor decides: what a coupling, or an autoregressive flow, does to each dimension."""
+"""Maps whose parameters a network computes: what a coupling or an autoregressive layer does to each dimension."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Additive(ConditionalMap):
 
 
 class BoundedAffine(ConditionalMap):
-    """``z = x exp(s) + t`` with ``s = scale * tanh(raw)`` (RealNVP: Dinh et al. 2017, eq. 7 and §4.1, arXiv:1605.08803).
+    """``z = x exp(s) + t`` with ``s = scale * tanh(raw)`` (RealNVP: Dinh et al. 2017, §3.3 and §4.1, arXiv:1605.08803).
 
     ``scale`` is learned, one per channel. It bounds ``|s|``, so that neither direction can blow up.
 

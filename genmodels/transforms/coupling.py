@@ -1,4 +1,4 @@
-"""Coupling layers: one part of x stays, the other moves by a map whose parameters a network computes from what stays."""
+"""Coupling layers: one part of x stays and decides, through a network, how the other part moves."""
 
 from __future__ import annotations
 
@@ -71,16 +71,19 @@ class Coupling(Transform):
 
 
 class CheckerboardCoupling(Coupling):
-    """Coupling between the two colors of a checkerboard (RealNVP, eq. 9); on a vector, between odd and even indices.
+    """Coupling between the two colors of a checkerboard of pixels (RealNVP: Dinh et al. 2017, eq. 9, arXiv:1605.08803).
 
-    ``z = b x + (1 - b) g(x; θ(b x))`` with the mask ``b``, 1 where a dimension stays as it is. The network sees zeros
-    where dimensions move, and what it says of those that stay is not used. The map must be elementwise.
+    ``z = b x + (1 - b) g(x; θ(b x))`` with the mask ``b``, 1 where a pixel stays. Convolutions need the whole grid: the
+    network sees zeros where pixels move, and its output where they stay is not used. The map must be elementwise.
 
     Args:
-        shape: shape of one example, ``(C, H, W)`` or ``(D,)``.
+        shape: shape of one example, ``(C, H, W)``.
         network: makes the coupling network.
-        parity: which color stays as it is, 0 or 1; alternate it.
-        conditional_map: makes the map of the dimensions that move.
+        parity: which color stays, 0 (that of the top left pixel) or 1; alternate it.
+        conditional_map: makes the map of the pixels that move.
+
+    Raises:
+        ValueError: if an example is no image.
     """
 
     mask: Tensor
@@ -92,14 +95,15 @@ class CheckerboardCoupling(Coupling):
         parity: int,
         conditional_map: ConditionalMapFactory = BoundedAffine,
     ) -> None:
+        ensure(len(shape) == 3, f"shape must be (C, H, W) for a checkerboard, got {tuple(shape)}.")
         super().__init__(shape, shape, network, conditional_map)
-        axes = shape[1:] or shape
-        index = torch.stack(torch.meshgrid(*map(torch.arange, axes), indexing="ij")).sum(0)
-        self.register_buffer("mask", ((index + parity) % 2 == 0).expand(tuple(shape)).clone(), persistent=False)
+        rows, columns = (torch.arange(side) for side in shape[1:])
+        stays = (rows[:, None] + columns + parity) % 2 == 0
+        self.register_buffer("mask", stays.expand(tuple(shape)).clone(), persistent=False)
 
     @override
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.mask * x, x
+        return torch.where(self.mask, x, 0.0), x
 
     @override
     def join(self, stays: Tensor, moves: Tensor) -> Tensor:
@@ -107,7 +111,47 @@ class CheckerboardCoupling(Coupling):
 
     @override
     def log_det(self, terms: Tensor) -> Tensor:
-        return super().log_det(~self.mask * terms)
+        return super().log_det(torch.where(self.mask, 0.0, terms))
+
+
+class OddEvenCoupling(Coupling):
+    """Coupling between the dimensions of odd and of even index of a vector (NICE: Dinh et al. 2015, §5.1).
+
+    The network sees the half that stays, and nothing else.
+
+    Args:
+        shape: shape of one example, ``(D,)`` with at least two dimensions.
+        network: makes the coupling network.
+        parity: which indices stay, the even ones for 0, the odd ones for 1; alternate it.
+        conditional_map: makes the map of the half that moves.
+
+    Raises:
+        ValueError: if an example is no vector of at least two dimensions.
+    """
+
+    order: Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        network: NetworkFactory,
+        parity: int,
+        conditional_map: ConditionalMapFactory = BoundedAffine,
+    ) -> None:
+        vector = len(shape) == 1 and shape[0] >= 2
+        ensure(vector, f"shape must be (D,) with at least two dimensions, got {tuple(shape)}.")
+        stays, moves = (torch.arange(start, shape[0], 2) for start in (parity, 1 - parity))
+        super().__init__((len(stays),), (len(moves),), network, conditional_map)
+        self.parity = parity
+        self.register_buffer("order", torch.cat([stays, moves]).argsort(), persistent=False)
+
+    @override
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, self.parity :: 2], x[:, 1 - self.parity :: 2]
+
+    @override
+    def join(self, stays: Tensor, moves: Tensor) -> Tensor:
+        return torch.cat([stays, moves], dim=1)[:, self.order]
 
 
 class ChannelCoupling(Coupling):

@@ -19,7 +19,8 @@ from genmodels.transforms.base import Transform
 class Squeeze(Transform):
     """``[B, C, H, W]`` with even H and W to ``[B, 4C, H/2, W/2]``: each 2 x 2 square of pixels becomes channels.
 
-    It only reorders dimensions, so that the log-determinant is 0. Channels are ordered by position first, so that either half of them holds one row of the square in every color.
+    It only reorders dimensions, so that the log-determinant is 0. Channels are ordered by position first, so that
+    either half of them holds one row of the square in every color.
     """
 
     @override

@@ -19,7 +19,7 @@ from genmodels.transforms import Logit, Transform
 
 
 class BaseDistribution(ABC):
-    """Distribution of a flow's code. One with parameters inherits ``nn.Module`` too.
+    """Distribution p_Z of a flow's code. One with parameters inherits ``nn.Module`` as its second base class.
 
     Args:
         dims: D.
@@ -58,7 +58,7 @@ class StandardLogistic(BaseDistribution):
         return -(F.softplus(z) + F.softplus(-z)).flatten(1).sum(1)
 
     def sample(self, n: int, device: torch.device) -> Tensor:
-        """``z = logit(u)`` with ``u ~ U(0, 1)``, ``[n, D]``."""
+        """``z = logit(u) [n, D]`` with ``u ~ U(0, 1)`` kept 1e-7 from 0 and 1, so that ``|z| < 16``."""
         eps = torch.finfo(torch.float32).eps
         return torch.logit(torch.rand(n, self.dims, device=device), eps)
 
@@ -80,9 +80,10 @@ def to_reals(spec: DataSpec, alpha: float | None) -> list[Transform]:
 
 
 class NormalizingFlow(GenerativeModel, Samples, HasLikelihood, Encodes):
-    r"""An invertible map f from data to a code ``z ~ p_Z``: ``log p(x) = log p_Z(f(x)) + log |det df/dx|``.
+    """An invertible map f from data to a code ``z ~ p_Z``: ``log p(x) = log p_Z(f(x)) + log |det df/dx|``.
 
-    The density is that of continuous data; integers are dequantized uniformly, which bounds their log-mass from below.
+    Integers are dequantized uniformly, which makes the density a lower bound on their log-mass.
+
     A flow whose density is not of this form overrides :meth:`log_density`, and :meth:`encode`, :meth:`decode` or
     :meth:`sample` where they differ.
 
@@ -108,7 +109,7 @@ class NormalizingFlow(GenerativeModel, Samples, HasLikelihood, Encodes):
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
         self.flow = flow
-        self.base = base or StandardNormal(spec.dims)
+        self.base = StandardNormal(spec.dims) if base is None else base
 
     def log_density(self, u: Tensor) -> Tensor:
         """``log p(u) [B]`` in nats of ``u [B, *shape]`` on the unit cube, or on the data's own scale if continuous."""
@@ -127,7 +128,7 @@ class NormalizingFlow(GenerativeModel, Samples, HasLikelihood, Encodes):
 
     @property
     def kind(self) -> Kind:
-        """``EXACT`` on continuous data, ``LOWER_BOUND`` on integers; ``ESTIMATE`` if the log-determinant is estimated."""
+        """``ESTIMATE`` if the flow's log-determinant is; else ``EXACT`` on continuous data, ``LOWER_BOUND`` on integers."""
         if self.flow.kind is not Kind.EXACT:
             return self.flow.kind
         return Kind.LOWER_BOUND if self.spec.is_discrete else Kind.EXACT
@@ -144,13 +145,13 @@ class NormalizingFlow(GenerativeModel, Samples, HasLikelihood, Encodes):
         return self.decode(self.base.sample(n, self.device))
 
     def encode(self, x: Tensor) -> Tensor:
-        """Code ``z [B, D]`` of raw data ``x [B, *shape]``; integers are taken at the middle of their bin, without noise."""
+        """Code ``z [B, D]`` of raw data ``x [B, *shape]``; an integer is taken at the middle of its bin."""
         u = x.float() if self.spec.levels is None else (x.float() + 0.5) / self.spec.levels
         z: Tensor = self.flow(u)[0]
         return z
 
     def decode(self, z: Tensor) -> Tensor:
-        """Raw data ``x = f⁻¹(z) [B, *shape]`` of codes ``z [B, D]``; integers are the level whose bin holds it."""
+        """Raw data ``x = f⁻¹(z) [B, *shape]`` of codes ``z [B, D]``; an integer is the level in whose bin x lies."""
         return quantize(self.flow.decode(z), self.spec)
 
     @torch.no_grad()
