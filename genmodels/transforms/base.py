@@ -43,7 +43,7 @@ class Transform(nn.Module, ABC):
         return self.encode(x)
 
     def initialize(self, x: Tensor) -> Tensor:
-        """Set data-dependent initial values from ``x [B, *shape]``; returns ``z``, from which the next layer sets its."""
+        """Set data-dependent initial values from ``x [B, *shape]``; returns ``z`` for the next layer to do the same."""
         return self.encode(x)[0]
 
 

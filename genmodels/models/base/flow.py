@@ -128,7 +128,7 @@ class NormalizingFlow(GenerativeModel, Samples, HasLikelihood, Encodes):
 
     @property
     def kind(self) -> Kind:
-        """``ESTIMATE`` if the flow's log-determinant is; else ``EXACT`` on continuous data, ``LOWER_BOUND`` on integers."""
+        """``EXACT`` on real data, ``LOWER_BOUND`` on integers; ``ESTIMATE`` where the log-determinant is one."""
         if self.flow.kind is not Kind.EXACT:
             return self.flow.kind
         return Kind.LOWER_BOUND if self.spec.is_discrete else Kind.EXACT
