@@ -1,7 +1,8 @@
 """RealNVP: density estimation by invertible real-valued non-volume preserving transformations.
 
 Dinh, Sohl-Dickstein & Bengio 2017, https://arxiv.org/abs/1605.08803. A stack of affine couplings f maps data to a
-standard normal code, ``log p(x) = log N(f(x); 0, I) + log |det df/dx|`` (eq. 2-3), exactly and in one pass.
+standard normal code, ``log p(x) = log N(f(x); 0, I) + log |det df/dx|`` (eq. 2-3), exactly and in one pass. In a
+coupling one part of x stays, ``z_1 = x_1``, and the other moves, ``z_2 = x_2 exp(s(x_1)) + t(x_1)`` (eq. 7-8).
 """
 
 from __future__ import annotations
@@ -9,16 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
-from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
-from genmodels.core.abilities import Encodes, HasLikelihood, Samples
-from genmodels.core.observation import standard_normal_log_prob
-from genmodels.core.quantization import dequantize, log_mass, quantize
-from genmodels.errors import require
-from genmodels.models.base import GenerativeModel, Loss, OptimizerFactory, SchedulerFactory
-from genmodels.networks.factory import NetworkFactory
+from genmodels.core import DataSpec
+from genmodels.errors import ensure
+from genmodels.models.base import NetworkFactory, NormalizingFlow, OptimizerFactory, SchedulerFactory, to_reals
+from genmodels.networks.resnet import ResidualNetwork
 from genmodels.networks.scales import halvings
 from genmodels.transforms import (
     ActNorm,
@@ -27,15 +24,15 @@ from genmodels.transforms import (
     CheckerboardCoupling,
     FactorOut,
     Flatten,
-    Logit,
+    OddEvenCoupling,
     Squeeze,
     Transform,
 )
 
+CouplingKind = type[CheckerboardCoupling | ChannelCoupling | OddEvenCoupling]
 
-def couplings(
-    kinds: Sequence[type[CheckerboardCoupling | ChannelCoupling]], shape: Sequence[int], network: NetworkFactory
-) -> list[Transform]:
+
+def couplings(kinds: Sequence[CouplingKind], shape: Sequence[int], network: NetworkFactory) -> list[Transform]:
     """One coupling of each kind, whose two parts take turns, each with normalized output (§3.4-3.5, §3.7)."""
     pairs = [(kind(shape, network, parity=i % 2), ActNorm(shape)) for i, kind in enumerate(kinds)]
     return [transform for pair in pairs for transform in pair]
@@ -78,14 +75,15 @@ def vector_flow(shape: Sequence[int], network: NetworkFactory, depth: int) -> Ch
     """
     if shape[0] == 1:
         return Chain([ActNorm(shape)])
-    return Chain(couplings([(CheckerboardCoupling, ChannelCoupling)[i // 2 % 2] for i in range(depth)], shape, network))
+    kinds: list[CouplingKind] = [(OddEvenCoupling, ChannelCoupling)[i // 2 % 2] for i in range(depth)]
+    return Chain(couplings(kinds, shape, network))
 
 
-class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
-    r"""Flow with an exact density on continuous data and, by uniform dequantization, a bound on integer data.
+class RealNVP(NormalizingFlow):
+    """Affine couplings with normalized activations, multi-scale on images.
 
     Args:
-        spec: the data the model is built for.
+        spec: the data that the model is built for.
         network: makes a coupling's network from its input and output shape and, where it grows, ``width_multiplier``.
         depth: number of couplings on vectors; on images it follows from the scales.
         scales: number of scales on images, each half as high and wide as the one before; ``None`` takes as many as
@@ -102,11 +100,9 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
         clip_norm: largest global gradient norm, or ``None``.
 
     Raises:
-        UserError: for a depth or width_multiplier below 1, scales that the image does not have, an alpha outside
+        ValueError: for a depth or width_multiplier below 1, scales that the image does not have, an alpha outside
             (0, 0.5) or a negative scale_decay.
     """
-
-    draws = "dequantization_samples"
 
     def __init__(
         self,
@@ -121,60 +117,23 @@ class RealNVP(GenerativeModel, Samples, HasLikelihood, Encodes):
         alpha: float = 1e-6,
         scale_decay: float = 0.0,
     ) -> None:
-        super().__init__(spec, optimizer, scheduler, clip_norm)
-        require(depth >= 1, f"model.depth must be at least 1, got {depth}.")
-        require(0 < alpha < 0.5, f"model.alpha must lie between 0 and 0.5, got {alpha}.")
-        require(scale_decay >= 0, f"model.scale_decay must not be negative, got {scale_decay}.")
+        ensure(depth >= 1, f"depth must be at least 1, got {depth}.")
+        ensure(scale_decay >= 0, f"scale_decay must not be negative, got {scale_decay}.")
         if spec.is_image:
             most = 1 + halvings(*spec.shape[1:])
-            require(
+            ensure(
                 scales is None or 1 <= scales <= most,
-                f"model.scales must lie between 1 and {most} on {spec.shape} images, got {scales}.",
+                f"scales must lie between 1 and {most} on {spec.shape} images, got {scales}.",
             )
-            require(width_multiplier >= 1, f"model.width_multiplier must be at least 1, got {width_multiplier}.")
+            ensure(width_multiplier >= 1, f"width_multiplier must be at least 1, got {width_multiplier}.")
             couple = image_flow(spec.shape, network, scales or most, width_multiplier)
         else:
             couple = vector_flow(spec.shape, network, depth)
-        to_reals = [Logit(alpha)] if spec.is_discrete else []
-        self.flow = Chain([*to_reals, ActNorm(spec.shape), couple])
+        flow = Chain([*to_reals(spec, alpha), ActNorm(spec.shape), couple])
+        super().__init__(spec, flow, optimizer, scheduler, clip_norm)
         self.scale_decay = scale_decay
-        self.weight_scales = [p for name, p in self.named_parameters() if name.endswith("weight.original0")]
+        self.weight_scales = [g for m in flow.modules() if isinstance(m, ResidualNetwork) for g in m.scales()]
 
-    def loss(self, x: Tensor) -> Loss:
-        """``-log p(x) / D`` in nats per dimension, one draw of dequantization noise (eq. 2-3)."""
-        nats = log_mass(x, self.spec, self.log_density, 1, dequantize).mean()
-        unit = {"bits_per_dim": bits_per_dim(nats, self.spec)} if self.spec.is_discrete else {"nats": -nats}
-        total = -nats / self.spec.dims
-        if self.scale_decay > 0:
-            total = total + self.scale_decay * sum(g.square().sum() for g in self.weight_scales)
-        return Loss(total, unit)
-
-    def log_density(self, u: Tensor) -> Tensor:
-        """``log p(u) [B]`` of points of the unit cube; of continuous data, as they are."""
-        z, log_det = self.flow(u)
-        log_p: Tensor = standard_normal_log_prob(z) + log_det
-        return log_p
-
-    def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
-        """Exact on continuous data; on integers a lower bound, see :func:`genmodels.core.quantization.log_mass`."""
-        kind = Kind.LOWER_BOUND if self.spec.is_discrete else Kind.EXACT
-        return Likelihood(log_mass(x, self.spec, self.log_density, samples, dequantize), kind)
-
-    def sample(self, n: int) -> Tensor:
-        """Decode ``z ~ N(0, I)``."""
-        return self.decode(torch.randn(n, self.spec.dims, device=self.device))
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Code ``z [B, D]``, finest scale first; integers are taken at the middle of their bin, without noise."""
-        u = x.float() if self.spec.levels is None else (x.float() + 0.5) / self.spec.levels
-        z: Tensor = self.flow(u)[0]
-        return z
-
-    def decode(self, z: Tensor) -> Tensor:
-        """``x = f⁻¹(z)``, in data space."""
-        return quantize(self.flow.decode(z), self.spec)
-
-    @torch.no_grad()
-    def initialize(self, x: Tensor) -> None:
-        """Let every ActNorm standardize this batch (Kingma & Dhariwal 2018, §3.1)."""
-        self.flow.initialize(dequantize(x, self.spec)[0])
+    def penalty(self) -> Tensor | float:
+        """``scale_decay sum g²`` over the scales of all weight-normalized layers (§4.1)."""
+        return self.scale_decay * sum(g.square().sum() for g in self.weight_scales) if self.scale_decay > 0 else 0.0

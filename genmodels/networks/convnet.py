@@ -1,18 +1,23 @@
-"""Residual convolutional encoder and decoder, without batch statistics; MLPs for vectors."""
+"""Residual convolutional encoder and decoder of images, without batch normalization; on vectors they are MLPs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genmodels.errors import ensure
 from genmodels.networks.mlp import mlp
 from genmodels.networks.scales import coarsenings
 
 
 class ResidualBlock(nn.Module):
-    """Pre-activation residual block ``x + conv(silu(conv(silu(x))))`` (He et al. 2016, arXiv:1603.05027)."""
+    """Pre-activation residual block ``x + conv(silu(conv(silu(x))))`` (He et al. 2016, arXiv:1603.05027).
+
+    The second convolution starts at zero, so that the block starts as the identity.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -26,21 +31,40 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(F.silu(self.conv1(F.silu(x))))
 
 
+def check(width: int, blocks: int, depth: int) -> None:
+    """Refuse sizes that no network has.
+
+    Raises:
+        ValueError: for a width below 1, or fewer than 0 blocks or hidden layers.
+    """
+    ensure(width >= 1, f"width must be at least 1, got {width}.")
+    ensure(blocks >= 0, f"blocks must not be negative, got {blocks}.")
+    ensure(depth >= 0, f"depth must not be negative, got {depth}.")
+
+
 def encoder(
-    in_shape: tuple[int, ...], out_shape: tuple[int, ...], width: int = 32, blocks: int = 1, depth: int = 3
+    in_shape: Sequence[int], out_shape: Sequence[int], width: int = 32, blocks: int = 1, depth: int = 3
 ) -> nn.Module:
-    """Network from images or vectors to a flat code.
+    """Network ``[B, *in_shape] -> [B, *out_shape]`` from images or vectors to a flat code.
 
     Images are halved down to about 4x4 (8x8 ones to 2x2), each time by a strided convolution that doubles the
-    channels, followed by residual blocks; nothing is computed at the full resolution, which would cost most.
+    channels, followed by residual blocks. Nothing is computed at the full resolution, which would cost most.
 
     Args:
         in_shape: ``(C, H, W)`` or ``(D,)``.
         out_shape: ``(K,)``.
         width: channels after the first halving; an MLP is eight times as wide.
-        blocks: residual blocks per scale (images).
-        depth: hidden layers (vectors).
+        blocks: residual blocks per scale, on images.
+        depth: number of hidden layers, on vectors.
+
+    Raises:
+        ValueError: for a width below 1, or fewer than 0 blocks or hidden layers.
+
+    >>> import torch
+    >>> encoder((1, 8, 8), (6,), width=4)(torch.zeros(3, 1, 8, 8)).shape
+    torch.Size([3, 6])
     """
+    check(width, blocks, depth)
     if len(in_shape) == 1:
         return mlp(in_shape, out_shape, width=8 * width, depth=depth)
     channels, height, breadth = in_shape
@@ -55,9 +79,25 @@ def encoder(
 
 
 def decoder(
-    in_shape: tuple[int, ...], out_shape: tuple[int, ...], width: int = 32, blocks: int = 1, depth: int = 3
+    in_shape: Sequence[int], out_shape: Sequence[int], width: int = 32, blocks: int = 1, depth: int = 3
 ) -> nn.Module:
-    """Mirror image of :func:`encoder`: from a flat code ``(K,)`` to ``(C, H, W)`` or ``(D,)``."""
+    """Network ``[B, *in_shape] -> [B, *out_shape]`` from a flat code to images or vectors, mirroring :func:`encoder`.
+
+    Args:
+        in_shape: ``(K,)``.
+        out_shape: ``(C, H, W)`` or ``(D,)``.
+        width: channels before the last doubling of the resolution; an MLP is eight times as wide.
+        blocks: residual blocks per scale, on images.
+        depth: number of hidden layers, on vectors.
+
+    Raises:
+        ValueError: for a width below 1, or fewer than 0 blocks or hidden layers.
+
+    >>> import torch
+    >>> decoder((6,), (1, 8, 8), width=4)(torch.zeros(3, 6)).shape
+    torch.Size([3, 1, 8, 8])
+    """
+    check(width, blocks, depth)
     if len(out_shape) == 1:
         return mlp(in_shape, out_shape, width=8 * width, depth=depth)
     channels, height, breadth = out_shape

@@ -1,34 +1,58 @@
-"""Generator and discriminator of DCGAN (Radford et al. 2016, arXiv:1511.06434, §3); MLPs for vectors."""
+"""Generator and discriminator of DCGAN (Radford et al. 2016, §3, arXiv:1511.06434); on vectors they are MLPs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral
 
+from genmodels.errors import ensure
 from genmodels.networks.mlp import mlp
 from genmodels.networks.scales import coarsenings
 
 
 def initialize(module: nn.Module) -> None:
-    """Weights from N(0, 0.02²), as the paper's §4 asks; normalization scales from N(1, 0.02²)."""
+    """Draw the weights of a layer from N(0, 0.02²) as in the paper's §4, scales of normalization from N(1, 0.02²)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
-def generator(
-    in_shape: tuple[int, ...], out_shape: tuple[int, ...], width: int = 64, depth: int = 3, hidden: int | None = None
-) -> nn.Module:
-    """From a latent code ``(K,)`` to data on [-1, 1].
+def check(width: int, depth: int, hidden: int | None) -> None:
+    """Refuse sizes that no network has.
 
-    Images: a projection, then transposed convolutions with batch normalization and ReLU, each doubling the sides and
-    halving the channels, ``width`` of which enter the last; tanh at the end. Vectors: an MLP four times as wide with
-    ``depth`` hidden layers, whose output is unbounded because continuous data are. Small images leave few convolutions
-    and ask for a fully connected layer of ``hidden`` units before them (InfoGAN, arXiv:1606.03657, appendix C.1).
+    Raises:
+        ValueError: for a width or hidden below 1, or a negative depth.
     """
+    ensure(width >= 1, f"width must be at least 1, got {width}.")
+    ensure(depth >= 0, f"depth must not be negative, got {depth}.")
+    ensure(hidden is None or hidden >= 1, f"hidden must be at least 1 or None, got {hidden}.")
+
+
+def generator(
+    in_shape: Sequence[int], out_shape: Sequence[int], width: int = 64, depth: int = 3, hidden: int | None = None
+) -> nn.Module:
+    """Network ``[B, *in_shape] -> [B, *out_shape]`` from a latent code to data on [-1, 1].
+
+    On images, a projection is followed by transposed convolutions with batch normalization and ReLU, each of which
+    doubles the sides and halves the channels, and by tanh. On vectors, the output of the MLP is unbounded because
+    continuous data are.
+
+    Args:
+        in_shape: ``(K,)``.
+        out_shape: ``(C, H, W)`` or ``(D,)``.
+        width: channels of the last hidden layer; an MLP is four times as wide.
+        depth: number of hidden layers, on vectors.
+        hidden: on images, units of a fully connected layer before the projection, or ``None``. Small images leave few
+            convolutions and ask for it (InfoGAN: Chen et al. 2016, appendix C.1, arXiv:1606.03657).
+
+    Raises:
+        ValueError: for a width or hidden below 1, or a negative depth.
+    """
+    check(width, depth, hidden)
     if len(out_shape) == 1:
         return mlp(in_shape, out_shape, width=4 * width, depth=depth)
     channels, height, breadth = out_shape
@@ -52,26 +76,32 @@ def generator(
 
 
 def discriminator(
-    in_shape: tuple[int, ...],
-    out_shape: tuple[int, ...],
+    in_shape: Sequence[int],
+    out_shape: Sequence[int],
     width: int = 64,
     depth: int = 3,
     batch_norm: bool = True,
     spectral_norm: bool = False,
     hidden: int | None = None,
 ) -> nn.Module:
-    """From data on [-1, 1] to a score: strided convolutions with leaky ReLU, channels doubling from ``width``.
+    """Network ``[B, *in_shape] -> [B, *out_shape]`` from data on [-1, 1] to a score.
+
+    On images, strided convolutions with leaky ReLU halve the sides and double the channels.
 
     Args:
         in_shape: ``(C, H, W)`` or ``(D,)``.
-        out_shape: ``(1,)`` for one score an example.
+        out_shape: ``(1,)`` for one score per example.
         width: channels of the first layer; an MLP is four times as wide.
-        depth: hidden layers (vectors).
-        batch_norm: normalize every layer but the first (images). Gradient penalties are per example and need it off.
+        depth: number of hidden layers, on vectors.
+        batch_norm: normalize every layer but the first, on images. Gradient penalties are per example and need it off.
         spectral_norm: divide every weight by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
-        hidden: units of a fully connected layer after the convolutions (images), or ``None``: without it the score of a
-            small image is a sum over patches (InfoGAN, arXiv:1606.03657, appendix C.1, has one on MNIST).
+        hidden: on images, units of a fully connected layer after the convolutions, or ``None``: without it the score
+            of a small image is a sum over patches (InfoGAN: Chen et al. 2016, appendix C.1, arXiv:1606.03657).
+
+    Raises:
+        ValueError: for a width or hidden below 1, or a negative depth.
     """
+    check(width, depth, hidden)
     if len(in_shape) == 1:
         network: nn.Module = mlp(in_shape, out_shape, width=4 * width, depth=depth, activation=nn.LeakyReLU)
     else:

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from torch import nn
 
+from genmodels.errors import ensure
+
 
 def mlp(
     in_shape: Sequence[int],
@@ -19,16 +21,21 @@ def mlp(
     """Fully connected network from ``[B, *in_shape]`` to ``[B, *out_shape]``.
 
     Args:
-        in_shape: shape of one input; flattened.
+        in_shape: shape of one input, which is flattened.
         out_shape: shape of one output.
         width: units of a hidden layer.
         depth: number of hidden layers; 0 is one affine map.
         activation: makes the nonlinearity after each hidden layer.
 
+    Raises:
+        ValueError: for a width below 1 or a negative depth.
+
     >>> import torch
     >>> mlp((1, 8, 8), (3, 2), width=16)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 3, 2])
     """
+    ensure(width >= 1, f"width must be at least 1, got {width}.")
+    ensure(depth >= 0, f"depth must not be negative, got {depth}.")
     widths = [math.prod(in_shape), *[width] * depth]
     layers: list[nn.Module] = [nn.Flatten()]
     for fan_in, fan_out in pairwise(widths):

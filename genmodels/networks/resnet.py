@@ -1,24 +1,27 @@
-"""Residual networks that keep the resolution: what couplings of a flow are made of, on images and on vectors."""
+"""Weight-normalized residual networks that keep the resolution: convolutional on images, fully connected on vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import is_parametrized
+
+from genmodels.errors import ensure
 
 Layer = Callable[[int, int, int], nn.Module]
 """``(in_channels, out_channels, kernel_size) -> module``."""
 
 
 def convolution(in_channels: int, out_channels: int, kernel_size: int) -> nn.Module:
-    """Convolution that keeps the resolution."""
+    """Convolution ``[B, in_channels, H, W] -> [B, out_channels, H, W]``."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding="same")
 
 
 def linear(in_channels: int, out_channels: int, kernel_size: int) -> nn.Module:
-    """Fully connected layer; a vector has no neighbors, so ``kernel_size`` plays no part."""
+    """Fully connected layer ``[B, in_channels] -> [B, out_channels]``; ``kernel_size`` means nothing on a vector."""
     return nn.Linear(in_channels, out_channels)
 
 
@@ -32,7 +35,7 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tensor) -> Tensor:
-        """``[B, width, ...]`` to the same shape."""
+        """``[B, width, ...] -> [B, width, ...]``."""
         residual: Tensor = self.second(self.dropout(F.relu(self.first(F.relu(h)))))
         return h + residual
 
@@ -41,14 +44,14 @@ class ResidualNetwork(nn.Module):
     """Residual blocks whose outputs are all summed into the last layer.
 
     RealNVP (Dinh et al. 2017, §3.7 and §4.1, arXiv:1605.08803): residual blocks with skip connections and weight
-    normalization (Salimans & Kingma 2016, arXiv:1602.07868). The last layer starts at zero, so that a coupling starts
-    as the identity (Kingma & Dhariwal 2018, §3.3, arXiv:1807.03039).
+    normalization (Salimans & Kingma 2016, arXiv:1602.07868). The last layer starts at zero, so that a coupling layer
+    starts as the identity (Kingma & Dhariwal 2018, §3.3, arXiv:1807.03039).
 
     Args:
         layer: makes a layer of given channels and kernel size.
         in_channels: channels of the input.
         out_channels: channels of the output.
-        width: channels between.
+        width: channels of a hidden layer.
         blocks: number of residual blocks.
         dropout: probability of dropping a unit within a block.
     """
@@ -65,7 +68,7 @@ class ResidualNetwork(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, in_channels, ...]`` to ``[B, out_channels, ...]``."""
+        """``[B, in_channels, ...] -> [B, out_channels, ...]``."""
         h = self.first(x)
         total = self.skips[0](h)
         for block, skip in zip(self.blocks, self.skips[1:], strict=True):
@@ -74,8 +77,14 @@ class ResidualNetwork(nn.Module):
         out: Tensor = self.last(F.relu(total))
         return out
 
+    def scales(self) -> Iterator[nn.Parameter]:
+        """Scales g of all weight-normalized layers, ``w = g v / |v|``, one per output channel."""
+        for layer in self.modules():
+            if is_parametrized(layer, "weight"):
+                yield layer.get_parameter("parametrizations.weight.original0")
 
-def coupling_network(
+
+def resnet(
     in_shape: Sequence[int],
     out_shape: Sequence[int],
     width: int = 64,
@@ -84,25 +93,32 @@ def coupling_network(
     patches: bool = True,
     width_multiplier: int = 1,
 ) -> nn.Module:
-    """Network of a coupling layer: convolutional on images ``(C, H, W)``, fully connected on vectors ``(D,)``.
+    """Residual network ``[B, *in_shape] -> [B, *out_shape]``: convolutional on images, fully connected on vectors.
 
     With ``patches``, an image of even sides above 4 is worked on as 2 x 2 patches, four times cheaper at the same
-    width; not in the paper. Every corner of a patch has channels of its own, so that the network can tell the colors
-    of a checkerboard apart.
+    width; RealNVP's paper does not. Every corner of a patch has channels of its own, so that the network can tell the
+    colors of a checkerboard apart.
 
     Args:
-        in_shape: shape of one input.
+        in_shape: shape of one input, ``(C, H, W)`` or ``(D,)``.
         out_shape: shape of one output, of the same resolution.
         width: channels, or units, of a hidden layer.
         blocks: number of residual blocks.
         dropout: probability of dropping a unit within a block.
         patches: work on patches of images.
-        width_multiplier: multiple of the width.
+        width_multiplier: multiple of ``width`` to use.
+
+    Raises:
+        ValueError: for a width or width_multiplier below 1, fewer than 0 blocks, or a dropout outside [0, 1).
 
     >>> import torch
-    >>> coupling_network((1, 8, 8), (2, 8, 8), width=4)(torch.zeros(3, 1, 8, 8)).shape
+    >>> resnet((1, 8, 8), (2, 8, 8), width=4)(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 2, 8, 8])
     """
+    ensure(width >= 1, f"width must be at least 1, got {width}.")
+    ensure(blocks >= 0, f"blocks must not be negative, got {blocks}.")
+    ensure(0 <= dropout < 1, f"dropout must lie in [0, 1), got {dropout}.")
+    ensure(width_multiplier >= 1, f"width_multiplier must be at least 1, got {width_multiplier}.")
     in_channels, *resolution = in_shape
     width = width_multiplier * width
     if not resolution:

@@ -1,19 +1,25 @@
 """Invertible layers: ``encode(x) -> (z, log|det dz/dx|)`` and ``decode(z) -> x``."""
 
 from genmodels.transforms.base import Chain, Transform
-from genmodels.transforms.coupling import BoundedAffine, ChannelCoupling, CheckerboardCoupling
+from genmodels.transforms.conditional import Additive, BoundedAffine, ConditionalMap, ConditionalMapFactory
+from genmodels.transforms.coupling import ChannelCoupling, CheckerboardCoupling, Coupling, OddEvenCoupling
 from genmodels.transforms.elementwise import ActNorm, Logit
 from genmodels.transforms.multiscale import FactorOut, Flatten, Squeeze
 
 __all__ = [
     "ActNorm",
+    "Additive",
     "BoundedAffine",
     "Chain",
     "ChannelCoupling",
     "CheckerboardCoupling",
+    "ConditionalMap",
+    "ConditionalMapFactory",
+    "Coupling",
     "FactorOut",
     "Flatten",
     "Logit",
+    "OddEvenCoupling",
     "Squeeze",
     "Transform",
 ]

@@ -7,29 +7,43 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 from torch import Tensor, nn
+from typing_extensions import override
+
+from genmodels.core import Kind
 
 
 class Transform(nn.Module, ABC):
     """An invertible map ``x <-> z`` that knows its log-determinant.
 
-    Arithmetic on ``x`` stays in the dtype of ``x``; under autocast only the coupling networks run in low precision,
-    so log-determinants are float32 there.
+    Arithmetic on ``x`` stays in the dtype of ``x``; under autocast only the networks of couplings run in low precision,
+    so that log-determinants are float32 there.
+
+    Attributes:
+        exact: whether the log-determinant is exact up to rounding, not estimated by random probes or an ODE solver.
     """
+
+    exact: bool = True
 
     @abstractmethod
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``z = f(x)`` and ``log |det dz/dx| [B]`` in nats."""
+        """``z = f(x)`` of ``x [B, *shape]``, and ``log |det dz/dx| [B]`` in nats."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """``x = f⁻¹(z)``."""
+        """``x = f⁻¹(z)``, ``[B, *shape]``."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the log-determinant is: ``EXACT``, or ``ESTIMATE`` if that of any transform within this one is."""
+        exact = all(part.exact for part in self.modules() if isinstance(part, Transform))
+        return Kind.EXACT if exact else Kind.ESTIMATE
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`encode`, under the name that hooks and ``torch.compile`` know."""
         return self.encode(x)
 
     def initialize(self, x: Tensor) -> Tensor:
-        """Set data-dependent initial values from a batch ``x``; returns ``z`` for the next layer to do the same."""
+        """Set data-dependent initial values from ``x [B, *shape]``; returns ``z`` for the next layer to do the same."""
         return self.encode(x)[0]
 
 
@@ -41,25 +55,25 @@ class Chain(Transform):
         self.transforms = nn.ModuleList(transforms)
 
     def __iter__(self) -> Iterator[Transform]:
-        """First transform first."""
+        """Iterate over the transforms, first one first."""
         return cast("Iterator[Transform]", iter(self.transforms))
 
+    @override
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Through every transform in turn."""
         total = x.new_zeros(x.shape[0])
         for transform in self:
             x, log_det = transform(x)
             total = total + log_det
         return x, total
 
+    @override
     def decode(self, z: Tensor) -> Tensor:
-        """Back through every transform in reverse."""
         for transform in reversed(list(self)):
             z = transform.decode(z)
         return z
 
+    @override
     def initialize(self, x: Tensor) -> Tensor:
-        """Each transform sees the data as those before it leave them."""
         for transform in self:
             x = transform.initialize(x)
         return x

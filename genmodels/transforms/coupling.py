@@ -1,110 +1,194 @@
-"""Affine coupling layers: one part of x is scaled and shifted by networks that see only the other part."""
+"""Coupling layers: one part of x stays and decides, through a network, how the other part moves."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import override
 
+from genmodels.errors import ensure
 from genmodels.networks.factory import NetworkFactory
 from genmodels.transforms.base import Transform
+from genmodels.transforms.conditional import BoundedAffine, ConditionalMapFactory
 
 
-class BoundedAffine(nn.Module):
-    """Log-scale and shift as functions of a context: ``s = scale * tanh(raw)``, ``t`` unbounded (RealNVP §4.1).
+class Coupling(Transform):
+    """``z = (x_s, g(x_m; θ(x_s)))`` with a network θ and an invertible map g (NICE: Dinh et al. 2015, §3.2).
 
-    ``scale`` is learned per channel. It bounds ``|s|``, so that neither direction of a coupling can blow up. Both
-    outputs have the dtype of the context, whatever precision the network runs in.
+    The Jacobian is block triangular, so that ``log |det dz/dx| = log |det dg/dx_m|`` whatever the network.
+
+    A subclass says which part stays, ``x_s``, and which moves, ``x_m``.
 
     Args:
-        in_shape: shape of one context.
-        out_shape: shape of one ``s`` and of one ``t``.
-        network: makes the network.
+        stays: shape of one ``x_s``.
+        moves: shape of one ``x_m``, of the same resolution.
+        network: makes θ; its output holds the map's parameters one after another along the channels.
+        conditional_map: makes g.
     """
 
-    def __init__(self, in_shape: Sequence[int], out_shape: Sequence[int], network: NetworkFactory) -> None:
+    def __init__(
+        self,
+        stays: Sequence[int],
+        moves: Sequence[int],
+        network: NetworkFactory,
+        conditional_map: ConditionalMapFactory,
+    ) -> None:
         super().__init__()
-        channels, *resolution = out_shape
-        self.network = network(in_shape, (2 * channels, *resolution))
-        self.scale = nn.Parameter(torch.ones(channels, *[1] * len(resolution)))
+        channels, *resolution = moves
+        self.map = conditional_map(moves)
+        self.network = network(stays, (self.map.params_per_dim * channels, *resolution))
 
-    def forward(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """``s`` and ``t``, each ``[B, *out_shape]``."""
-        raw, shift = self.network(context).to(context.dtype).chunk(2, dim=1)
-        return self.scale * torch.tanh(raw), shift
+    @abstractmethod
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``x_s [B, *stays]`` and ``x_m [B, *moves]`` of ``x [B, *shape]``."""
+
+    @abstractmethod
+    def join(self, stays: Tensor, moves: Tensor) -> Tensor:
+        """Inverse of :meth:`split`."""
+
+    def log_det(self, terms: Tensor) -> Tensor:
+        """``log |det dz/dx| [B]`` from the map's terms ``[B, *moves]``: their sum over the dimensions that move."""
+        return terms.flatten(1).sum(1)
+
+    def params(self, stays: Tensor) -> Tensor:
+        """``θ(x_s) [B, P, *moves]``, in the dtype of ``x_s`` whatever precision the network runs in."""
+        out: Tensor = self.network(stays).to(stays.dtype)
+        return out.unflatten(1, (self.map.params_per_dim, -1))
+
+    @override
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        stays, moves = self.split(x)
+        moved, terms = self.map.encode(moves, self.params(stays))
+        return self.join(stays, moved), self.log_det(terms)
+
+    @override
+    def decode(self, z: Tensor) -> Tensor:
+        stays, moved = self.split(z)
+        return self.join(stays, self.map.decode(moved, self.params(stays)))
 
 
-class CheckerboardCoupling(Transform):
-    """Coupling between the two colors of a checkerboard (RealNVP, eq. 9); on a vector, between odd and even indices.
+class CheckerboardCoupling(Coupling):
+    """Coupling between the two colors of a checkerboard of pixels (RealNVP: Dinh et al. 2017, eq. 9, arXiv:1605.08803).
 
-    ``z = b x + (1 - b) (x exp(s(b x)) + t(b x))`` with the mask ``b``, 1 where a dimension stays as it is.
+    ``z = b x + (1 - b) g(x; θ(b x))`` with the mask ``b``, 1 where a pixel stays. Convolutions need the whole grid: the
+    network sees zeros where pixels move, and its output where they stay is not used. The map must be elementwise.
 
     Args:
-        shape: shape of one example, ``(C, H, W)`` or ``(D,)``.
+        shape: shape of one example, ``(C, H, W)``.
         network: makes the coupling network.
-        parity: which color stays as it is, 0 or 1; alternate it.
+        parity: which color stays, 0 (that of the top left pixel) or 1; alternate it.
+        conditional_map: makes the map of the pixels that move.
+
+    Raises:
+        ValueError: if an example is no image.
     """
 
     mask: Tensor
 
-    def __init__(self, shape: Sequence[int], network: NetworkFactory, parity: int) -> None:
-        super().__init__()
-        axes = shape[1:] or shape
-        index = torch.stack(torch.meshgrid(*map(torch.arange, axes), indexing="ij")).sum(0)
-        self.register_buffer("mask", ((index + parity) % 2 == 0).float().expand(tuple(shape)).clone(), persistent=False)
-        self.affine = BoundedAffine(shape, shape, network)
+    def __init__(
+        self,
+        shape: Sequence[int],
+        network: NetworkFactory,
+        parity: int,
+        conditional_map: ConditionalMapFactory = BoundedAffine,
+    ) -> None:
+        ensure(len(shape) == 3, f"shape must be (C, H, W) for a checkerboard, got {tuple(shape)}.")
+        super().__init__(shape, shape, network, conditional_map)
+        rows, columns = (torch.arange(side) for side in shape[1:])
+        stays = (rows[:, None] + columns + parity) % 2 == 0
+        self.register_buffer("mask", stays.expand(tuple(shape)).clone(), persistent=False)
 
-    def masked_affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``s`` and ``t`` from the dimensions that stay, zero where they stay."""
-        log_scale, shift = self.affine(self.mask * x)
-        return (1 - self.mask) * log_scale, (1 - self.mask) * shift
+    @override
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.where(self.mask, x, 0.0), x
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``log_det`` is the sum of ``s`` over the dimensions that move."""
-        log_scale, shift = self.masked_affine(x)
-        return x * torch.exp(log_scale) + shift, log_scale.flatten(1).sum(1)
+    @override
+    def join(self, stays: Tensor, moves: Tensor) -> Tensor:
+        return torch.where(self.mask, stays, moves)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """``(z - t) exp(-s)``: the dimensions that stayed give back the same ``s`` and ``t``."""
-        log_scale, shift = self.masked_affine(z)
-        return (z - shift) * torch.exp(-log_scale)
+    @override
+    def log_det(self, terms: Tensor) -> Tensor:
+        return super().log_det(torch.where(self.mask, 0.0, terms))
 
 
-class ChannelCoupling(Transform):
+class OddEvenCoupling(Coupling):
+    """Coupling between the dimensions of odd and of even index of a vector (NICE: Dinh et al. 2015, §5.1).
+
+    The network sees the half that stays, and nothing else.
+
+    Args:
+        shape: shape of one example, ``(D,)`` with at least two dimensions.
+        network: makes the coupling network.
+        parity: which indices stay, the even ones for 0, the odd ones for 1; alternate it.
+        conditional_map: makes the map of the half that moves.
+
+    Raises:
+        ValueError: if an example is no vector of at least two dimensions.
+    """
+
+    order: Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        network: NetworkFactory,
+        parity: int,
+        conditional_map: ConditionalMapFactory = BoundedAffine,
+    ) -> None:
+        vector = len(shape) == 1 and shape[0] >= 2
+        ensure(vector, f"shape must be (D,) with at least two dimensions, got {tuple(shape)}.")
+        stays, moves = (torch.arange(start, shape[0], 2) for start in (parity, 1 - parity))
+        super().__init__((len(stays),), (len(moves),), network, conditional_map)
+        self.parity = parity
+        self.register_buffer("order", torch.cat([stays, moves]).argsort(), persistent=False)
+
+    @override
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, self.parity :: 2], x[:, 1 - self.parity :: 2]
+
+    @override
+    def join(self, stays: Tensor, moves: Tensor) -> Tensor:
+        return torch.cat([stays, moves], dim=1)[:, self.order]
+
+
+class ChannelCoupling(Coupling):
     """Coupling between the first and the second half of the channels (RealNVP, eq. 7-8), or of a vector.
+
+    The network sees the half that stays, and nothing else.
 
     Args:
         shape: shape of one example, at least two channels.
         network: makes the coupling network.
         parity: which half stays as it is, 0 the first or 1 the second; alternate it.
+        conditional_map: makes the map of the half that moves.
+
+    Raises:
+        ValueError: for fewer than two channels.
     """
 
-    def __init__(self, shape: Sequence[int], network: NetworkFactory, parity: int) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        shape: Sequence[int],
+        network: NetworkFactory,
+        parity: int,
+        conditional_map: ConditionalMapFactory = BoundedAffine,
+    ) -> None:
         channels, *resolution = shape
+        ensure(channels >= 2, f"shape must have at least two channels to couple, got {tuple(shape)}.")
+        sizes = [channels - channels // 2, channels // 2]
+        stays, moves = sizes if parity == 0 else reversed(sizes)
+        super().__init__((stays, *resolution), (moves, *resolution), network, conditional_map)
+        self.sizes = sizes
         self.first_stays = parity == 0
-        self.sizes = [channels - channels // 2, channels // 2]
-        stays, moves = self.sizes if self.first_stays else reversed(self.sizes)
-        self.affine = BoundedAffine((stays, *resolution), (moves, *resolution), network)
 
+    @override
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The half that stays and the half that moves."""
         first, second = torch.split(x, self.sizes, dim=1)
         return (first, second) if self.first_stays else (second, first)
 
+    @override
     def join(self, stays: Tensor, moves: Tensor) -> Tensor:
-        """Inverse of :meth:`split`."""
         return torch.cat((stays, moves) if self.first_stays else (moves, stays), dim=1)
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``log_det`` is the sum of ``s``."""
-        stays, moves = self.split(x)
-        log_scale, shift = self.affine(stays)
-        return self.join(stays, moves * torch.exp(log_scale) + shift), log_scale.flatten(1).sum(1)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """``(z - t) exp(-s)`` on the half that moved."""
-        stays, moves = self.split(z)
-        log_scale, shift = self.affine(stays)
-        return self.join(stays, (moves - shift) * torch.exp(-log_scale))

@@ -7,19 +7,22 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from genmodels.core import quantization
+from genmodels.errors import ensure
 from genmodels.transforms.base import Transform
 
 
 class ActNorm(Transform):
-    """Learned scale and shift per channel: ``z = (x + shift) exp(log_scale)`` (Kingma & Dhariwal 2018, §3.1).
+    """Learned shift and scale per channel (Kingma & Dhariwal 2018, §3.1, arXiv:1807.03039).
 
-    Takes the place of RealNVP's batch normalization, whose running statistics make test likelihoods explode. A batch
-    handed to :meth:`initialize` comes out with zero mean and unit variance in every channel.
+    ``z = (x + shift) exp(log_scale)``. It takes the place of RealNVP's batch normalization, whose running statistics
+    make test likelihoods explode. A batch handed to :meth:`initialize` comes out with zero mean and unit variance in
+    every channel.
 
     Args:
-        shape: shape of one example, channels first.
+        shape: shape of one example, ``(C, H, W)`` or ``(D,)``.
     """
 
     def __init__(self, shape: Sequence[int]) -> None:
@@ -30,17 +33,17 @@ class ActNorm(Transform):
         self.log_scale = nn.Parameter(torch.zeros(channels, *[1] * len(resolution)))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``log_det = H W sum_c log_scale_c``."""
+        """``z`` shaped as ``x [B, *shape]``, and ``log_det = H W sum_c log_scale_c`` for every example, ``[B]``."""
         log_det = self.positions * self.log_scale.sum()
         return (x + self.shift) * torch.exp(self.log_scale), log_det.expand(x.shape[0])
 
     def decode(self, z: Tensor) -> Tensor:
-        """``z exp(-log_scale) - shift``."""
+        """``x = z exp(-log_scale) - shift``, shaped as ``z [B, *shape]``."""
         return z * torch.exp(-self.log_scale) - self.shift
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> Tensor:
-        """Standardize this batch. A channel that does not vary is only shifted."""
+        """Standardize the batch ``x [B, *shape]``. A channel that does not vary is only shifted."""
         over = [0, *range(2, x.ndim)]
         std, mean = torch.std_mean(x, dim=over, correction=0)
         std = torch.where(std > 1e-6, std, torch.ones_like(std))
@@ -50,20 +53,24 @@ class ActNorm(Transform):
 
 
 class Logit(Transform):
-    """The unit cube onto the reals, ``logit(alpha + (1 - 2 alpha) u)`` (RealNVP §4.1; see ``core.quantization.logit``).
+    """The unit cube onto the reals, ``z = logit(alpha + (1 - 2 alpha) x)`` (:func:`genmodels.core.quantization.logit`).
 
     Args:
         alpha: distance kept from 0 and 1.
+
+    Raises:
+        ValueError: for an alpha outside (0, 0.5).
     """
 
     def __init__(self, alpha: float) -> None:
         super().__init__()
+        ensure(0 < alpha < 0.5, f"alpha must lie between 0 and 0.5, got {alpha}.")
         self.alpha = alpha
 
+    @override
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """From the cube."""
         return quantization.logit(x, self.alpha)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Into (slightly beyond) the cube."""
+        """``x [B, *shape]``, which lies up to about ``alpha`` outside the cube where ``z`` is extreme."""
         return quantization.unlogit(z, self.alpha)

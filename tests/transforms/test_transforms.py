@@ -1,6 +1,7 @@
 """Every transform in genmodels.transforms, found automatically: inverse, log-determinant, precision, initialization."""
 
 import inspect
+import math
 from functools import partial
 
 import pytest
@@ -8,9 +9,11 @@ import torch
 from torch import nn
 
 import genmodels.transforms
-from genmodels.networks.resnet import coupling_network
+from genmodels.core import Kind
+from genmodels.networks.resnet import resnet
 from genmodels.transforms import (
     ActNorm,
+    Additive,
     BoundedAffine,
     Chain,
     ChannelCoupling,
@@ -18,13 +21,17 @@ from genmodels.transforms import (
     FactorOut,
     Flatten,
     Logit,
+    OddEvenCoupling,
     Squeeze,
     Transform,
 )
 
-NETWORK = partial(coupling_network, width=8, blocks=1)
+NETWORK = partial(resnet, width=8, blocks=1)
+MAPS = [BoundedAffine, Additive]
 EVERYWHERE = [(1, 4, 4), (3, 4, 6), (2, 5, 5), (1,), (2,), (5,)]
 AT_LEAST_TWO_CHANNELS = [(3, 4, 6), (2, 5, 5), (2,), (5,)]
+IMAGES = [shape for shape in EVERYWHERE if len(shape) == 3]
+VECTORS = [(2,), (5,)]
 EVEN_CHANNELS = [(2, 4, 4), (4, 2, 3)]
 
 
@@ -32,21 +39,29 @@ def half(shape):
     return (shape[0] // 2, *shape[1:])
 
 
+def alternating(shape):
+    """The coupling between neighbors."""
+    return CheckerboardCoupling if len(shape) == 3 else OddEvenCoupling
+
+
+def couplings(kind, shapes):
+    """Every parity and every map on every shape."""
+    return [
+        (partial(kind, network=NETWORK, parity=parity, conditional_map=conditional_map), shape)
+        for parity in (0, 1)
+        for conditional_map in MAPS
+        for shape in shapes
+    ]
+
+
 BUILD = {
     ActNorm: [(ActNorm, shape) for shape in EVERYWHERE],
     Logit: [(lambda shape: Logit(0.05), shape) for shape in EVERYWHERE],
     Flatten: [(Flatten, shape) for shape in EVERYWHERE],
     Squeeze: [(lambda shape: Squeeze(), shape) for shape in [(1, 4, 4), (3, 4, 6)]],
-    CheckerboardCoupling: [
-        (partial(CheckerboardCoupling, network=NETWORK, parity=parity), shape)
-        for parity in (0, 1)
-        for shape in EVERYWHERE
-    ],
-    ChannelCoupling: [
-        (partial(ChannelCoupling, network=NETWORK, parity=parity), shape)
-        for parity in (0, 1)
-        for shape in AT_LEAST_TWO_CHANNELS
-    ],
+    CheckerboardCoupling: couplings(CheckerboardCoupling, IMAGES),
+    OddEvenCoupling: couplings(OddEvenCoupling, VECTORS),
+    ChannelCoupling: couplings(ChannelCoupling, AT_LEAST_TWO_CHANNELS),
     FactorOut: [
         (lambda shape: FactorOut(shape, Chain([ActNorm(half(shape)), Flatten(half(shape))])), shape)
         for shape in EVEN_CHANNELS
@@ -54,7 +69,7 @@ BUILD = {
     Chain: [
         (
             lambda shape: Chain(
-                [ActNorm(shape), ChannelCoupling(shape, NETWORK, 0), CheckerboardCoupling(shape, NETWORK, 1)]
+                [ActNorm(shape), ChannelCoupling(shape, NETWORK, 0), alternating(shape)(shape, NETWORK, 1)]
             ),
             s,
         )
@@ -86,7 +101,7 @@ def test_every_transform_is_tested():
     found = {
         member
         for _, member in inspect.getmembers(genmodels.transforms, inspect.isclass)
-        if issubclass(member, Transform) and member is not Transform
+        if issubclass(member, Transform) and not inspect.isabstract(member)
     }
     assert found == set(BUILD)
 
@@ -117,19 +132,20 @@ def test_log_det_stays_float32_under_autocast(build, shape):
     assert z.dtype == log_det.dtype == torch.float32
 
 
-def test_low_precision_reaches_the_coupling_network_alone():
+def test_low_precision_reaches_the_network_of_a_coupling_alone():
     seen = []
-    affine = BoundedAffine((5,), (3,), NETWORK)
-    affine.network.register_forward_hook(lambda *args: seen.append(args[-1].dtype))
+    coupling = ChannelCoupling((8,), NETWORK, 0)
+    coupling.network.register_forward_hook(lambda *args: seen.append(args[-1].dtype))
     with torch.autocast("cpu", torch.bfloat16):
-        log_scale, shift = affine(data((5,)))
+        params = coupling.params(data((4,)))
     assert seen == [torch.bfloat16]
-    assert log_scale.dtype == shift.dtype == torch.float32
+    assert params.dtype == torch.float32
 
 
-@pytest.mark.parametrize("kind", [CheckerboardCoupling, ChannelCoupling])
+@pytest.mark.parametrize("channels", [True, False], ids=["channels", "neighbors"])
 @pytest.mark.parametrize("shape", AT_LEAST_TWO_CHANNELS)
-def test_two_couplings_of_either_parity_move_every_dimension_once(kind, shape):
+def test_two_couplings_of_either_parity_move_every_dimension_once(channels, shape):
+    kind = ChannelCoupling if channels else alternating(shape)
     moved = []
     for parity in (0, 1):
         x = data(shape)
@@ -137,9 +153,76 @@ def test_two_couplings_of_either_parity_move_every_dimension_once(kind, shape):
     assert (moved[0] ^ moved[1]).all()
 
 
+def test_neighbors_are_told_apart_by_parity():
+    def stays(coupling, shape):
+        x = data(shape, batch=1)
+        return (awake(coupling)(x)[0] == x)[0].int().tolist()
+
+    assert stays(OddEvenCoupling((5,), NETWORK, 0), (5,)) == [1, 0, 1, 0, 1]
+    assert stays(OddEvenCoupling((5,), NETWORK, 1), (5,)) == [0, 1, 0, 1, 0]
+    assert stays(CheckerboardCoupling((1, 2, 3), NETWORK, 0), (1, 2, 3)) == [[[1, 0, 1], [0, 1, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"), BUILD[OddEvenCoupling] + BUILD[ChannelCoupling] + BUILD[CheckerboardCoupling]
+)
+def test_the_network_sees_only_what_stays(build, shape):
+    coupling, x = awake(build(shape)), data(shape)
+    seen = []
+    coupling.network.register_forward_hook(lambda module, args, out: seen.append(args[0].clone()))
+    moves = coupling(x)[0] != x
+    coupling(torch.where(moves, torch.rand_like(x), x))
+    assert torch.equal(seen[0], seen[1])
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: ChannelCoupling((1, 4, 4), NETWORK, 0), "shape"),
+        (lambda: CheckerboardCoupling((4,), NETWORK, 0), "shape"),
+        (lambda: OddEvenCoupling((1,), NETWORK, 0), "shape"),
+        (lambda: OddEvenCoupling((2, 4, 4), NETWORK, 0), "shape"),
+        (lambda: FactorOut((3, 4, 4), Flatten((1, 4, 4))), "shape"),
+        (lambda: Logit(0.5), "alpha"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_by_name(build, said):
+    with pytest.raises(ValueError, match=f"^{said} must"):
+        build()
+
+
+class Halving(Transform):
+    """``z = x / 2``, whose log-determinant is called an estimate."""
+
+    exact = False
+
+    def encode(self, x):
+        return x / 2, x.new_full((len(x),), -math.log(2) * x[0].numel())
+
+    def decode(self, z):
+        return 2 * z
+
+
+def test_a_chain_is_as_exact_as_its_parts():
+    shape = (2, 4, 4)
+    assert Chain([ActNorm(shape), ChannelCoupling(shape, NETWORK, 0)]).kind is Kind.EXACT
+    assert Chain([FactorOut(shape, Chain([Halving(), Flatten(half(shape))]))]).kind is Kind.ESTIMATE
+
+
+def test_additive_couplings_preserve_volume():
+    shape = (2, 4, 4)
+    chain = awake(
+        Chain([ChannelCoupling(shape, NETWORK, 0, Additive), CheckerboardCoupling(shape, NETWORK, 1, Additive)])
+    )
+    x = data(shape)
+    z, log_det = chain(x)
+    assert not torch.equal(z, x)
+    assert not log_det.any()
+
+
 def test_scale_of_a_coupling_is_bounded():
-    affine = awake(BoundedAffine((2,), (3,), NETWORK))
-    log_scale, _ = affine(1e6 * torch.randn(50, 2))
+    affine = awake(BoundedAffine((3,)))
+    _, log_scale = affine.encode(torch.randn(50, 3), 1e6 * torch.randn(50, 2, 3))
     assert (log_scale.abs() <= affine.scale.abs() + 1e-6).all()
 
 

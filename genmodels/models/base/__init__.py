@@ -1,5 +1,6 @@
-"""The base classes of all models, by what is trained: one loss, or players of a game."""
+"""The base classes of all models: one loss or players of a game, and what all normalizing flows share."""
 
+from genmodels.models.base.flow import BaseDistribution, NormalizingFlow, StandardLogistic, StandardNormal, to_reals
 from genmodels.models.base.model import AdversarialModel, BaseModel, GenerativeModel
 from genmodels.models.base.training import (
     Loss,
@@ -13,13 +14,18 @@ from genmodels.networks.factory import NetworkFactory
 
 __all__ = [
     "AdversarialModel",
+    "BaseDistribution",
     "BaseModel",
     "GenerativeModel",
     "Loss",
     "NetworkFactory",
+    "NormalizingFlow",
     "OptimizerFactory",
     "Player",
     "SchedulerFactory",
+    "StandardLogistic",
+    "StandardNormal",
     "make_optimizers",
+    "to_reals",
     "train_batch",
 ]
