@@ -111,9 +111,9 @@ class AISEvaluation(Evaluation):
 
     def _resumable(self, chosen: Tensor, subject: Subject) -> ResumableResults:
         """Results kept for these weights, settings and test examples ``chosen [n, *shape]``."""
-        own, pixels = self._under_own(subject.model), int(chosen.sum(dtype=torch.float64))
+        own, checksum = self._under_own(subject.model), int(chosen.sum(dtype=torch.float64))
         settings = [subject.fingerprint, subject.seed, self.sizes, self.simulated, self.batch_size, self.sigma, own]
-        return ResumableResults(subject.folder, "ais", [*settings, pixels])
+        return ResumableResults(subject.folder, "ais", [*settings, checksum])
 
     def _decoder(self, subject: Subject, resumable: ResumableResults) -> tuple[Decoder, dict[str, Any]]:
         """The decoder that is scored, and what the protocol says of its observation model."""
@@ -122,7 +122,9 @@ class AISEvaluation(Evaluation):
         if isinstance(model, HasObservation) and self._under_own(model):
             return own_decoder(model), {"observation": "the model's own"}
         if self.sigma is None and "sigma" not in resumable:
-            resumable["sigma"] = choose_sigma(model, subject, (subject.seed, WIDTH, 0))  # the same in every process
+            resumable["sigma"] = choose_sigma(
+                model, subject, (subject.seed, EVALUATION, WIDTH, 0)
+            )  # the same in every process
         sigma = resumable["sigma"] if self.sigma is None else self.sigma
         source = "validation data" if self.sigma is None else "given"
         decoder = gaussian_decoder(model, SphericalGaussian(subject.model.spec, sigma))
@@ -166,8 +168,8 @@ class AISEvaluation(Evaluation):
     def _annealing(
         self, decoder: Decoder, x: Tensor, subject: Subject, part: tuple[int, int], title: str
     ) -> DecoderAnnealing:
-        name, device = (subject.seed, *part), subject.model.device
-        return DecoderAnnealing(decoder, x, self.annealing, name, device, title)
+        name = (subject.seed, EVALUATION, *part)
+        return DecoderAnnealing(decoder, x, self.annealing, name, subject.model.device, title)
 
 
 def flat(batches: list[dict[str, list[float]]], key: str) -> Tensor:

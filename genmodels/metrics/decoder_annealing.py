@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from genmodels.core.randomness import EVALUATION, stream
+from genmodels.core.randomness import stream
 from genmodels.mcmc import (
     DifferentiablePath,
     Kernel,
@@ -54,7 +54,7 @@ class DecoderAnnealing:
         decoder: p(x|z).
         x: raw data ``[B, *shape]``.
         settings: size of the run.
-        stream_name: integers that name the random numbers of this batch: the seed, the part of the work, the batch.
+        stream_name: integers that name the random numbers of this batch (:mod:`genmodels.core.randomness`).
         device: where to compute.
         title: of the progress bar.
     """
@@ -73,8 +73,7 @@ class DecoderAnnealing:
         self._betas = sigmoid_schedule(settings.temperatures)
         self._device = device
         self._title = title
-        seed, *part = stream_name
-        self._stream_name = (seed, EVALUATION, *part)
+        self._stream_name = stream_name
         repeated = x.to(device).repeat(settings.chains, *[1] * (x.dim() - 1))
         self._rows = len(repeated)
         self._path = DifferentiablePath(lambda z: decoder.log_prob(repeated, z))

@@ -16,20 +16,19 @@ from genmodels.metrics.decoders import gaussian_decoder
 
 CANDIDATES = 9
 IMAGES = 32  # validation examples that choose among them
-SETTINGS = AnnealingSettings(
-    500, 1, 5
-)  # with fewer temperatures the bound is loosest at small widths: too wide a choice
+SETTINGS = AnnealingSettings(temperatures=500, chains=1, leapfrogs=5)  # fewer temperatures would favor wide noise
 
 
 def choose_sigma(model: DecodesLatent, subject: Subject, stream_name: tuple[int, ...]) -> float:
-    """The sigma of p_sigma(x|z) under which validation data are likeliest, by annealing geometrically spaced candidates.
+    """The sigma of p_sigma(x|z) under which validation data are likeliest, among geometrically spaced candidates.
 
-    Around the best one the logarithm of sigma is refined by the parabola through it and its neighbors.
+    The likelihood under each candidate is its AIS bound. Around the best one the logarithm of sigma is refined by the
+    parabola through it and its neighbors.
 
     Args:
         model: whose location the noise is added to.
         subject: whose validation data and device are used.
-        stream_name: of the random numbers, see :class:`DecoderAnnealing`.
+        stream_name: integers that name the random numbers (:mod:`genmodels.core.randomness`).
 
     Returns:
         Standard deviation on the [-1, 1] scale for integers, in the data's own units otherwise.
