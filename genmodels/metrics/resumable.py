@@ -1,4 +1,4 @@
-"""What a long evaluation has finished, kept line by line, so that one that was killed goes on from there."""
+"""Results of a long evaluation, written line by line, so that an evaluation that was killed can resume."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from genmodels.core.processes import rank_and_world
 
 
 class ResumableResults:
-    """Named results in ``<name>-<hash>*.jsonl``, one file a process, each line written when it is known.
+    """A dictionary of named results on disk, in ``<name>-<hash>-<rank>.jsonl``, one line per result.
+
+    Each process appends to a file of its own and starts from what all of them had written.
 
     Args:
-        folder: where the files lie; made with the first result.
+        folder: where the files lie; created with the first result.
         name: of the evaluation.
-        settings: all that the results depend on; under others nothing is found.
+        settings: everything the results depend on, JSON serializable; its hash is part of the file name, so that
+            results found under other settings are not used.
     """
 
     def __init__(self, folder: Path, name: str, settings: object) -> None:
@@ -34,7 +37,7 @@ class ResumableResults:
         return self._known[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        """Keep ``value``, of plain types."""
+        """Keep ``value``, which must be JSON serializable, in memory and on disk."""
         self._known[name] = value
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a") as file:
@@ -42,7 +45,7 @@ class ResumableResults:
 
 
 def parsed(line: str) -> dict[str, Any]:
-    """One entry; none of a line that a kill cut short."""
+    """The entry in ``line``, or nothing where the process was killed before the line was complete."""
     try:
         return dict(json.loads(line))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The AIS evaluation: the right law, an honest gap, a width from validation data, and going on after a kill."""
+"""The AIS evaluation: the right p(x|z), an honest gap, a width from validation data, and going on after a kill."""
 
 import json
 import math
@@ -18,7 +18,7 @@ NOISE = 0.4
 
 
 class Generator(torch.nn.Module, DecodesLatent):
-    """x = W z, no law of its own; as if it were a GAN."""
+    """x = W z without an observation model, like the generator of a GAN."""
 
     spec, device, latent_dim = SPEC, torch.device("cpu"), 2
 
@@ -123,7 +123,7 @@ def test_a_killed_run_goes_on_from_its_last_batch(data, monkeypatch):
     assert model.calls > 0  # what was found for other weights is not theirs
 
 
-def test_a_ledger_knows_its_settings(tmp_path):
+def test_resumable_results_are_those_of_their_settings(tmp_path):
     resumable = ResumableResults(tmp_path / "new", "ais", {"t": 1})
     resumable["a"] = [1.5]
     assert ResumableResults(tmp_path / "new", "ais", {"t": 1})["a"] == [1.5]
@@ -137,4 +137,6 @@ def test_refusals(data):
 
     reason = AISEvaluation().unsupported_reason(Flow(), data)
     assert reason.startswith("Flow has no decoder p(x given z)") and "metrics=[likelihood]" in reason
+    reason = AISEvaluation().unsupported_reason(torch.nn.Linear(1, 1), data)
+    assert reason.startswith("Linear has no decoder p(x given z)") and "likelihood" not in reason
     assert AISEvaluation().unsupported_reason(Generator(), data) is None

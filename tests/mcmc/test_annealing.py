@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal
 
-from genmodels.core import DataSpec, UserError
+from genmodels.core import DataSpec
 from genmodels.core.observation import SphericalGaussian
-from genmodels.mcmc import forward, lower_bound, reverse, sigmoid_schedule, tune, upper_bound
+from genmodels.mcmc import (
+    DifferentiablePath,
+    forward,
+    hmc,
+    lower_bound,
+    reverse,
+    sigmoid_schedule,
+    tune,
+    upper_bound,
+    with_step_sizes,
+)
+
+
+def tuned(path, state, betas, leapfrogs):
+    """Step sizes of HMC ``[T, N]``."""
+    return tune(partial(hmc, path, leapfrogs=leapfrogs), state, betas, torch.full((len(state.x),), 0.5))
+
+
+def kernel(path, steps, leapfrogs):
+    return with_step_sizes(partial(hmc, path, leapfrogs=leapfrogs), steps)
 
 
 class Problem:
@@ -22,6 +42,7 @@ class Problem:
         self.true_z = torch.randn(examples, latent_dim)
         self.x = self.observation.sample(location(self.true_z))
         self.chains = chains
+        self.path = DifferentiablePath(self.log_likelihood)
 
     def log_likelihood(self, z):
         return self.observation.log_prob(self.x.repeat(len(z) // len(self.x), 1), self.location(z))
@@ -30,9 +51,10 @@ class Problem:
         """Lower and upper bound ``[B]`` of both directions, and both runs."""
         betas = sigmoid_schedule(temperatures)
         z = self.true_z.repeat(self.chains, 1)
-        steps = tune(self.log_likelihood, torch.randn_like(z), betas, leapfrogs)
-        up = forward(self.log_likelihood, torch.randn_like(z), betas, steps, leapfrogs)
-        down = reverse(self.log_likelihood, z, betas, steps, leapfrogs)
+        steps = tuned(self.path, self.path.state(torch.randn_like(z)), betas, leapfrogs)
+        transitions = kernel(self.path, steps, leapfrogs)
+        up = forward(self.path, transitions, self.path.state(torch.randn_like(z)), betas)
+        down = reverse(self.path, transitions, self.path.state(z), betas)
         weights = [run.log_weight.reshape(self.chains, -1) for run in (up, down)]
         return lower_bound(weights[0]), upper_bound(weights[1]), up, down
 
@@ -55,7 +77,7 @@ def test_both_directions_meet_at_the_closed_form_of_a_linear_decoder():
     assert min(up.acceptance, down.acceptance) > 0.5
     covariance = torch.linalg.inv(torch.eye(3) + weight.T @ weight)
     posterior_mean = (problem.x - bias) @ weight @ covariance
-    torch.testing.assert_close(up.z.reshape(1024, -1, 3).mean(0), posterior_mean, atol=0.1, rtol=0)
+    torch.testing.assert_close(up.state.x.reshape(1024, -1, 3).mean(0), posterior_mean, atol=0.1, rtol=0)
 
 
 def test_few_temperatures_leave_the_truth_between_the_bounds():
@@ -82,7 +104,8 @@ def test_one_temperature_is_importance_sampling_from_the_prior():
     problem, *_ = linear()
     z0 = torch.randn(64, 3)
     betas = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    weights = forward(problem.log_likelihood, z0, betas, torch.full((1, len(z0)), 0.1), 2).log_weight
+    transitions = kernel(problem.path, torch.full((1, len(z0)), 0.1), 2)
+    weights = forward(problem.path, transitions, problem.path.state(z0), betas).log_weight
     assert torch.equal(weights, problem.log_likelihood(z0).double())
 
 
@@ -99,8 +122,10 @@ def test_weights_are_unbiased_in_both_directions_however_few_the_temperatures(te
         return Normal(slope * z[:, 0], sigma).log_prob(torch.tensor(x))
 
     betas, steps = sigmoid_schedule(temperatures), torch.full((temperatures, n), 0.6)
-    up = forward(log_likelihood, torch.randn(n, 1), betas, steps, leapfrogs=2).log_weight
-    down = reverse(log_likelihood, posterior, betas, steps, leapfrogs=2).log_weight
+    path = DifferentiablePath(log_likelihood)
+    transitions = kernel(path, steps, leapfrogs=2)
+    up = forward(path, transitions, path.state(torch.randn(n, 1)), betas).log_weight
+    down = reverse(path, transitions, path.state(posterior), betas).log_weight
     for ratio in ((up - log_p).exp(), (log_p - down).exp()):  # w / p(x), p(x) / w
         assert abs(ratio.mean().item() - 1) < 4 * ratio.std().item() / math.sqrt(n)
         assert ratio.std().item() < 2
@@ -124,8 +149,16 @@ def test_schedule_runs_from_zero_to_one(temperatures):
 
 @pytest.mark.parametrize("arguments", [(0,), (5, 0.0)])
 def test_schedule_refuses_what_is_none(arguments):
-    with pytest.raises(UserError):
+    with pytest.raises(ValueError, match=r"^(temperatures|delta) must be"):
         sigmoid_schedule(*arguments)
+
+
+@pytest.mark.parametrize("direction", [forward, reverse])
+def test_a_path_needs_two_inverse_temperatures(direction):
+    problem, *_ = linear()
+    state, transitions = problem.path.state(problem.true_z), kernel(problem.path, torch.ones(0, 8), 1)
+    with pytest.raises(ValueError, match=r"^betas must hold at least two"):
+        direction(problem.path, transitions, state, torch.zeros(1))
 
 
 def test_step_sizes_follow_each_chains_own_likelihood_to_the_wanted_acceptance():
@@ -135,10 +168,10 @@ def test_step_sizes_follow_each_chains_own_likelihood_to_the_wanted_acceptance()
     problem = Problem(lambda z: 2 * z, 3, (3,), 1.0, chains, 1)
     problem.observation.sigma = torch.where(sharp, 0.02, 1.0)
     betas = sigmoid_schedule(300)
-    steps = tune(problem.log_likelihood, torch.randn(chains, 3), betas, 5)
+    steps = tuned(problem.path, problem.path.state(torch.randn(chains, 3)), betas, 5)
     assert steps.shape == (300, chains)
     assert (steps[-1, sharp].median() * 20 < steps[-1, ~sharp].median()).item()
-    run = forward(problem.log_likelihood, torch.randn(chains, 3), betas, steps, 5)
+    run = forward(problem.path, kernel(problem.path, steps, 5), problem.path.state(torch.randn(chains, 3)), betas)
     assert 0.55 < run.acceptance < 0.8
 
 
@@ -146,21 +179,21 @@ def test_step_sizes_follow_each_chains_own_likelihood_to_the_wanted_acceptance()
 def test_a_pilot_no_longer_than_the_run_gives_every_temperature_its_own_step(temperatures):
     problem, *_ = linear()
     torch.manual_seed(0)
-    whole = tune(problem.log_likelihood, torch.randn(8, 3), sigmoid_schedule(temperatures), 2)
+    whole = tuned(problem.path, problem.path.state(torch.randn(8, 3)), sigmoid_schedule(temperatures), 2)
     assert whole.shape == (temperatures, 8)
     assert (whole.log().diff(dim=0).abs() <= 0.2 * 0.65 + 1e-5).all()
 
 
-def test_watch_sees_the_temperatures_in_the_order_of_travel():
+def test_progress_sees_the_transitions_in_the_order_of_travel():
     problem, *_ = linear()
     seen = []
 
-    def watch(temperatures):
-        for t in temperatures:
+    def progress(transitions):
+        for t in transitions:
             seen.append(t)
             yield t
 
-    z, steps = torch.randn(8, 3), torch.full((3, 8), 0.1)
+    state, transitions = problem.path.state(torch.randn(8, 3)), kernel(problem.path, torch.full((3, 8), 0.1), 1)
     for direction in (forward, reverse):
-        direction(problem.log_likelihood, z, sigmoid_schedule(3), steps, 1, watch)
+        direction(problem.path, transitions, state, sigmoid_schedule(3), progress)
     assert seen == [1, 2, 3, 3, 2, 1]
