@@ -140,7 +140,12 @@ class AISEvaluation(Evaluation):
             **self._gap(decoder, subject, resumable),
         }
         name = "ais_{}" if its_own else "ais_gaussian_{}"
-        return [likelihood_score(lower, spec, Kind.LOWER_BOUND, protocol, name)]
+        incidental = ("images", "acceptance", "gap_se", "simulated", *(() if self.sigma else ("sigma",)))
+        baselines = {"gap": "gap"}
+        score = likelihood_score(
+            lower, spec, Kind.LOWER_BOUND, protocol, name, incidental=incidental, baselines=baselines
+        )
+        return [score]
 
     def _batches(
         self, x: Tensor, decoder: Decoder, subject: Subject, resumable: ResumableResults
