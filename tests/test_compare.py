@@ -10,16 +10,19 @@ import sys
 
 import pytest
 from conformance.kinds import ROOT
+from conformance.test_laboratory import settings
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from genmodels.cli import main
-from genmodels.compare import FORMATS, compared, find_runs, markdown, print_tables
+from genmodels.compare import FORMATS, compared, find_runs, markdown, print_tables, scores_by_name
 from genmodels.compare.ranking import Interval, interval, places
 from genmodels.core import Kind, Score
+from genmodels.experiment import run as experiment_run
 from genmodels.launch import Comparison
 from genmodels.metrics import SampleSets
 from genmodels.metrics.sample_sets import with_observation
+from genmodels.runs import RunFolder
 
 
 def write_run(folder, model, *scores, data="digits", seed=0, **record):
@@ -106,6 +109,14 @@ def test_data_of_another_source_are_other_data(tmp_path):
     write_run(tmp_path / "a", "A", bits(1.5))
     write_run(tmp_path / "b", "B", bits(1.2), overrides=["data.limit=100", "data.batch_size=3"])
     assert compared(find_runs(tmp_path)).data == ["digits", "digits data.limit=100"]
+
+
+def test_weights_are_a_condition_and_the_checkpoint_and_overrides_are_not(tmp_path):
+    experiment_run(settings("vae", "points", tmp_path))
+    score = scores_by_name(RunFolder(tmp_path / "run").read())["nats"]
+    assert ("weights", "ema") in score.conditions
+    assert not {"checkpoint", "overrides"} & dict(score.conditions).keys()
+    assert {"checkpoint", "overrides"} <= score.protocol.keys()
 
 
 def test_older_records_without_declarations_are_read_and_kept_apart(tmp_path):
@@ -222,9 +233,9 @@ def test_a_seed_that_was_run_twice_counts_once(tmp_path):
 
 @pytest.fixture
 def silent(tmp_path):
-    """A run with a score beside one without any."""
-    write_run(tmp_path / "a", "VAE", bits(1.0))
-    write_run(tmp_path / "b", "GAN", refusals={"likelihood": "GAN has no likelihood."})
+    """A run without any score beside one that has one."""
+    write_run(tmp_path / "b", "VAE", bits(1.0))
+    write_run(tmp_path / "a", "GAN", refusals={"likelihood": "GAN has no likelihood."})
     return tmp_path
 
 
@@ -248,7 +259,7 @@ def test_every_format_has_the_run_without_a_score(silent):
 
 
 def test_runs_without_any_score_at_all_have_a_table_of_costs_alone(silent):
-    results = compared(find_runs(silent / "b"))
+    results = compared(find_runs(silent / "a"))
     assert "Comparison of 1 run" in printed(results) and "parameters" in printed(results)
     assert "quality" not in printed(results) and markdown(results).startswith("**digits: cost**")
     assert FORMATS["csv"](results).splitlines()[0].startswith("label,model,data")

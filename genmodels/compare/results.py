@@ -24,7 +24,7 @@ class Group:
     """Runs of one model, data and config: they differ in their seed.
 
     Attributes:
-        runs: one a seed.
+        runs: one per seed.
         label: the model, and the overrides that distinguish the group from others of that model.
     """
 

@@ -50,7 +50,7 @@ EVALUATIONS = [
     KernelEvaluation(Pixels, n=12, repeats=2),
     PRDCEvaluation(Pixels, n=12, repeats=2),
     MemorizationEvaluation(n=12),
-    AISEvaluation(images=4, temperatures=20, simulated=2, gaussian=True),
+    AISEvaluation(images=4, temperatures=20, simulated=2, gaussian=True, sigma=0.5),
 ]
 
 
@@ -124,3 +124,13 @@ def test_a_new_setting_separates_columns_until_its_metric_declares_it_incidental
     assert len(results.columns) == columns
     ranks = [str(cell.place) for cells in results.columns.values() for cell in cells.values() if cell.place]
     assert len(ranks) == (2 if columns == 1 else 0)
+
+
+@pytest.mark.parametrize(("sigmas", "count"), [((0.4, 0.6), 2), ((None, None), 1)], ids=str)
+def test_a_chosen_width_is_of_the_model_and_a_given_one_of_the_measurement(sigmas, count, tmp_path):
+    kind = "integer pairs"
+    for seed, sigma in enumerate(sigmas):
+        metric = AISEvaluation(images=4, temperatures=10, simulated=2, sigma=sigma)
+        scores = measured([metric], model_on("gan", KINDS[kind], seed=seed), kind, tmp_path / "data" / f"{seed}")
+        keep(tmp_path / "runs" / f"{seed}", f"{seed}", scores)
+    assert len(compared(find_runs(tmp_path / "runs")).columns) == count
