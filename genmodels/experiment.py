@@ -110,7 +110,15 @@ class Experiment:
         subject = {"weights": self.config.weights, "checkpoint": path.name, "overrides": list(overrides)}
 
         def keep(found: list[Score]) -> list[Score]:
-            named = [replace(s, name=s.name + suffix, protocol={**s.protocol, **subject}) for s in found]
+            named = [
+                replace(
+                    s,
+                    name=s.name + suffix,
+                    protocol={**s.protocol, **subject},
+                    incidental=(*s.incidental, "checkpoint", "overrides"),
+                )
+                for s in found
+            ]
             if self.trainer.is_global_zero:
                 self.folder.add_scores(named, self.evaluate.refusals)
             return named

@@ -10,14 +10,19 @@ import sys
 
 import pytest
 from conformance.kinds import ROOT
+from conformance.test_laboratory import settings
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from genmodels.cli import main
-from genmodels.compare import FORMATS, compared, find_runs, markdown, print_tables
+from genmodels.compare import FORMATS, compared, find_runs, markdown, print_tables, scores_by_name
 from genmodels.compare.ranking import Interval, interval, places
 from genmodels.core import Kind, Score
+from genmodels.experiment import run as experiment_run
 from genmodels.launch import Comparison
+from genmodels.metrics import SampleSets
+from genmodels.metrics.sample_sets import with_observation
+from genmodels.runs import RunFolder
 
 
 def write_run(folder, model, *scores, data="digits", seed=0, **record):
@@ -35,7 +40,9 @@ def bits(value, se=0.01, n=360, kind=Kind.LOWER_BOUND, name="bits_per_dim", **pr
 
 
 def fd(value, se=0.1, n=360, better="lower", **protocol):
-    return Score(f"fd_digits_{n}", value, "", n, se, better=better, protocol={"floor": 0.75, **protocol})
+    declared = {"quantity": "fd_digits", "baselines": {"floor": "floor"}, "incidental": SampleSets.incidental}
+    numbers = (f"fd_digits_{n}", value, "", n, se, None, better, {"floor": 0.75, **protocol})
+    return Score(*numbers, **declared, distance=True)
 
 
 def printed(results, width=100):
@@ -75,28 +82,25 @@ def test_numbers_of_different_n_are_never_in_one_column_and_it_is_said(tmp_path)
     "condition",
     [
         {"extractor": "other@1"}, {"split": "val"}, {"observation": "spherical Gaussian"}, {"weights": "raw"},
-        {"reference_n": 60}, {"resize": "bilinear"}, {"sampling": {"observation": "mean"}},
+        {"reference_n": 60}, {"resize": "bilinear"}, {"observation": "mean"}, {"nobody_thought_of_it": True},
     ],
     ids=str,
 )  # fmt: skip
 def test_numbers_of_different_protocols_are_never_in_one_column(tmp_path, condition):
     common = {"extractor": "x@1", "split": "test", "observation": "the model's own", "weights": "ema", "resize": "none"}
-    common |= {"reference_n": 50, "sampling": {"observation": "draw"}}
-    if "sampling" in condition:
-        common.pop("observation")
+    common |= {"reference_n": 50, "nobody_thought_of_it": False}
     write_run(tmp_path / "a", "A", bits(1.5, **common))
     write_run(tmp_path / "b", "B", bits(1.2, **common | condition))
     results = compared(find_runs(tmp_path))
     assert len(results.columns) == 2
     assert "is kept in 2 columns that do not compare" in sentences(results)
     ((key, value),) = condition.items()
-    key, value = ("observation", "mean") if key == "sampling" else (key, value)
     assert f"{key} {value}" in sentences(results)
 
 
 def test_models_without_an_observation_share_a_column_with_draws_but_not_with_means(tmp_path):
     for i, sampling in enumerate(({}, {"sampler": "ancestral"}, {"observation": "draw"}, {"observation": "mean"})):
-        write_run(tmp_path / f"{i}", f"{i}", fd(1.0, sampling=sampling))
+        write_run(tmp_path / f"{i}", f"{i}", fd(1.0, **with_observation({"sampling": sampling})))
     columns = compared(find_runs(tmp_path)).columns
     assert sorted(sorted(cells) for cells in columns.values()) == [["0", "1", "2"], ["3"]]
 
@@ -105,6 +109,27 @@ def test_data_of_another_source_are_other_data(tmp_path):
     write_run(tmp_path / "a", "A", bits(1.5))
     write_run(tmp_path / "b", "B", bits(1.2), overrides=["data.limit=100", "data.batch_size=3"])
     assert compared(find_runs(tmp_path)).data == ["digits", "digits data.limit=100"]
+
+
+def test_weights_are_a_condition_and_the_checkpoint_and_overrides_are_not(tmp_path):
+    experiment_run(settings("vae", "points", tmp_path))
+    score = scores_by_name(RunFolder(tmp_path / "run").read())["nats"]
+    assert ("weights", "ema") in score.conditions
+    assert not {"checkpoint", "overrides"} & dict(score.conditions).keys()
+    assert {"checkpoint", "overrides"} <= score.protocol.keys()
+
+
+def test_older_records_without_declarations_are_read_and_kept_apart(tmp_path):
+    for model, seconds in (("A", 1.0), ("B", 2.0)):
+        write_run(tmp_path / model, model, fd(1.0, sampling_seconds=seconds))
+        file = tmp_path / model / "run.json"
+        record = json.loads(file.read_text())
+        for declaration in ("quantity", "incidental", "baselines", "distance"):
+            del record["metrics"]["fd_digits_360"][declaration]
+        file.write_text(json.dumps(record))
+    results = compared(find_runs(tmp_path))
+    assert len(results.columns) == 2 and results.unfinished == ()
+    assert "sampling_seconds 1.0" in sentences(results)
 
 
 # Ranking
@@ -203,6 +228,58 @@ def test_a_seed_that_was_run_twice_counts_once(tmp_path):
     assert cell.score.value == 1.0 and "is left out" in sentences(results)
 
 
+# Runs without a score
+
+
+@pytest.fixture
+def silent(tmp_path):
+    """A run without any score beside one that has one."""
+    write_run(tmp_path / "b", "VAE", bits(1.0))
+    write_run(tmp_path / "a", "GAN", refusals={"likelihood": "GAN has no likelihood."})
+    return tmp_path
+
+
+def test_a_run_without_a_score_is_compared_by_its_cost_and_its_refusals(silent):
+    results = compared(find_runs(silent))
+    text = sentences(results)
+    assert "Comparison of 2 runs" in text and "GAN on digits: no likelihood: GAN has no likelihood." in text
+    assert table(find_runs(silent))["GAN"]["bits/dim"] == "-"
+    assert table_of_costs(results)["GAN"][1] == "1,000"
+    assert "GAN on digits: no likelihood: GAN has no likelihood." in markdown(results)
+    assert "VAE on digits" not in markdown(results)
+
+
+def test_every_format_has_the_run_without_a_score(silent):
+    results = compared(find_runs(silent))
+    (group,) = (group for group in json.loads(FORMATS["json"](results))["groups"] if group["model"] == "GAN")
+    assert group["scores"] == [] and group["train_seconds"] == 12.3
+    rows = {row["label"]: row for row in csv.DictReader(io.StringIO(FORMATS["csv"](results)))}
+    assert rows["GAN"]["parameters"] == "1000.0" and rows["GAN"]["value"] == "" and rows["VAE"]["value"] == "1.0"
+    assert FORMATS["latex"](results).count("\nGAN & ") == 2
+
+
+def test_runs_without_any_score_at_all_have_a_table_of_costs_alone(silent):
+    results = compared(find_runs(silent / "a"))
+    assert "Comparison of 1 run" in printed(results) and "parameters" in printed(results)
+    assert "quality" not in printed(results) and markdown(results).startswith("**digits: cost**")
+    assert FORMATS["csv"](results).splitlines()[0].startswith("label,model,data")
+
+
+def test_a_repeated_seed_without_a_score_does_not_replace_one_with(tmp_path):
+    write_run(tmp_path / "a", "A", bits(1.0), started="2026-01-01")
+    write_run(tmp_path / "b", "A", started="2026-01-02")
+    (group,) = compared(find_runs(tmp_path)).groups
+    assert [run.name for run in group.runs] == ["a"]
+
+
+def test_failed_runs_without_a_score_are_named_but_not_compared(tmp_path):
+    write_run(tmp_path / "a", "A", bits(1.0))
+    write_run(tmp_path / "b", "B", status="failed", error="the loss is not finite.")
+    results = compared(find_runs(tmp_path))
+    assert len(results.runs) == 1 and results.unfinished == (("b", "failed: the loss is not finite."),)
+    assert results.unreadable == ()
+
+
 # Other people's folders
 
 
@@ -216,6 +293,20 @@ def test_a_record_that_is_none_is_named_and_the_rest_is_compared(tmp_path, text)
     results = compared(find_runs(tmp_path))
     assert [group.label for group in results.groups] == ["A"]
     assert "b: unreadable: its run.json cannot be read" in sentences(results)
+    assert [name for name, _ in results.unreadable] == ["b"]
+
+
+def test_missing_records_are_named(tmp_path):
+    write_run(tmp_path / "sweep" / "0_a", "A", bits(1.0))
+    (tmp_path / "sweep" / "1_b" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "sweep" / "1_b" / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "empty").mkdir()
+    results = compared(find_runs(tmp_path / "sweep", tmp_path / "empty"))
+    assert results.unreadable == (("1_b", "it has no run.json"), ("empty", "there is no run.json in or under it"))
+    text = sentences(results)
+    assert "Comparison of 1 run" in text and "1_b: unreadable" in text and "empty: unreadable" in text
+    assert [each["run"] for each in json.loads(FORMATS["json"](results))["unreadable"]] == ["1_b", "empty"]
+    assert find_runs(tmp_path / "empty") == []
 
 
 RECORDS = (
@@ -230,6 +321,29 @@ def test_types_that_are_wrong_are_found_before_they_are_used(tmp_path):
     write_run(tmp_path / "9", "A", bits("1.0"))
     write_run(tmp_path / "10", "A", fd(1.0, floor="low"))
     assert len(compared(find_runs(tmp_path)).unfinished) == 8
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"incidental": "split"}, {"incidental": [3]}, {"incidental": None}, {"baselines": ["floor"]},
+        {"baselines": {"floor": 1}}, {"baselines": {"weights": "weights"}}, {"baselines": 3}, {"quantity": ["fd"]},
+        {"quantity": {}, "n": "x"}, {"distance": "yes"}, {"better": []}, {"better": "sideways"}, {"unit": []},
+        {"protocol": []}, {"protocol": {"of": "many"}}, {"protocol": {"flag": ["a"]}}, {"value": math.nan, "se": "x"},
+        {"value": math.nan, "se": ""}, {"baselines": {"floor": "floor"}, "protocol": {"floor": None}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_scores_of_the_wrong_types_are_unreadable(tmp_path, entries):
+    write_run(tmp_path / "a", "A", bits(1.0), fd(2.0))
+    write_run(tmp_path / "b", "B", bits(1.0), fd(2.0, weights="ema"))
+    file = tmp_path / "b" / "run.json"
+    record = json.loads(file.read_text())
+    record["metrics"]["fd_digits_360"] |= entries
+    file.write_text(json.dumps(record))
+    results = compared(find_runs(tmp_path))
+    assert [name for name, _ in results.unreadable] == ["b"]
+    assert all(form(results) for form in FORMATS.values())
 
 
 def test_nothing_from_a_run_folder_steers_the_terminal_or_the_markup(tmp_path):

@@ -77,12 +77,21 @@ def test_everything_is_on_the_page(runs):
     for title in ("Samples", "Density", "Quality against cost", "Training", "Diffusion, step by step", "Denoising",
                   "Interpolation", "Nearest neighbors", "Not finished", "Protocols"):  # fmt: skip
         assert f">{title}</h" in page
-    for caption in ("bits/dim against train seconds", "fd_digits_360 against network passes a sample",
+    for caption in ("bits/dim against train seconds", "fd_digits_360 against network passes per sample",
                     "validation bits/dim against seconds of training", "VAE, seed 0: training losses",
                     "distortion (RMSE) against rate (per dimension)"):  # fmt: skip
         assert f"<figcaption>{caption}</figcaption>" in page
     assert page.count("data:image/png;base64,") == 3 * 4 + 1
     assert "the loss is not finite." in page and "fd_digits_1000" in page
+
+
+def test_a_model_that_only_reconstructs_has_its_pictures_and_its_cost(tmp_path):
+    write_run(tmp_path / "ae", "AE", refusals={"fd": "AE cannot be sampled from."})
+    draw(tmp_path / "ae" / "samples" / "reconstructions.png")
+    page = page_of(tmp_path)
+    assert ">Reconstructions</h" in page and "<figcaption>AE, seed 0</figcaption>" in page
+    assert "digits: cost" in page
+    assert "no fd: AE cannot be sampled from." in page and page.count("data:image/png;base64,") == 1
 
 
 def test_the_page_loads_nothing_and_names_its_only_script(runs):

@@ -53,7 +53,7 @@ def page(title: str, *content: Content) -> str:
 
 
 def picture(path: Path, caption: str, class_: str) -> Element | None:
-    """A figure with the picture inside the page, or ``None`` if there is no PNG of a sane size."""
+    """A figure with the picture inside the page, or ``None`` if there is no PNG of at most ``LARGEST`` bytes."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)

@@ -12,7 +12,7 @@ from genmodels.compare.tables import heading, pretty
 
 
 def to_wandb(results: Results, settings: Mapping[str, Any], folder: Path) -> None:
-    """Log one ``wandb.Table`` a data set, with the sample grids, in a run of its own beside those it compares.
+    """Log one ``wandb.Table`` per data set, with the sample grids, in a run of its own beside those it compares.
 
     Args:
         results: the comparison.

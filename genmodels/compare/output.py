@@ -25,14 +25,14 @@ LABEL = 28  # most characters of a row's name on a terminal
 
 
 def print_tables(results: Results, console: Console | None = None) -> None:
-    """Print every table, split where the terminal is too narrow for it, and what must be said of them."""
+    """Print every table, split where the terminal is too narrow for it, and the notes on them."""
     console = console or Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-    count = sum(len(group.runs) for group in results.groups)
+    count = len(results.runs)
     console.print(Text(f"Comparison of {count} run{'s' * (count != 1)}", style="bold"))
     for data in results.data:
         for table in tables_of(results, data):
-            turned = transposed(table) if len(table.rows) == 1 else table
-            for part in split(turned, console.width):
+            shown = transposed(table) if len(table.rows) == 1 else table
+            for part in split(shown, console.width):
                 console.print(rich_table(part))
         for sentence in sentences(results, data):
             console.print(Text(f"{data}: {sentence}"))
@@ -44,14 +44,14 @@ def print_tables(results: Results, console: Console | None = None) -> None:
 
 
 def transposed(table: Table) -> Table:
-    """A table of one row as one of one column, so that it fits however much is known."""
+    """A table of one row as a table of one column, which fits any width."""
     (name, *cells), (_, *headings) = table.rows[0], table.headings
     rows = [[Entry(" ".join(heading)), cell] for heading, cell in zip(headings, cells, strict=True)]
     return Table(table.title, [("",), (name.text,)], rows)
 
 
 def split(table: Table, width: int) -> list[Table]:
-    """Columns map_over_ranks to as many tables as it takes for each to fit, every one with the names of the rows."""
+    """The columns in as many tables as it takes for each to fit, every one with the names of the rows."""
 
     def needed(column: int) -> int:
         lines = [*table.headings[column], *(row[column].text for row in table.rows)]
@@ -70,7 +70,7 @@ def split(table: Table, width: int) -> list[Table]:
 
 
 def rich_table(table: Table) -> RichTable:
-    """For a terminal; text from run folders is taken as it is, not as markup."""
+    """The table for a terminal; text from run folders is printed literally, not as markup."""
     found = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, heading in enumerate(table.headings):
         widest = LABEL if index == 0 else None
@@ -81,19 +81,19 @@ def rich_table(table: Table) -> RichTable:
 
 
 def side(table: Table, column: int) -> Literal["left", "right"]:
-    """Where a column's cells are set: names left, numbers right."""
+    """Alignment of a column: names left, numbers right."""
     return "right" if column and table.numeric(column) else "left"
 
 
 def markdown(runs: Iterable[Run] | Results) -> str:
-    """The comparison in Markdown."""
+    """The comparison in Markdown; of the refusals only those of groups that have no score."""
     results = runs if isinstance(runs, Results) else compared(runs)
     parts = []
     for data in results.data:
         for table in tables_of(results, data):
             parts += [f"**{escaped(table.title, MARKDOWN)}**", markdown_table(table)]
         parts += [escaped(f"{data}: {sentence}", MARKDOWN) for sentence in sentences(results, data)]
-    lines = [*results.remarks, *(": ".join(each) for each in results.unfinished)]
+    lines = [*results.remarks, *(": ".join(each) for each in (*results.without_scores, *results.unfinished))]
     lines = [CAPTION, *lines] if results.columns else lines
     return "\n\n".join([*parts, *(escaped(line, MARKDOWN) for line in lines)])
 
@@ -106,7 +106,7 @@ LATEX = {
 
 
 def escaped(text: str, characters: dict[str, str]) -> str:
-    r"""Text with the characters replaced that would mean something; signs of bounds become one character first.
+    r"""Text with special characters replaced; signs of bounds become one character first.
 
     >>> escaped("<= 1|2", MARKDOWN), escaped("fd_10 <= 5%", LATEX)
     ('≤ 1\\|2', 'fd\\_10 $\\le$ 5\\%')
@@ -123,7 +123,7 @@ def markdown_table(table: Table) -> str:
 
 
 def latex(results: Results) -> str:
-    """A tabular for every table, that needs no package."""
+    """A tabular for every table, which needs no package."""
     return "\n\n".join(latex_table(table) for data in results.data for table in tables_of(results, data))
 
 
@@ -137,12 +137,13 @@ def latex_table(table: Table) -> str:
 
 
 def plain(results: Results) -> dict[str, Any]:
-    """Everything, in plain types; ``null`` stands for what is unknown, not finite, or an open end of an interval."""
+    """The comparison in plain types; ``null`` is an unknown or non-finite value, or an open end of an interval."""
     return {
         "groups": [group_entry(results, group) for group in results.groups],
         "notes": [*(s for data in results.data for s in sentences(results, data)), *results.remarks],
         "refusals": [{"group": group, "reason": reason} for group, reason in results.refusals],
         "unfinished": [{"run": name, "reason": reason} for name, reason in results.unfinished],
+        "unreadable": [{"run": name, "reason": reason} for name, reason in results.unreadable],
     }
 
 
@@ -163,7 +164,7 @@ def group_entry(results: Results, group: Group) -> dict[str, Any]:
 
 
 def identity(group: Group) -> dict[str, Any]:
-    """What the group is."""
+    """Entries that identify the group."""
     first = group.runs[0]
     return {
         "label": group.label,
@@ -175,14 +176,14 @@ def identity(group: Group) -> dict[str, Any]:
 
 
 def cost_entry(group: Group) -> dict[str, Any]:
-    """What it cost."""
+    """Cost of training and sampling."""
     costs = {name: group.cost(name) for name in ("parameters", "examples", "train_seconds", "peak_memory_bytes")}
     speeds = {name: group.speed(name) for name in ("passes_per_sample", "samples_per_second")}
     return {**costs, "device": group.devices, **speeds}
 
 
 def score_entry(column: Column, cell: Cell) -> dict[str, Any]:
-    """One number, where its true value may be, and its place."""
+    """One number, the interval its true value may lie in, and its rank."""
     score, (low, high) = cell.score, interval(cell.score, cell.error)
     return {
         "name": column.name,
@@ -201,12 +202,12 @@ def score_entry(column: Column, cell: Cell) -> dict[str, Any]:
 
 
 def as_json(results: Results) -> str:
-    """Everything, each run's protocol included."""
+    """The comparison as JSON, each run's protocols included."""
     return json.dumps(finite(plain(results)), indent=2, allow_nan=False)
 
 
 def finite(node: Any) -> Any:
-    """JSON has no infinity and no NaN."""
+    """The node with ``None`` for infinity and NaN, which JSON lacks."""
     if isinstance(node, dict):
         return {key: finite(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
@@ -215,16 +216,19 @@ def finite(node: Any) -> Any:
 
 
 def as_csv(results: Results) -> str:
-    """One row for every number, with what it is and what its group cost."""
+    """One row per number, with its conditions and the cost of its group; one row for a group without numbers."""
     rows: list[dict[str, Any]] = []
     for group in results.groups:
+        if not any(run.scores for run in group.runs):
+            rows.append(identity(group) | cost_entry(group))
         for column, cells in results.columns_of(group.data).items():
             if cell := cells.get(group.label):
                 numbers = finite(score_entry(column, cell))
                 conditions = "; ".join(f"{key}={value}" for key, value in column.conditions)
                 rows.append(identity(group) | cost_entry(group) | numbers | {"conditions": conditions})
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]) if rows else ["label"], lineterminator="\n")
+    widest = max(rows, key=len, default={"label": ""})
+    writer = csv.DictWriter(file, list(widest), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue().rstrip("\n")

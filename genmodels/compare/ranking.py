@@ -1,4 +1,4 @@
-"""What may be said to be better than what."""
+"""Ranking: which numbers are shown to be better than others."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Interval(NamedTuple):
-    """Where the true value may be."""
+    """Interval in which the true value may lie."""
 
     low: float
     high: float
 
 
 class Place(NamedTuple):
-    """A rank, and whether it is shared.
+    """A rank, and whether it is tied.
 
     Attributes:
         rank: one more than the number of those shown to be better.
-        tied: whether there is another that is neither shown to be better nor worse.
+        tied: whether at least one other is shown to be neither better nor worse.
     """
 
     rank: int
@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
 
 def interval(score: Score, error: float | None) -> Interval:
-    """Where the true value may be, given a score and its standard error.
+    """Interval in which the true value may lie, given a score and its standard error.
 
     - An exact value, a distance or an estimate lies within two standard errors of the printed one.
     - A bound says nothing of its other side: ``<= 1.30 ± 0.01`` is true of anything up to 1.32, ``>= 1.30 ± 0.01`` of
@@ -54,18 +54,19 @@ def interval(score: Score, error: float | None) -> Interval:
 
 
 def places(intervals: Mapping[Key, Interval], better: str) -> dict[Key, Place]:
-    """Rank by what is shown, not by what is printed.
+    """Rank by intervals, not by printed values.
 
     A stands above B only where A's worst possible value is better than B's best possible one. An upper bound on
     bits/dim can so be shown to be better than an exact value, but never to be worse than anything; of two upper bounds
-    neither is ever shown to be the better one. Ties are not transitive: A may be told apart from C, and B from neither.
+    neither is ever shown to be the better one. Ties are not transitive: C may be shown to be worse
+    than A, and B neither better nor worse than either.
 
     >>> lower_is_better = places({"A": Interval(1, 2), "B": Interval(1.5, 3.5), "C": Interval(3, 4)}, "lower")
     >>> [str(place) for place in lower_is_better.values()]
     ['#1=', '#1=', '#2=']
 
     Args:
-        intervals: where the true values may be.
+        intervals: in which the true values may lie.
         better: ``lower`` or ``higher``.
     """
 

@@ -1,4 +1,4 @@
-"""Run folders as they are found: anybody's, so that nothing in them is believed before it is looked at."""
+"""Reading run folders, which may be anybody's: their records are checked before anything else uses them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from genmodels.core.score import Score
 from genmodels.errors import UserError, require
 from genmodels.runs import expectations
 
-OF_THE_DATA = ("data.source", "data.spec", "data.limit")  # overrides that make other data of the same name
+OF_THE_DATA = ("data.source", "data.spec", "data.limit")  # overrides that change the data but not their name
 COSTS = ("parameters", "examples", "batches", "train_seconds", "peak_memory_bytes")
+RECORD = "run.json"
+SPEEDS = ("passes_per_sample", "samples_per_second")
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Run:
 
     Attributes:
         path: the folder.
-        record: run.json, its strings freed of what is not printable.
+        record: run.json, without unprintable characters in its strings.
         scores: by name.
     """
 
@@ -48,15 +50,22 @@ class Run:
             OverflowError,
             UserError,
         ) as error:
-            reason = f"its run.json cannot be read ({type(error).__name__}: {str(error)[:200]})"
-            return cls(file.parent, {"status": "unreadable", "error": printable(reason)}, {})
+            return cls.unreadable(
+                file.parent, f"its run.json cannot be read ({type(error).__name__}: {str(error)[:200]})"
+            )
         return run
 
+    @classmethod
+    def unreadable(cls, path: Path, reason: str) -> Run:
+        """A run of which nothing is known but the reason."""
+        return cls(path, {"status": "unreadable", "error": printable(reason)}, {})
+
     def check(self) -> None:
-        """Hold what tables and charts count on against its type.
+        """Check the types that tables and charts rely on.
 
         Raises:
-            TypeError: naming what is not what it should be.
+            TypeError: naming an entry of the wrong type.
+            OverflowError: for an integer that is too large for a float.
         """
         check_types({"metrics": self.record["metrics"], "cost": self.cost, "refusals": self.refusals}, dict)
         check_types({name: self.cost.get(name, 0) for name in COSTS}, (int, float))
@@ -65,44 +74,47 @@ class Run:
         check_types({f"entry {i} of expected": entry for i, entry in enumerate(self.expected)}, dict)
         check_types({name: score.value for name, score in self.scores.items()}, (int, float))
         check_types({name: score.n for name, score in self.scores.items()}, int)
-        for score in self.scores.values():
-            assert score.line  # a TypeError for an error, a floor or a gap that is no number
-            check_types({f"{score.name}'s {key}": score.protocol.get(key, 0) for key in SPEEDS}, (int, float))
+        for name, score in self.scores.items():
+            protocol = score.protocol
+            numbers = {"se": 0 if score.se is None else score.se, "of": protocol.get("of", 0)} | score.beside
+            numbers |= {key: protocol.get(key, 0) for key in SPEEDS}
+            check_types({f"{name}'s {key}": number for key, number in numbers.items()}, (int, float))
+            check_types({f"{name}'s flag": protocol.get("flag", "")}, str)
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Name of the folder."""
         return printable(self.path.name)
 
     @property
     def model(self) -> str:
-        """Class of the model."""
+        """Class name of the model."""
         return str(self.record.get("model", self.name))
 
     @property
     def data(self) -> str:
-        """Name of the data, and whatever else was overridden that makes them other data."""
+        """Name of the data, and the overrides that change the data but not their name."""
         changed = [word for word in self.overrides if word.lstrip("+~").startswith(OF_THE_DATA)]
         return " ".join([str(self.record.get("data", "")), *changed])
 
     @property
     def expected(self) -> list[Any]:
-        """What its recipe says of scores it should reach."""
+        """Results that its recipe expects."""
         return expectations(self.record.get("expected"))
 
     @property
     def overrides(self) -> list[str]:
-        """What was said on the command line."""
+        """Overrides on the command line."""
         return [str(word) for word in self.record.get("overrides", [])]
 
     @property
     def config_hash(self) -> str:
-        """What runs share that differ in nothing but their seed; a run that does not say is alone."""
+        """Hash that runs share if they differ only in their seed; a run without one is a group of its own."""
         return str(self.record.get("config_hash", self.path))
 
     @property
     def seed(self) -> str:
-        """As text."""
+        """The seed as text."""
         return str(self.record.get("seed", ""))
 
     @property
@@ -113,34 +125,31 @@ class Run:
     @property
     def reason(self) -> str:
         """Why it is not finished, as far as the record says."""
-        killed = "its run.json still says so: it is under way, or was killed"
+        killed = "its run.json still says so: it is running, or was killed"
         return str(self.record.get("error") or (killed if self.status == "running" else "no reason was recorded"))
 
     @property
     def cost(self) -> Mapping[str, Any]:
-        """Of training; empty while it is under way."""
+        """Cost of training; empty while the run is running."""
         return self.record.get("cost", {})
 
     @property
     def refusals(self) -> Mapping[str, Any]:
-        """Metrics that do not exist for the model, and why."""
+        """Metrics that do not apply to the model, with the reason."""
         return self.record.get("refusals", {})
 
 
-SPEEDS = ("passes_per_sample", "samples_per_second")
-
-
 def check_types(values: Mapping[str, Any], types: Any) -> None:
-    """Raise a TypeError for the first of the values that is of none of the types, or an OverflowError."""
+    """Raise a TypeError for the first value that is of none of the types, an OverflowError for an integer too large."""
     for name, value in values.items():
         if not isinstance(value, types) or isinstance(value, bool):
             raise TypeError(f"{name} is {str(value)[:50]!r}")
         if isinstance(value, int):
-            float(value)  # an OverflowError for one that has no end
+            float(value)
 
 
 def printable(node: Any) -> Any:
-    r"""Strings without control characters, which steer terminals, anywhere in nested lists and mappings.
+    r"""Nested lists and mappings whose strings have no control characters, which a terminal would obey.
 
     >>> printable({"a": ["red \x1b[31m"]})
     {'a': ['red �[31m']}
@@ -160,27 +169,50 @@ def scores_by_name(record: Mapping[str, Any]) -> dict[str, Score]:
 
 
 def find_runs(*places: str | Path) -> list[Run]:
-    """The runs in and under folders, or whatever globs stand for, each once, in the order of their folders' numbers.
+    """The runs in and under folders or globs, each once, in the order of their folders' numbers.
+
+    A run folder without run.json is a run whose status is ``unreadable``, and so is a place without any run, unless
+    there is no run at all.
 
     Raises:
-        UserError: for a place that is not there.
+        UserError: for a place that does not exist.
     """
-    files = {file.resolve(): file for place in places for file in sorted(records(place), key=number)}
-    return [Run.read(file) for file in files.values()]
+    found: dict[Path, Run] = {}
+    empty = []
+    for place in places:
+        runs = sorted((run for path in existing(place) for run in runs_under(path)), key=number)
+        found = {run.path.resolve(): run for run in runs} | found
+        empty += [] if runs else [Run.unreadable(Path(place), "there is no run.json in or under it")]
+    return [*found.values(), *empty] if found else []
 
 
-def records(place: str | Path) -> Iterator[Path]:
-    """The run.json files in and under ``place``."""
+def existing(place: str | Path) -> list[Path]:
+    """The path ``place``, or those that it stands for as a glob.
+
+    Raises:
+        UserError: if there is none.
+    """
     found = [Path(place)] if Path(place).exists() else [Path(path) for path in glob.glob(str(place), recursive=True)]
     require(bool(found), f"there is no {place}.")
-    for path in found:
-        if path.is_dir():
-            yield from path.rglob("run.json")
-        elif path.name == "run.json":
-            yield path
+    return found
 
 
-def number(file: Path) -> tuple[int, str]:
-    """Sorts the second job of a sweep before the tenth."""
-    first = file.parent.name.partition("_")[0]
-    return (int(first) if first.isdecimal() else 0, str(file))
+def runs_under(path: Path) -> Iterator[Run]:
+    """The runs in and under a folder, or that of a run.json."""
+    if path.is_dir():
+        yield from (Run.read(file) for file in path.rglob(RECORD))
+        folders = (config.parent for config in path.rglob("config.yaml"))
+        yield from (Run.unreadable(folder, "it has no run.json") for folder in folders if is_run_folder(folder))
+    elif path.name == RECORD:
+        yield Run.read(path)
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether a folder without run.json is that of a run."""
+    return (path / "config.yaml").is_file() and (path / "checkpoints").is_dir() and not (path / RECORD).exists()
+
+
+def number(run: Run) -> tuple[int, str]:
+    """Sort key that puts the second job of a sweep before the tenth."""
+    first = run.path.name.partition("_")[0]
+    return (int(first) if first.isdecimal() else 0, str(run.path))

@@ -18,21 +18,24 @@ from genmodels.compare.tables import CAPTION, pretty, tables_of
 from genmodels.errors import UserError
 from genmodels.runs import write_whole
 
-GALLERIES = (  # file in the run folder, title, what it shows, how it is set
-    ("samples/final.png", "Samples", "Of the finished models, from the same random numbers.", "picture"),
-    ("samples/density.png", "Density", "The model's, beside the true one.", "picture"),
-    ("samples/denoising.png", "Denoising", "From noise, left, to a sample, right.", "strip"),
-    ("samples/interpolation.png", "Interpolation", "Straight lines between two codes, decoded.", "strip"),
+GALLERIES = (  # file in the run folder, title, caption, class of the figures
+    ("samples/final.png", "Samples", "Samples of the finished models, from the same random numbers.", "picture"),
+    ("samples/reconstructions.png", "Reconstructions", "Examples and their reconstructions.", "picture"),
+    ("samples/density.png", "Density", "The density of the model, beside the true one.", "picture"),
+)  # fmt: skip
+DETAILS = (
+    ("samples/denoising.png", "Denoising", "From noise (left) to a sample (right).", "strip"),
+    ("samples/interpolation.png", "Interpolation", "Decoded straight lines between two codes.", "strip"),
     ("evaluation/neighbors.png", "Nearest neighbors",
-     "Left, the samples nearest to the training data; in their rows, the training examples they are nearest to.",
+     "First column: the samples nearest to the training data; in each row, their nearest training examples.",
      "picture"),
 )  # fmt: skip
+DECLARED = ("protocol", "quantity", "incidental", "baselines", "distance")  # fields of a score that are not shown
 VALIDATION = {"val/bits_per_dim": "validation bits/dim", "val/nats": "validation nats (negative)"}
 ABOUT_COST = (
-    "Left is cheaper; down is better, except for nats. Bars are two standard errors; an arrow points to where the "
-    "truth behind a bound may lie; the dashed line joins the printed values that none beats at as little cost."
+    "Left is cheaper; down is better, except for nats. Bars are two standard errors; an arrow points to the side of a "
+    "bound on which the true value lies; the dashed line is the Pareto front of the printed values."
 )
-DISTANCES = ("fd", "fid", "kd", "kid")
 
 
 def write_report(results: Results, path: Path, title: str = "Comparison of generative models") -> None:
@@ -70,7 +73,7 @@ def listing(title: str, entries: Iterable[tuple[str, str]]) -> Element | None:
 
 
 def section(results: Results, data: str, anchor: str) -> Element:
-    """Everything on one data set."""
+    """Tables, pictures and charts of one data set."""
     groups = results.of(data)
     styles = {group.label: index for index, group in enumerate(groups)}
     columns = results.columns_of(data)
@@ -81,22 +84,22 @@ def section(results: Results, data: str, anchor: str) -> Element:
         *(sortable(table) for table in tables_of(results, data)),
         node("p", pretty(CAPTION), class_="soft"),
         *(node("p", sentence, class_="soft") for sentence in sentences(results, data)),
-        *(gallery(shown, *each) for each in GALLERIES[:2]),
+        *(gallery(shown, *each) for each in GALLERIES),
         charts("Quality against cost", ABOUT_COST, pareto(columns, groups, styles)),
         charts("Training", "Seconds are those of the batches at the run's mean pace.", training(groups, styles)),
         charts("Diffusion, step by step", "The bound's terms, and distortion against rate.", diffusion(shown, styles)),
-        *(gallery(shown, *each) for each in GALLERIES[2:]),
+        *(gallery(shown, *each) for each in DETAILS),
     )
 
 
 def representative(group: Group, groups: Sequence[Group]) -> Run:
-    """The run whose pictures are shown: of a seed that all groups have, if there is one."""
+    """The run whose pictures are shown: one of a seed that all groups have, if there is one."""
     seeds = set.intersection(*({run.seed for run in other.runs} for other in groups))
     return next((run for run in group.runs if run.seed in sorted(seeds)[:1]), group.runs[0])
 
 
 def gallery(shown: Sequence[tuple[Group, Run]], file: str, title: str, words: str, class_: str) -> Element | None:
-    """One picture a group, of those that have it."""
+    """The picture of each group that has it."""
     pictures = [picture(run.path / file, f"{group.label}, seed {run.seed}", class_) for group, run in shown]
     found = [each for each in pictures if each is not None]
     return side_by_side(title, words, found, "row")
@@ -110,7 +113,7 @@ def side_by_side(title: str, words: str, figures: Sequence[Element], class_: str
 
 
 def charts(title: str, words: str, drawn: Iterable[tuple[str, str]]) -> Element | None:
-    """Charts, of which SVG and caption are given."""
+    """Charts under a title, given SVG and caption of each."""
     return side_by_side(title, words, [drawing(svg, caption) for svg, caption in drawn], "charts")
 
 
@@ -120,10 +123,10 @@ def pareto(
     """SVG and caption of every likelihood and distance against what training and sampling cost."""
     found = []
     for column, cells in columns.items():
-        if column.better is None or not (column.unit or column.stem.split("_")[0] in DISTANCES):
+        if column.better is None or not (column.unit or column.distance):
             continue
         name = column.unit if column.name == "bits_per_dim" else column.name
-        for title, cost in (("train seconds", train_seconds), ("network passes a sample", passes)):
+        for title, cost in (("train seconds", train_seconds), ("network passes per sample", passes)):
             points = [
                 point(group.label, cost(group), cells[group.label], styles[group.label])
                 for group in groups
@@ -136,7 +139,7 @@ def pareto(
 
 
 def front(points: Sequence[plots.Curve], better: str) -> plots.Curve:
-    """Line through the points that no other one beats at as little cost."""
+    """Pareto front: line through the points that no other beats at the same or lower cost."""
     sign = 1 if better == "lower" else -1
     best: list[tuple[float, float]] = []
     for x, y in sorted(((point.x[0], point.y[0]) for point in points), key=lambda p: (p[0], sign * p[1])):
@@ -146,24 +149,24 @@ def front(points: Sequence[plots.Curve], better: str) -> plots.Curve:
 
 
 def train_seconds(group: Group) -> float | None:
-    """Of training, mean over seeds."""
+    """Seconds of training, mean over seeds."""
     return group.cost("train_seconds")
 
 
 def passes(group: Group) -> float | None:
-    """Network evaluations that one sample costs."""
+    """Network evaluations per sample."""
     return group.speed("passes_per_sample")
 
 
 def point(label: str, cost: float | None, cell: Cell, style: int) -> plots.Curve:
-    """A group in a picture of quality against cost; its bar is two standard errors."""
+    """A group's point in a chart of quality against cost; its bar is two standard errors."""
     bound = {"<=": -1, ">=": 1}.get(cell.score.sign, 0)
     error = cell.error if cell.error is not None and math.isfinite(cell.error) else 0.0
     return plots.Curve(label, [cost or 0.0], [cell.score.value], style, 2 * error, bound)
 
 
 def training(groups: Sequence[Group], styles: Mapping[str, int]) -> list[tuple[str, str]]:
-    """SVG and caption: validation of all groups together, then each group's losses."""
+    """SVG and caption of the validation curves of all groups, then of each group's losses."""
     found = []
     logs = [(group, run, table(run.path / "metrics.csv")) for group in groups for run in group.runs]
     for column, title in VALIDATION.items():
@@ -186,25 +189,25 @@ def training(groups: Sequence[Group], styles: Mapping[str, int]) -> list[tuple[s
 
 
 def first(group: Group, run: Run) -> str:
-    """The group's label for its first run, so that it stands in a legend once."""
+    """The group's label for its first run, else nothing, so that the legend has it once."""
     return group.label if run is group.runs[0] else ""
 
 
 def pace(run: Run, unit: str) -> float:
-    """Of one batch: one, or seconds; zero where they are not known."""
+    """Length of one batch in ``batches`` (one) or ``seconds``; zero if unknown."""
     batches = run.cost.get("batches", 0)
     return 1.0 if unit == "batches" else float(run.cost.get("train_seconds", 0)) / batches if batches > 0 else 0.0
 
 
 def losses(log: Sequence[Mapping[str, str]]) -> list[plots.Curve]:
-    """What training minimized: ``train/loss``, or the losses of several players."""
+    """Curves of the training losses: ``train/loss``, or those of several players."""
     names = sorted({name for row in log for name in row if name == "train/loss" or name.endswith("_loss")})
     found = [(name.removeprefix("train/"), *series(log, "step", name)) for name in names]
     return [plots.Curve(name, x, y, style) for style, (name, x, y) in enumerate(found) if len(x) > 1]
 
 
 def diffusion(shown: Sequence[tuple[Group, Run]], styles: Mapping[str, int]) -> list[tuple[str, str]]:
-    """SVG and caption: terms of the bound by timestep, and distortion against rate."""
+    """SVG and caption of the bound's terms by timestep, and of distortion against rate."""
     tables = [(group, table(run.path / "evaluation" / "timesteps.csv")) for group, run in shown]
     kinds = (
         ("t", "term", "timestep", "term of the bound (per dimension)", "xy"),
@@ -220,7 +223,7 @@ def diffusion(shown: Sequence[tuple[Group, Run]], styles: Mapping[str, int]) -> 
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file, none if it is not there or not one."""
+    """Rows of a CSV file; none if it is missing or cannot be read."""
     try:
         if path.stat().st_size > LARGEST:
             return []
@@ -233,7 +236,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def series(rows: Iterable[Mapping[str, str]], x: str, y: str) -> tuple[list[float], list[float]]:
-    """Two columns of a table where both hold finite numbers."""
+    """Two columns of a table, in the rows where both are finite numbers."""
     found: tuple[list[float], list[float]] = ([], [])
     for row in rows:
         try:
@@ -247,13 +250,14 @@ def series(rows: Iterable[Mapping[str, str]], x: str, y: str) -> tuple[list[floa
 
 
 def protocol(group: Group, run: Run) -> Element:
-    """How one run came about, and how each of its scores was measured."""
+    """Provenance of one run, and the protocol of each of its scores."""
     known = {key: value for key, value in run.record.items() if key not in ("metrics", "model", "data", "refusals")}
     scores = []
     for score in run.scores.values():
-        measured = score.to_dict()
-        entries = measured | measured.pop("protocol")
-        scores.append(node("details", node("summary", pretty(score.line)), facts(flat(entries))))
+        entries = {key: value for key, value in score.to_dict().items() if key not in DECLARED}
+        conditions = {"comparable if equal": ", ".join(key for key, _ in score.conditions)}
+        details = facts(flat(entries | dict(score.protocol) | conditions))
+        scores.append(node("details", node("summary", pretty(score.line)), details))
     title = f"{group.label} on {group.data}, seed {run.seed}"
     return node("details", node("summary", title), facts([("folder", run.name), *flat(known)]), *scores)
 
@@ -263,14 +267,14 @@ def flat(entries: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = []
     for name, value in entries.items():
         if isinstance(value, Mapping):
-            found += [(f"{name}: {key}", said(inner)) for key, inner in value.items()]
+            found += [(f"{name}: {key}", format_value(inner)) for key, inner in value.items()]
         else:
-            found.append((str(name), said(value)))
+            found.append((str(name), format_value(value)))
     return found
 
 
-def said(value: Any) -> str:
-    """A value as a person reads it."""
+def format_value(value: Any) -> str:
+    """A value as text: strings as they are, lists separated by spaces, anything else as JSON."""
     if isinstance(value, list):
-        return " ".join(map(said, value))
+        return " ".join(map(format_value, value))
     return value if isinstance(value, str) else json.dumps(value)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from genmodels.compare.ranking import Place, interval, places
 from genmodels.compare.records import Run
 from genmodels.core.likelihood import Kind
-from genmodels.core.score import BASELINES, UNITS_OF_LIKELIHOOD, Score
+from genmodels.core.score import UNITS_OF_LIKELIHOOD, Score
 
-CONDITIONS = (  # entries of a protocol in which two numbers must agree to be comparable
-    "split", "extractor", "dims", "resize", "kernel", "pr_neighbors", "dc_neighbors", "space", "reference",
-    "reference_n", "real_split", "real_n", "test_n", "observation", "weights",
-)  # fmt: skip
+NOT_RECORDED = "not recorded"
 NOT_IN_LABEL = ("model=", "data=", "seed=", "logger", "hydra.", "run_dir=", "data.", "metrics")
 
 
@@ -28,21 +24,26 @@ class Group:
     """Runs of one model, data and config: they differ in their seed.
 
     Attributes:
-        runs: one a seed.
-        label: the model, and what tells the group from others of that model.
+        runs: one per seed.
+        label: the model, and the overrides that distinguish the group from others of that model.
     """
 
     runs: tuple[Run, ...]
     label: str
 
     @property
+    def title(self) -> str:
+        """Label and data."""
+        return f"{self.label} on {self.data}"
+
+    @property
     def model(self) -> str:
-        """Class of the model."""
+        """Class name of the model."""
         return self.runs[0].model
 
     @property
     def data(self) -> str:
-        """What it was trained on."""
+        """Name of the data set it was trained on."""
         return self.runs[0].data
 
     def cost(self, name: str) -> float | None:
@@ -51,7 +52,7 @@ class Group:
         return statistics.fmean(values) if values else None
 
     def speed(self, name: str) -> float | None:
-        """An entry of the protocol of sampling: mean over runs, each run's from its score on the most samples."""
+        """Mean over runs of an entry of the sampling protocol, taken from each run's score on the most samples."""
         found = [
             max((score for score in run.scores.values() if name in score.protocol), key=lambda s: s.n, default=None)
             for run in self.runs
@@ -61,26 +62,33 @@ class Group:
 
     @property
     def devices(self) -> str:
-        """Where it was trained."""
+        """The devices it was trained on."""
         return ", ".join(sorted({str(run.cost["device"]) for run in self.runs if "device" in run.cost}))
 
     @property
+    def refusals(self) -> dict[str, Any]:
+        """Metrics that do not apply to the model, with the reason."""
+        return {name: reason for run in self.runs for name, reason in run.refusals.items()}
+
+    @property
     def expected(self) -> list[Any]:
-        """The numbers, each with its source, that the runs' recipe named."""
+        """The results that the recipe of the runs expects, each with its source."""
         return self.runs[0].expected
 
 
 @dataclass(frozen=True)
 class Column:
-    """What two numbers must have in common to stand in one column.
+    """The properties that two numbers must share to stand in one column.
 
     Attributes:
-        data: what models were trained on and are measured against.
+        data: data set that the models were trained on and are measured against.
         name: of the score.
         unit: of the score.
-        n: how many samples it rests on; ``None`` for likelihoods, which more examples make surer, not other.
+        n: number of samples it rests on; ``None`` for likelihoods, whose expectation does not depend on it.
         better: ``lower``, ``higher`` or ``None``.
-        conditions: entries of the protocol, see :data:`CONDITIONS`.
+        conditions: entries of the protocol, see :attr:`genmodels.core.Score.conditions`.
+        quantity: see :class:`genmodels.core.Score`.
+        distance: see :class:`genmodels.core.Score`.
     """
 
     data: str
@@ -89,36 +97,26 @@ class Column:
     n: int | None
     better: str | None
     conditions: tuple[tuple[str, str], ...]
+    quantity: str = field(compare=False)
+    distance: bool = field(compare=False)
 
     @classmethod
     def of(cls, data: str, score: Score) -> Column:
         """The column in which a score stands."""
-        protocol = dict(score.protocol)
-        if isinstance(protocol.get("sampling"), Mapping):  # a model without an observation to take the mean of draws
-            protocol.setdefault("observation", protocol["sampling"].get("observation", "draw"))
-        conditions = tuple((key, str(protocol[key])) for key in CONDITIONS if key in protocol)
         n = None if score.unit in UNITS_OF_LIKELIHOOD else score.n
-        return cls(data, score.name, score.unit, n, score.better, conditions)
+        declared = (score.conditions, score.quantity, score.distance)
+        return cls(data, score.name, score.unit, n, score.better, *declared)
 
-    @property
-    def stem(self) -> str:
-        """The name without n, number of draws, weights and checkpoint.
-
-        >>> Column("", "fd_digits_360_raw", "", 360, "lower", ()).stem
-        'fd_digits'
-        """
-        return re.sub(r"_(k?\d+|raw|ema|best|last)(?=_|$)", "", self.name)
-
-    def facts(self) -> dict[str, str]:
-        """All that it is told apart by from columns that look alike."""
+    def fields(self) -> dict[str, str]:
+        """Fields that distinguish this column from others of its quantity."""
         n = {} if self.n is None else {"n": str(self.n)}
         return {**n, "unit": self.unit, "name": self.name, **dict(self.conditions)}
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Likelihoods come first, the plain ones before special ones, and what ranks nothing comes last."""
-        special = (self.unit not in UNITS_OF_LIKELIHOOD, self.stem not in ("bits_per_dim", "nats"))
-        return (self.better is None, *special, self.stem, -(self.n or 0), self.name)
+        """Sort key: likelihoods first, plain ones before special ones; numbers that are not ranked last."""
+        special = (self.unit not in UNITS_OF_LIKELIHOOD, self.quantity not in ("bits_per_dim", "nats"))
+        return (self.better is None, *special, self.quantity, -(self.n or 0), self.name)
 
 
 @dataclass(frozen=True)
@@ -126,9 +124,9 @@ class Cell:
     """One group's number in one column.
 
     Attributes:
-        score: mean over seeds; its error is that over seeds, or of the only run.
-        error: standard error that a ranking must reckon with: the larger of the error over seeds and the runs' own,
-            which seeds that share a test set do not make smaller.
+        score: mean over seeds; its standard error is that over seeds, or that of the only run.
+        error: standard error used for ranking: the larger of the error over seeds and the mean of the runs' own, which
+            further seeds on the same test set do not reduce.
         own: the scores of the single runs.
         place: its rank in the column, if it has one.
     """
@@ -151,14 +149,15 @@ def mean_score(scores: Sequence[Score]) -> Cell:
     error = None if se is None else max([se, *([statistics.fmean(own)] if own else [])])
     kinds = {score.kind for score in scores}
     protocol = dict(first.protocol)
-    for key in BASELINES.keys() & protocol:
-        protocol[key] = statistics.fmean(score.protocol[key] for score in scores if key in score.protocol)
+    for key, words in first.baselines.items():
+        if measured := [score.beside[words] for score in scores if words in score.beside]:
+            protocol[key] = statistics.fmean(measured)
     flags = {str(score.protocol["flag"]) for score in scores if "flag" in score.protocol}
     flags |= {"of different kinds"} if len(kinds) > 1 else set()
     protocol |= {"flag": "; ".join(sorted(flags))} if flags else {}
     kind = first.kind if len(kinds) == 1 else Kind.ESTIMATE
-    value = sum(values) / m
-    return Cell(Score(first.name, value, first.unit, first.n, se, kind, first.better, protocol), error, tuple(scores))
+    mean = replace(first, value=sum(values) / m, se=se, kind=kind, protocol=protocol)
+    return Cell(mean, error, tuple(scores))
 
 
 @dataclass(frozen=True)
@@ -166,16 +165,30 @@ class Results:
     """The comparison.
 
     Attributes:
-        groups: with scores, in the order in which they were found.
-        unfinished: runs that failed, were interrupted or go on, and jobs that left no run: name and reason.
+        groups: finished runs, with or without scores, and unfinished ones with scores; in the order they were found.
+        unfinished: name and reason of runs that failed, were interrupted, are running or are unreadable, and of jobs
+            that left no run.
         refusals: group and reason, for scores that do not exist.
-        remarks: what a reader must know of how runs were put together.
+        remarks: how runs were put together, where a reader would not expect it.
+        unreadable: names and reasons of those among ``unfinished`` whose run.json is missing or cannot be read.
     """
 
     groups: tuple[Group, ...]
     unfinished: tuple[tuple[str, str], ...] = ()
     refusals: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs of all groups."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def without_scores(self) -> list[tuple[str, str]]:
+        """The refusals of groups that have no score at all, each with the group's name."""
+        silent = {group.title for group in self.groups if not any(run.scores for run in group.runs)}
+        return [(title, reason) for title, reason in self.refusals if title in silent]
 
     @cached_property
     def data(self) -> list[str]:
@@ -203,7 +216,7 @@ class Results:
 
 
 def ranked(column: Column, cells: Mapping[str, Cell]) -> dict[str, Cell]:
-    """The cells with their places, where there is a better and a worse, and more than one."""
+    """The cells with their ranks, if the column is ranked and has more than one."""
     if column.better is None or len(cells) < 2:
         return dict(cells)
     found = places({label: interval(cell.score, cell.error) for label, cell in cells.items()}, column.better)
@@ -213,6 +226,8 @@ def ranked(column: Column, cells: Mapping[str, Cell]) -> dict[str, Cell]:
 def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> Results:
     """Group the runs.
 
+    A finished run without any score is compared by its cost; its refusals say why it has none.
+
     Args:
         runs: of one sweep or many.
         failures: names and reasons of jobs that may have left no run behind.
@@ -221,26 +236,32 @@ def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> R
     by_config: dict[tuple[object, ...], dict[str, Run]] = defaultdict(dict)
     remarks = []
     for run in runs:
-        if not run.scores:
+        if not run.scores and run.status != "finished":
             continue
         seeds = by_config[run.config_hash, run.data, run.model, run.status == "finished"]
         if run.seed in seeds:
-            older, run = sorted((seeds[run.seed], run), key=lambda run: str(run.record.get("started", "")))
-            remarks.append(f"{older.path} repeats the seed of {run.path} and is left out.")
+            other, run = sorted((seeds[run.seed], run), key=precedence)
+            remarks.append(f"{other.path} repeats the seed of {run.path} and is left out.")
         seeds[run.seed] = run
     groups = labeled([tuple(seeds.values()) for seeds in by_config.values()])
     for group in groups:
         if len(commits := {commit(run) for run in group.runs}) > 1:
             remarks.append(f"the runs of {group.label} on {group.data} are of different commits: {', '.join(commits)}.")
     unfinished = [(run.name, f"{run.status}: {run.reason}") for run in runs if run.status != "finished"]
+    unreadable = tuple((run.name, run.reason) for run in runs if run.status == "unreadable")
     known = {name for name, _ in unfinished}
     unfinished += [(name, f"failed: {reason}") for name, reason in failures if name not in known]
-    refusals = [(f"{g.label} on {g.data}", f"no {n}: {why}") for g in groups for n, why in g.runs[0].refusals.items()]
-    return Results(tuple(groups), tuple(unfinished), tuple(refusals), tuple(remarks))
+    refusals = [(group.title, f"no {name}: {why}") for group in groups for name, why in group.refusals.items()]
+    return Results(tuple(groups), tuple(unfinished), tuple(refusals), tuple(remarks), unreadable)
+
+
+def precedence(run: Run) -> tuple[bool, str]:
+    """Sort key of runs of one config and seed, of which the last is kept: one with scores, then the newest."""
+    return bool(run.scores), str(run.record.get("started", ""))
 
 
 def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
-    """Name every group after its model and, where data and model are shared, the overrides that are not."""
+    """Name every group after its model and those of its overrides that not all groups of that model and data share."""
     groups = list(groups)
     found = []
     for runs in groups:
@@ -259,46 +280,45 @@ def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
 
 
 def commit(run: Run) -> str:
-    """Of the source tree, shortened."""
+    """First eight digits of the commit of the source tree."""
     git = run.record.get("git")
     return str(git.get("commit"))[:8] if isinstance(git, Mapping) else "unknown"
 
 
 def sentences(results: Results, data: str) -> list[str]:
-    """What must stand below a table: which columns look alike and are kept apart, and what could not be ranked."""
+    """Notes below a table: columns of one quantity that do not compare, and numbers that cannot be ranked."""
     columns = results.columns_of(data)
     families: dict[str, list[Column]] = defaultdict(list)
     for column in columns:
-        families[column.stem].append(column)
-    found = [apart(stem, family, columns) for stem, family in families.items() if len(family) > 1]
+        families[column.quantity].append(column)
+    found = [apart(quantity, family, columns) for quantity, family in families.items() if len(family) > 1]
     for column, cells in columns.items():
         lacking = [label for label, cell in cells.items() if cell.place and cell.error is None]
         if lacking:
             found.append(
-                f"{column.name} of {listed(lacking)} has no standard error, so that nothing stands above or below it; "
-                f"more seeds, or more of the metric's repeats, give one."
+                f"{column.name} of {listed(lacking)} has no standard error, so nothing is shown to be better or worse "
+                f"than it; more seeds, or more repeats of the metric, give one."
             )
     return found
 
 
-def apart(stem: str, family: Sequence[Column], columns: Mapping[Column, Mapping[str, Cell]]) -> str:
-    """Sentence on columns that look alike."""
-    facts = [column.facts() for column in family]
-    told = [key for key in differences(facts) if key != "name"]
-    told = [key for key in told if key not in ("real_n", "test_n") or "n" not in told]
+def apart(quantity: str, family: Sequence[Column], columns: Mapping[Column, Mapping[str, Cell]]) -> str:
+    """Sentence on columns of one quantity that do not compare."""
+    fields = [column.fields() for column in family]
+    keys = [key for key in differences(fields) if key != "name"]
 
-    def said(column: Column, fact: Mapping[str, str]) -> str:
-        words = [f"{key} {fact.get(key, 'unsaid')}" for key in told]
+    def describe(column: Column, own: Mapping[str, str]) -> str:
+        words = [f"{key} {own.get(key, NOT_RECORDED)}" for key in keys]
         return f"{column.name} of {listed(list(columns[column]))}" + (f" has {', '.join(words)}" if words else "")
 
-    each = [said(column, fact) for column, fact in zip(family, facts, strict=True)]
-    return f"{stem} is kept in {len(family)} columns that do not compare: {'; '.join(each)}."
+    each = [describe(column, own) for column, own in zip(family, fields, strict=True)]
+    return f"{quantity} is kept in {len(family)} columns that do not compare: {'; '.join(each)}."
 
 
-def differences(facts: Sequence[Mapping[str, str]]) -> list[str]:
-    """The keys under which not all say the same."""
-    keys = list(dict.fromkeys(key for fact in facts for key in fact))
-    return [key for key in keys if len({fact.get(key) for fact in facts}) > 1]
+def differences(fields: Sequence[Mapping[str, str]]) -> list[str]:
+    """The keys whose values are not the same in all of the mappings."""
+    keys = list(dict.fromkeys(key for own in fields for key in own))
+    return [key for key in keys if len({own.get(key) for own in fields}) > 1]
 
 
 def listed(words: Sequence[str]) -> str:

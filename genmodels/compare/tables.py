@@ -1,17 +1,17 @@
-"""Tables of plain text, before anybody decides how they are set."""
+"""Tables of plain text, independent of the output format."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from genmodels.compare.results import Cell, Column, Group, Results, differences
-from genmodels.core.score import BASELINES, UNITS_OF_LIKELIHOOD, Score, readable
+from genmodels.compare.results import NOT_RECORDED, Cell, Column, Group, Results, differences
+from genmodels.core.score import UNITS_OF_LIKELIHOOD, Score, readable
 
 CAPTION = (
     "<= and >= mark bounds, ~ an estimate; ± is the standard error, over seeds where there are several, else over "
     "examples or sets of samples. #2 says that one other is shown to be better, by two standard errors and by kind; "
-    "= that at least one other is not told apart."
+    "= that at least one other is shown to be neither better nor worse."
 )
 
 
@@ -40,7 +40,7 @@ class Table(NamedTuple):
 
 
 def pretty(text: str) -> str:
-    """Signs of bounds as one character, for whoever does not set them on a terminal."""
+    """Text with signs of bounds as one character, for formats other than the terminal's."""
     return text.replace("<= ", "≤ ").replace(">= ", "≥ ")
 
 
@@ -51,7 +51,7 @@ def tables_of(results: Results, data: str) -> list[Table]:
 
 
 def quality(results: Results, data: str) -> Table:
-    """A row a group, a column for every score that some group has."""
+    """One row per group, one column for every score that some group has."""
     columns = results.columns_of(data)
     common = {column: common_baselines(list(cells.values())) for column, cells in columns.items()}
     headings = [("model",), *(heading(column, common[column], list(columns)) for column in columns)]
@@ -63,28 +63,27 @@ def quality(results: Results, data: str) -> Table:
 
 
 def heading(column: Column, common: Mapping[str, float], others: Sequence[Column]) -> tuple[str, ...]:
-    """Name, n, what tells the column from others of that name and n, and the baselines that all its numbers share."""
+    """Name, n, fields that distinguish the column from others of that name and n, and baselines all its cells share."""
     twins = [other for other in others if (other.name, other.n) == (column.name, column.n)]
-    facts = column.facts()
-    special = [f"{key} {facts.get(key) or 'unsaid'}" for key in differences([twin.facts() for twin in twins])]
+    fields = column.fields()
+    special = [f"{key} {fields.get(key) or NOT_RECORDED}" for key in differences([twin.fields() for twin in twins])]
     name = [column.unit] if column.name == "bits_per_dim" else [column.name]
     name += [f"n={column.n}"] if column.n is not None and not column.name.endswith(f"_{column.n}") else []
     name += ["nats"] if column.unit == "nats" and "nats" not in column.name else []
-    return (*name, *special, *(f"{BASELINES[key]} {readable(value)}" for key, value in common.items()))
+    return (*name, *special, *(f"{words} {readable(value)}" for words, value in common.items()))
 
 
 def common_baselines(cells: Sequence[Cell]) -> dict[str, float]:
-    """The baselines that stand beside all of the numbers, and read the same."""
-    found = {}
-    for key in BASELINES:
-        values = [cell.score.protocol.get(key) for cell in cells]
-        if None not in values and len({readable(float(value)) for value in values}) == 1:  # type: ignore[arg-type]
-            found[key] = float(values[0])  # type: ignore[arg-type]
-    return found
+    """The baselines, by their words, that all of the numbers have and that print the same for all."""
+    measured = [cell.score.beside for cell in cells]
+    words = [word for word in measured[0] if all(word in beside for beside in measured)]
+    return {
+        word: measured[0][word] for word in words if len({readable(float(beside[word])) for beside in measured}) == 1
+    }
 
 
 def entry(cell: Cell | None, common: Mapping[str, float]) -> Entry:
-    """The number, its rank, and what must be said beside it and is not in the heading."""
+    """The number, its rank, and the remarks that are not in the heading."""
     if cell is None:
         return Entry("-")
     words = [cell.score.text, *([str(cell.place)] if cell.place else [])]
@@ -93,18 +92,14 @@ def entry(cell: Cell | None, common: Mapping[str, float]) -> Entry:
 
 
 def remark_beside(score: Score, common: Mapping[str, float]) -> str:
-    """Of a likelihood its n; baselines that other numbers of the column do not share, and flags."""
+    """The n of a likelihood; baselines that the column does not share, and flags."""
     parts = [score.on] if score.unit in UNITS_OF_LIKELIHOOD else []
-    parts += [
-        f"{words} {readable(float(score.protocol[key]))}"
-        for key, words in BASELINES.items()
-        if key in score.protocol and key not in common
-    ]
+    parts += [f"{words} {readable(float(value))}" for words, value in score.beside.items() if words not in common]
     return ", ".join([*parts, *([str(score.protocol["flag"])] if "flag" in score.protocol else [])])
 
 
 def costs(groups: Sequence[Group], data: str) -> Table:
-    """A row a group: what training and sampling cost, mean over seeds; columns in which nobody has a value are left."""
+    """One row per group: cost of training and sampling, mean over seeds; columns without any value are left out."""
     memory = [group.cost("peak_memory_bytes") for group in groups]
     columns: list[tuple[tuple[str, ...], list[Entry]]] = [
         (("seeds",), [Entry(str(len(group.runs)), len(group.runs)) for group in groups]),
@@ -113,7 +108,7 @@ def costs(groups: Sequence[Group], data: str) -> Table:
         (("train s",), [counted(group.cost("train_seconds")) for group in groups]),
         (("device",), [Entry(group.devices or "-") for group in groups]),
         (("peak", "memory MiB"), [counted(None if peak is None else peak / 2**20) for peak in memory]),
-        (("passes", "a sample"), [counted(group.speed("passes_per_sample")) for group in groups]),
+        (("passes", "per sample"), [counted(group.speed("passes_per_sample")) for group in groups]),
         (("samples/s",), [counted(group.speed("samples_per_second")) for group in groups]),
     ]
     kept = [(heading, entries) for heading, entries in columns if any(entry.text != "-" for entry in entries)]
@@ -122,21 +117,21 @@ def costs(groups: Sequence[Group], data: str) -> Table:
 
 
 def counted(value: float | None) -> Entry:
-    """A number of things, without decimals from ten on."""
+    """A count, without decimals from ten on."""
     if value is None:
         return Entry("-")
     return Entry(f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}", value)
 
 
 def expected(results: Results, data: str) -> Table:
-    """What recipes say their runs should reach, and what they did reach."""
+    """Results that recipes expect, beside those that their runs reached."""
     rows = []
-    for group, said in [(one, said) for one in results.of(data) for said in one.expected]:
-        metric = str(said.get("metric", ""))
+    for group, wanted in [(one, wanted) for one in results.of(data) for wanted in one.expected]:
+        metric = str(wanted.get("metric", ""))
         columns = [cells for column, cells in results.columns_of(data).items() if column.name == metric]
         reached = [cells[group.label].score for cells in columns if group.label in cells]
         found = Entry(reached[0].text, reached[0].value) if reached else Entry("-")
-        numbers = [Entry(str(said.get(key, "-"))) for key in ("value", "tolerance", "source")]
+        numbers = [Entry(str(wanted.get(key, "-"))) for key in ("value", "tolerance", "source")]
         rows.append([Entry(group.label), Entry(metric), found, *numbers])
     headings: list[tuple[str, ...]] = [("model",), ("score",), ("here",), ("expected",), ("tolerance",), ("source",)]
     return Table(f"{data}: expected", headings, rows)

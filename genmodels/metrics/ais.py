@@ -103,7 +103,16 @@ class AISEvaluation(Evaluation):
             **self._gap(decoder, subject, resumable),
         }
         name = "ais_{}" if self._under_own(subject.model) else "ais_gaussian_{}"
-        return [likelihood_score(flat(batches, "lower"), subject.model.spec, Kind.LOWER_BOUND, protocol, name)]
+        score = likelihood_score(
+            flat(batches, "lower"),
+            subject.model.spec,
+            Kind.LOWER_BOUND,
+            protocol,
+            name,
+            incidental=("images", "acceptance", "gap_se", "simulated", *(() if self.sigma else ("sigma",))),
+            baselines={"gap": "gap"},
+        )
+        return [score]
 
     def _under_own(self, model: object) -> bool:
         """Whether the model is scored under its own p(x|z)."""
@@ -122,9 +131,8 @@ class AISEvaluation(Evaluation):
         if isinstance(model, HasObservation) and self._under_own(model):
             return own_decoder(model), {"observation": "the model's own"}
         if self.sigma is None and "sigma" not in resumable:
-            resumable["sigma"] = choose_sigma(
-                model, subject, (subject.seed, EVALUATION, WIDTH, 0)
-            )  # the same in every process
+            width = choose_sigma(model, subject, (subject.seed, EVALUATION, WIDTH, 0))
+            resumable["sigma"] = width  # the same in every process
         sigma = resumable["sigma"] if self.sigma is None else self.sigma
         source = "validation data" if self.sigma is None else "given"
         decoder = gaussian_decoder(model, SphericalGaussian(subject.model.spec, sigma))

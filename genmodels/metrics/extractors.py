@@ -10,7 +10,7 @@ import hashlib
 import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +41,10 @@ class Extractor(ABC):
         dims: length d of a feature vector.
         identity: name, the first 12 digits of the weights' SHA-256 and the precision; statistics are cached under it.
         protocol: what happens to an image on its way in, as plain types.
+        incidental: entries of the protocol that describe the network, and are no condition for a comparison.
     """
 
+    incidental: ClassVar[tuple[str, ...]] = ()
     space: str
     dims: int
     identity: str
@@ -96,6 +98,8 @@ class InDomainClassifier(Extractor):
     Raises:
         UnsuitableError: if no classifier is shipped for these data.
     """
+
+    incidental = ("classifier_test_accuracy",)
 
     def __init__(self, data: DataModule, bf16: bool = False) -> None:
         if data.name not in classifier.shipped():

@@ -29,6 +29,8 @@ class FrechetEvaluation(FeatureEvaluation):
         allow_small_n: score even if there are fewer samples than features.
     """
 
+    distance = True
+
     def __init__(
         self,
         extractor: Callable[[DataModule], Extractor],

@@ -18,6 +18,7 @@ from genmodels.metrics.cache import StatisticsCache, Tensors
 from genmodels.metrics.extractors import Extractor, UnsuitableError
 from genmodels.metrics.frechet import FeatureStatistics, Moments
 from genmodels.metrics.processes import map_over_ranks, track
+from genmodels.metrics.sample_sets import SampleSets
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
@@ -110,10 +111,17 @@ class FeatureEvaluation(Evaluation):
         n: samples in a set; the size of the test split if ``None``.
         repeats: how many sets, where sampling is cheap.
         max_passes: network evaluations to spend on sampling: there are fewer repeats if they cost more, but one.
+
+    Attributes:
+        better: ``lower`` or ``higher``.
+        baseline: entry of the protocol that holds the same comparison of test examples.
+        baseline_words: what it is called beside the number.
+        distance: whether the number is a distance between samples and data as a whole.
     """
 
     better = "lower"
-    baseline = "floor"
+    baseline = baseline_words = "floor"
+    distance = False
 
     def __init__(
         self,
@@ -179,11 +187,17 @@ class FeatureEvaluation(Evaluation):
             "real_split": "test",
             **subject.samples.protocol(n),
         }
+        declared: dict[str, Any] = {
+            "better": self.better,
+            "incidental": ("repeats", *space.extractor.incidental, *SampleSets.incidental),
+            "baselines": {self.baseline: self.baseline_words},
+            "distance": self.distance,
+        }
         scores = []
         for name, baseline in real.items():
             value, se = mean_and_error(torch.tensor([each[name].value for each in found], dtype=torch.float64))
             se = found[0][name].se if repeats == 1 else se
-            full = f"{space.extractor.label(name)}_{n}"
-            its_own = {self.baseline: baseline.value}
-            scores.append(Score(full, value, "", n, se, better=self.better, protocol=protocol | its_own))
+            quantity = space.extractor.label(name)
+            its_own = declared | {"quantity": quantity, "protocol": protocol | {self.baseline: baseline.value}}
+            scores.append(Score(f"{quantity}_{n}", value, "", n, se, **its_own))
         return scores

@@ -32,7 +32,7 @@ class InceptionScoreEvaluation(FeatureEvaluation):
     """Scores ``is_<data>_<n>``, in the classes of a classifier: higher is better; real test data stand beside it."""
 
     better = "higher"
-    baseline = "real"
+    baseline, baseline_words = "real", "real data"
 
     def unsupported_extractor_reason(self, extractor: Extractor, n: int) -> str | None:
         """A network without a classifier head has no classes."""

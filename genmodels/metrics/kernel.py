@@ -65,6 +65,8 @@ def kernel_distance(x: Tensor, y: Tensor, within_y: Tensor | None = None) -> Mea
 class KernelEvaluation(FeatureEvaluation):
     """Scores ``kd_<data>_<n>`` or ``kid_<n>``, unbiased at any n; compared with evenly spaced training data."""
 
+    distance = True
+
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
         """Distance to training data, at most 10 000 of them."""
         reference = space.of_training(max(n, REFERENCE))

@@ -36,4 +36,6 @@ class KLToDataEvaluation(LikelihoodEvaluation):
         truth = source.log_prob(evenly_spaced(test, len(found.nats)))
         value, se = mean_and_error(truth.double() - found.nats.double())
         kind = KINDS.get(found.kind, Kind.ESTIMATE)
-        return [Score("kl_to_truth", value, "nats", len(truth), se, kind, "lower", self.protocol(subject))]
+        protocol = self.protocol(subject) | {"draws": self.samples}
+        numbers = (value, "nats", len(truth), se, kind, "lower")
+        return [Score("kl_to_truth", *numbers, protocol, incidental=self.incidental(subject))]

@@ -142,11 +142,30 @@ def cost_in_unit(nats: Tensor, spec: DataSpec) -> tuple[float, float | None]:
     return in_unit(-nats if spec.is_discrete else nats, spec)[1:]  # bits are negative log p, nats are log p
 
 
-def likelihood_score(nats: Tensor, spec: DataSpec, kind: Kind, protocol: dict[str, Any], name: str = "{}") -> Score:
-    """Score of log-likelihoods ``nats [n]``, in the unit that the data call for, which fills the ``{}`` of its name."""
+def likelihood_score(
+    nats: Tensor,
+    spec: DataSpec,
+    kind: Kind,
+    protocol: dict[str, Any],
+    name: str = "{}",
+    suffix: str = "",
+    **declared: Any,
+) -> Score:
+    """Score of log-likelihoods ``nats [n]``, in the unit that the data call for, which fills the ``{}`` of its name.
+
+    Args:
+        nats: log-likelihoods ``[n]`` in nats.
+        spec: of the data.
+        kind: of the log-likelihoods.
+        protocol: how they were measured.
+        name: of the quantity, with ``{}`` for ``bits_per_dim`` or ``nats``.
+        suffix: of the score's name, for what its value depends on.
+        declared: exceptions from the conditions of the protocol, see :class:`genmodels.core.Score`.
+    """
     unit, value, se = in_unit(nats, spec)
-    quantity, better = ("bits_per_dim", "lower") if spec.is_discrete else ("nats", "higher")
-    return Score(name.format(quantity), value, unit, len(nats), se, kind, better, protocol)
+    plain, better = ("bits_per_dim", "lower") if spec.is_discrete else ("nats", "higher")
+    quantity = name.format(plain)
+    return Score(quantity + suffix, value, unit, len(nats), se, kind, better, protocol, quantity, **declared)
 
 
 class LikelihoodEvaluation(Evaluation):
@@ -192,8 +211,9 @@ class LikelihoodEvaluation(Evaluation):
         spec = subject.model.spec
         terms = {name: cost_in_unit(nats, spec) for name, nats in found.terms.items()}
         protocol = self.protocol(subject) | {name: {"value": v, "se": e} for name, (v, e) in terms.items()}
-        name = "{}" if self.samples == 1 else f"{{}}_k{self.samples}"
-        return [likelihood_score(found.nats, spec, found.kind, protocol, name)]
+        suffix = "" if self.samples == 1 else f"_k{self.samples}"
+        incidental = self.incidental(subject)
+        return [likelihood_score(found.nats, spec, found.kind, protocol, suffix=suffix, incidental=incidental)]
 
     def protocol(self, subject: Subject) -> dict[str, Any]:
         """How it was measured, in plain types."""
@@ -208,6 +228,12 @@ class LikelihoodEvaluation(Evaluation):
             "precision": "bf16" if self.bf16 else "float32",
             **model.likelihood_protocol,
         }
+
+    def incidental(self, subject: Subject) -> tuple[str, ...]:
+        """Entries of the protocol in which comparable scores may differ: costs, and K, whose name is the model's."""
+        model = subject.model
+        assert isinstance(model, HasLikelihood)  # measure() is called only where there is no unsupported_reason
+        return (model.draws, "max_passes", "passes_per_example", "precision")
 
     def likelihood(self, subject: Subject, x: Tensor) -> Likelihood:
         """Of evenly spaced rows of ``x [N, *shape]``, as many as the limits allow on the test split; on the CPU."""
@@ -259,4 +285,7 @@ class GeneralizationEvaluation(LikelihoodEvaluation):
         (unit, train, train_se), (_, test, test_se) = (in_unit(nats, spec) for nats in found)
         se = None if train_se is None or test_se is None else math.hypot(train_se, test_se)
         protocol = self.protocol(subject) | {"split": "train - test", "train": train, "test": test}
-        return [Score("train_minus_test", train - test, unit, len(found[1]), se, Kind.ESTIMATE, None, protocol)]
+        protocol["draws"] = self.samples
+        incidental = (*self.incidental(subject), "train", "test")
+        numbers = (train - test, unit, len(found[1]), se, Kind.ESTIMATE, None)
+        return [Score("train_minus_test", *numbers, protocol, incidental=incidental)]

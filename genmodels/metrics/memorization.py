@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from genmodels.core.quantization import to_symmetric
 from genmodels.errors import require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.processes import map_over_ranks
+from genmodels.metrics.sample_sets import SampleSets
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
@@ -71,9 +72,11 @@ class MemorizationEvaluation(Evaluation):
         ratio, ratio_se = ratio_of_means(distance, held_out)
         copies = float((distance < held_out.quantile(0.01)).double().mean())
         copies_se = math.sqrt(copies * (1 - copies) / n)
+        ratios: dict[str, Any] = {"protocol": protocol, "incidental": SampleSets.incidental, "better": None}
+        shares = ratios | {"protocol": protocol | {"real": 0.01}, "baselines": {"real": "real data"}, "better": "lower"}
         return [
-            Score(f"nearest_ratio_{n}", ratio, "", n, ratio_se, better=None, protocol=protocol),
-            Score(f"copies_{n}", copies, "", n, copies_se, protocol=protocol | {"real": 0.01}),
+            Score(f"nearest_ratio_{n}", ratio, "", n, ratio_se, quantity="nearest_ratio", **ratios),
+            Score(f"copies_{n}", copies, "", n, copies_se, quantity="copies", **shares),
         ]
 
     def _draw(self, samples: Tensor, train: Tensor, distance: Tensor, which: Tensor, subject: Subject) -> None:

@@ -88,7 +88,7 @@ class ProbabilityFlowEvaluation(Evaluation):
         }
         if se is not None and abs(difference) > se:
             protocol["flag"] = f"not converged: {abs(difference):.2g} from the value at ten times the tolerance"
-        return [likelihood_score(nats, spec, Kind.ESTIMATE, protocol, "ode_{}")]
+        return [likelihood_score(nats, spec, Kind.ESTIMATE, protocol, "ode_{}", incidental=("evaluations",))]
 
     def solve(self, subject: Subject, x: Tensor, batch: int, tolerance: float) -> tuple[Tensor, int]:
         """``log p(x) [B]`` in nats, and network evaluations; the same noise for every tolerance."""

@@ -90,7 +90,7 @@ class PRDCEvaluation(FeatureEvaluation):
     """
 
     better = "higher"
-    baseline = "real"
+    baseline, baseline_words = "real", "real data"
 
     def __init__(
         self,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,7 +37,14 @@ class SampleSets:
 
     Raises:
         UserError: if the file is not one of samples of the model's data.
+
+    Attributes:
+        incidental: entries of :meth:`protocol` in which comparable scores may differ.
     """
+
+    incidental: ClassVar[tuple[str, ...]] = (
+        "passes_per_sample", "sampling_seconds", "samples_per_second", "samples_file",
+    )  # fmt: skip
 
     def __init__(self, model: BaseModel, seed: int, file: str | Path | None = None) -> None:
         self.model = model
@@ -88,13 +96,18 @@ class SampleSets:
         return x
 
     def protocol(self, n: int) -> dict[str, Any]:
-        """How sets of ``n`` were drawn, and how fast: plain types."""
+        """How sets of ``n`` were drawn, and how fast: plain types.
+
+        ``sampling`` is the model's own; ``observation`` says of every model whether its samples are draws from its
+        distribution, or, where it has the choice, the means of an observation.
+        """
         if self._given is not None:
             return self._origin
         seconds = self._seconds[n]
         speed = {"sampling_seconds": seconds, "samples_per_second": n / seconds}
         model: Any = self.model
-        return {"sampling": dict(model.sampling_protocol), "passes_per_sample": model.passes_per_sample, **speed}
+        drawn = {"sampling": dict(model.sampling_protocol), "passes_per_sample": model.passes_per_sample, **speed}
+        return with_observation(drawn)
 
     def save(self, path: Path) -> None:
         """Keep the largest sets drawn, one after the other, for :meth:`get` to read again; nothing if none were."""
@@ -102,6 +115,17 @@ class SampleSets:
             n = max(n for n, _ in self._drawn)
             sets = [x for (size, _), x in sorted(self._drawn.items()) if size == n]
             write(path, torch.cat(sets), self.protocol(n))
+
+
+def with_observation(protocol: dict[str, Any]) -> dict[str, Any]:
+    """The protocol of drawn samples with its ``observation``: the one that the model names, or ``draw``.
+
+    >>> with_observation({"sampling": {"steps": 50}})
+    {'observation': 'draw', 'sampling': {'steps': 50}}
+    """
+    sampling = protocol.get("sampling")
+    known = {"observation": sampling.get("observation", "draw")} if isinstance(sampling, Mapping) else {}
+    return known | protocol
 
 
 def write(path: Path, x: Tensor, protocol: dict[str, Any]) -> None:
@@ -128,4 +152,4 @@ def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
         model.spec.check(x)
     except UserError as error:
         raise UserError(f"samples={path} are not of the run's data: {error}") from error
-    return x, {"samples_file": path.name, **protocol}
+    return x, {"samples_file": path.name, **with_observation(protocol)}

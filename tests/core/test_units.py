@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -153,7 +155,34 @@ def test_a_batch_that_is_not_of_the_spec(x, hint):
 
 
 def test_scores_survive_json_and_print_their_kind():
-    score = Score("nats", -1.5, "nats", 10, 0.1, Kind.ESTIMATE, {"split": "test"})
-    assert Score.from_dict("nats", score.to_dict()) == score
+    numbers = ("nats_k4", -1.5, "nats", 10, 0.1, Kind.ESTIMATE, "higher", {"split": "test", "gap": 0.1, "seconds": 3.0})
+    score = Score(*numbers, quantity="nats", incidental=("seconds",), baselines={"gap": "gap"}, distance=True)
+    assert Score.from_dict("nats_k4", json.loads(json.dumps(score.to_dict()))) == score
     assert score.text == "~ -1.500 ± 0.100"
+    assert score.conditions == (("split", "test"),) and score.beside == {"gap": 0.1}
     assert Likelihood(torch.zeros(1), Kind.EXACT).kind.symbol == "="
+
+
+def test_a_record_without_declarations_has_no_exceptions():
+    entry = {"value": 3.0, "unit": "", "kind": None, "se": None, "n": 5, "better": "lower"}
+    score = Score.from_dict("fd_x_5", entry | {"protocol": {"seconds": 1.0, "floor": 0.5, "sampling": {"steps": 3}}})
+    assert score.conditions == (("floor", "0.5"), ("seconds", "1.0"))
+    assert (score.quantity, score.beside, score.distance) == ("fd_x_5", {}, False)
+
+
+def test_the_quantity_keeps_the_name_that_the_metric_gave():
+    assert replace(Score("kl", 1.0, "", 5), name="kl_raw").quantity == "kl"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"incidental": "seconds"}, {"incidental": (1,)}, {"baselines": ["floor"]}, {"baselines": {"floor": 1}},
+        {"quantity": 3}, {"distance": 1}, {"better": "sideways"}, {"protocol": [1]}, {"unit": ["nats"]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_declarations_of_the_wrong_type_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"^{name} must"):
+        Score(**{"name": "fd", "value": 1.0, "unit": "", "n": 5} | wrong)
