@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors"},
     {"core"},
-    {"networks", "transforms", "diffusion", "mcmc"},
+    {"networks", "transforms", "ode", "diffusion", "mcmc"},
     {"models", "metrics", "data", "plots"},
     {"callbacks", "loggers"},
     {"builder", "runs"},
@@ -26,7 +26,7 @@ FLOORS = [
     {"launch", "cli"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
-FREE_OF_LABORATORY = {"core", "networks", "transforms", "diffusion", "mcmc"}
+FREE_OF_LABORATORY = {"core", "networks", "transforms", "ode", "diffusion", "mcmc"}
 
 
 def room(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Diffusion in plain torch: schedules, the forward process, what networks predict, reverse variances, samplers."""
 
 from genmodels.diffusion.predictions import Data, Noise, Prediction, Velocity
-from genmodels.diffusion.process import DiffusionProcess, along, random_times
+from genmodels.diffusion.process import DiffusionProcess, extract, random_times
 from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, Sampler
 from genmodels.diffusion.schedules import cosine, linear, log_snr
 from genmodels.diffusion.variances import FixedLarge, FixedSmall, Learned, ReverseVariance
@@ -20,8 +20,8 @@ __all__ = [
     "ReverseVariance",
     "Sampler",
     "Velocity",
-    "along",
     "cosine",
+    "extract",
     "linear",
     "log_snr",
     "random_times",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> Tensor:
-    """``KL(N(mean, variance) || N(other))``, elementwise; arguments broadcast.
+    """``KL(N(mean, variance) || N(other_mean, other_variance))``, elementwise ``[...]``; arguments broadcast.
 
     >>> one, zero = torch.ones(1), torch.zeros(1)
     >>> kl_divergence(one, zero, zero, zero)
@@ -21,5 +21,5 @@ def kl_divergence(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_
 
 
 def log_prob(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """``log N(x; mean, variance)``, elementwise; arguments broadcast."""
+    """``log N(x; mean, variance)``, elementwise ``[...]``; arguments broadcast."""
     return -0.5 * ((x - mean).square() * torch.exp(-log_variance) + log_variance + math.log(2 * math.pi))

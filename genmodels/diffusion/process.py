@@ -1,4 +1,4 @@
-"""The forward process q of Ho et al. 2020 (arXiv:2006.11239): x_0 is data, x_T is noise, and all of it is Gaussian.
+"""The forward process q of Ho et al. 2020 (arXiv:2006.11239): x_0 is data, x_T is noise, all of it Gaussian.
 
 Times are indexed ``1 .. T`` as in the paper; time 0 is the data, with ᾱ_0 = 1. A time argument ``t [B]`` is an integer
 tensor, one time for each example of ``x [B, *shape]``.
@@ -11,19 +11,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genmodels.errors import require
+from genmodels.errors import ensure
 
 
-def along(coefficients: Tensor, t: Tensor, x: Tensor) -> Tensor:
-    """``coefficients[t]``, shaped ``[B, 1, ...]`` to multiply ``x [B, *shape]``."""
+def extract(coefficients: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    """``coefficients[t]`` of a table ``[T + 1]``, shaped ``[B, 1, ...]`` to multiply ``x [B, *shape]``."""
     return coefficients[t].view(-1, *(1,) * (x.dim() - 1))
 
 
 def random_times(batch: int, probability: Tensor) -> Tensor:
     """Times ``[batch]``, each drawn by ``probability [T + 1]`` over ``0 .. T``, stratified over the batch.
 
-    One random shift of an even grid, common to the batch: still unbiased for every example, with far less variance in
-    the batch mean than independent draws (Kingma et al. 2021, appendix I.1, arXiv:2107.00630).
+    All examples share one random shift of an even grid. Every example alone is still distributed by ``probability``,
+    and the batch mean has far less variance than that of independent draws (Kingma et al. 2021, appendix I.1,
+    arXiv:2107.00630).
     """
     grid = torch.arange(batch, device=probability.device) / batch
     u = (grid + torch.rand(1, device=probability.device)) % 1.0
@@ -37,25 +38,36 @@ class DiffusionProcess(nn.Module):
     Coefficients are computed in float64 and kept as float32 buffers ``[T + 1]`` indexed by t; they derive from the
     configuration and are not saved with the weights.
 
-    ``beta_tilde`` is the posterior variance β̃_t of eq. 7, with β̃_1 = 0 replaced by β̃_2: the usual clipping, which
-    makes ``fixed small`` a proper density at t = 1 (Nichol & Dhariwal 2021's code).
-
-    ``uniform`` and ``reciprocal`` are laws by which to draw t: every t alike, or in proportion to 1 / t, which is about
-    how the terms of the variational bound fall.
+    Attributes:
+        steps: T.
+        times: the original time of each step, see :meth:`respaced`; ``[T + 1]``.
+        beta: β_t.
+        alpha_bar: ᾱ_t, the product of ``1 - β_s`` over s up to t.
+        sqrt_alpha_bar: √ᾱ_t.
+        sigma: √(1 - ᾱ_t), the standard deviation of ``q(x_t | x_0)``.
+        log_beta: log β_t.
+        log_beta_tilde: log β̃_t, where β̃_t is the posterior variance of eq. 7 and β̃_1 = 0 is replaced by β̃_2. With this
+            usual clipping (Nichol & Dhariwal 2021's code) the fixed variances give a proper density at t = 1.
+        log_beta_clipped: log β_t, with β̃_2 in place of β_1; see :class:`FixedLarge`.
+        x0_weight: the coefficient of x_0 in the posterior mean (eq. 7).
+        xt_weight: the coefficient of x_t in the posterior mean (eq. 7).
+        uniform: probabilities of drawing t uniformly from 1 .. T.
+        reciprocal: probabilities proportional to 1 / t, which is about how the terms of the bound fall with t.
 
     Args:
         betas: ``[T]``, each in (0, 1); see :mod:`genmodels.diffusion.schedules`.
-        times: the original times of a process that leaves some out, see :meth:`respaced`; default ``1 .. T``.
+        times: the original times of a process that leaves some out; default ``1 .. T``.
 
     Raises:
-        UserError: if a beta is outside (0, 1).
+        ValueError: if a beta is outside (0, 1).
     """
 
     beta: Tensor
     log_beta: Tensor
     log_beta_tilde: Tensor
-    signal: Tensor
-    noise: Tensor
+    log_beta_clipped: Tensor
+    sqrt_alpha_bar: Tensor
+    sigma: Tensor
     alpha_bar: Tensor
     x0_weight: Tensor
     xt_weight: Tensor
@@ -65,7 +77,7 @@ class DiffusionProcess(nn.Module):
 
     def __init__(self, betas: Tensor, times: Sequence[int] | None = None) -> None:
         super().__init__()
-        require(bool(((betas > 0) & (betas < 1)).all()), "every beta of a diffusion schedule must lie in (0, 1).")
+        ensure(bool(((betas > 0) & (betas < 1)).all()), "betas must all lie in (0, 1).")
         self.steps = len(betas)
         beta = torch.cat([torch.zeros(1, dtype=torch.float64), betas.double().cpu()])
         self.alpha_bar64 = torch.cumprod(1 - beta, 0)
@@ -83,9 +95,10 @@ class DiffusionProcess(nn.Module):
         self._keep("beta", beta)
         self._keep("log_beta", beta.log())
         self._keep("log_beta_tilde", beta_tilde.log())
+        self._keep("log_beta_clipped", torch.cat([beta[:1], beta_tilde[1:2], beta[2:]]).log())
         self._keep("alpha_bar", alpha_bar)
-        self._keep("signal", alpha_bar.sqrt())
-        self._keep("noise", (1 - alpha_bar).sqrt())
+        self._keep("sqrt_alpha_bar", alpha_bar.sqrt())
+        self._keep("sigma", (1 - alpha_bar).sqrt())
         self._keep("x0_weight", before.sqrt() * beta / missing)
         self._keep("xt_weight", (1 - beta).sqrt() * (1 - before) / missing)
 
@@ -93,27 +106,31 @@ class DiffusionProcess(nn.Module):
         values = values.float() if values.is_floating_point() else values
         self.register_buffer(name, values, persistent=False)
 
-    def diffuse(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """``x_t`` drawn from ``q(x_t | x_0) = N(√ᾱ_t x_0, (1 - ᾱ_t) I)`` by way of ``noise`` (eq. 4)."""
-        return along(self.signal, t, x0) * x0 + along(self.noise, t, x0) * noise
+    def diffuse(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """``x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε [B, *shape]``, a draw from ``q(x_t | x_0)`` for normal ``eps`` (eq. 4)."""
+        return extract(self.sqrt_alpha_bar, t, x0) * x0 + extract(self.sigma, t, x0) * eps
 
-    def noise_in(self, x_t: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """The ε for which ``diffuse(x0, t, ε)`` is ``x_t``."""
-        return (x_t - along(self.signal, t, x_t) * x0) / along(self.noise, t, x_t)
+    def implied_eps(self, x_t: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+        """The ε ``[B, *shape]`` for which ``diffuse(x0, t, ε)`` is ``x_t``."""
+        return (x_t - extract(self.sqrt_alpha_bar, t, x_t) * x0) / extract(self.sigma, t, x_t)
 
     def forward_mean(self, x: Tensor, t: Tensor) -> Tensor:
-        """Mean of ``q(x_t | x_{t-1} = x)`` (eq. 2); its log-variance is ``log_beta[t]``."""
-        return (1 - along(self.beta, t, x)).sqrt() * x
+        """Mean ``[B, *shape]`` of ``q(x_t | x_{t-1} = x)`` (eq. 2); its log-variance is ``log_beta[t]``."""
+        return (1 - extract(self.beta, t, x)).sqrt() * x
 
     def posterior_mean(self, x0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """μ̃_t, the mean of ``q(x_{t-1} | x_t, x_0)`` (eq. 7); its log-variance is ``log_beta_tilde[t]``."""
-        return along(self.x0_weight, t, x_t) * x0 + along(self.xt_weight, t, x_t) * x_t
+        """μ̃_t ``[B, *shape]``, the mean of ``q(x_{t-1} | x_t, x_0)`` (eq. 7)."""
+        return extract(self.x0_weight, t, x_t) * x0 + extract(self.xt_weight, t, x_t) * x_t
+
+    def posterior(self, x0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean ``[B, *shape]`` and log-variance ``[B, 1, ...]`` of ``q(x_{t-1} | x_t, x_0)`` (eq. 6-7), t > 1."""
+        return self.posterior_mean(x0, x_t, t), extract(self.log_beta_tilde, t, x_t)
 
     def prior_divergence(self, x0: Tensor) -> Tensor:
-        """L_T = KL(q(x_T | x_0) || N(0, I)) ``[B]`` in nats."""
+        """``L_T = KL(q(x_T | x_0) || N(0, I)) [B]`` in nats, for ``x0 [B, *shape]`` (eq. 5)."""
         alpha_bar = self.alpha_bar64[-1]
-        spread = float(-alpha_bar - torch.log1p(-alpha_bar))  # variance - 1 - log variance, a tiny difference
-        return 0.5 * (self.alpha_bar[-1] * x0.square() + spread).flatten(1).sum(1)
+        excess = float(-alpha_bar - torch.log1p(-alpha_bar))  # variance - 1 - log variance, a tiny difference
+        return 0.5 * (self.alpha_bar[-1] * x0.square() + excess).flatten(1).sum(1)
 
     def respaced(self, times: Sequence[int]) -> DiffusionProcess:
         """The process that visits ``times`` (increasing, in 1 .. T) only (Nichol & Dhariwal 2021, §4).

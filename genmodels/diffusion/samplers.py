@@ -1,4 +1,4 @@
-"""Ways from noise to data: x_T -> x_0 in any number of steps, over a subset of the times a model was trained on."""
+"""Samplers, which lead from noise x_T to data x_0 over all the times a model was trained on, or a subset of them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from genmodels.diffusion.process import DiffusionProcess, along
+from genmodels.diffusion.process import DiffusionProcess, extract
 from genmodels.diffusion.variances import ReverseVariance
-from genmodels.errors import require
+from genmodels.errors import ensure
 
 Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
-"""``(x_t [B, *shape], t [B]) -> (estimate of x_0, the network's outputs for the variance or None)``."""
+"""``(x_t [B, *shape], t [B]) -> (estimate of x_0 [B, *shape], v of the learned variance or None)``."""
 
 
 class Sampler(ABC):
@@ -23,55 +24,58 @@ class Sampler(ABC):
 
     Args:
         steps: number of transitions, at most the T of the model; ``None`` takes all T.
-        bf16: run the network in bfloat16, about twice as fast; what is made of its output stays in float32.
+        bf16: run the network in bfloat16, about twice as fast; all other arithmetic stays in float32.
 
     Raises:
-        UserError: for fewer than one step.
+        ValueError: if steps is less than 1.
     """
 
     def __init__(self, steps: int | None = None, bf16: bool = False) -> None:
-        require(steps is None or steps >= 1, f"a diffusion sampler needs at least one step, got sampler.steps={steps}.")
+        ensure(steps is None or steps >= 1, f"steps must be at least 1, got {steps}.")
         self.steps, self.bf16 = steps, bf16
 
     def times(self, trained_steps: int) -> list[int]:
-        """The times visited, increasing and evenly spread over ``1 .. T``, both ends included (a single one: T).
+        """The times visited, increasing and evenly spread over ``1 .. T``; both ends are included, a single one is T.
 
         Raises:
-            UserError: if there are more steps than the model was trained on.
+            ValueError: if the sampler has more steps than the model was trained on.
 
         >>> Ancestral(4).times(1000)
         [1, 334, 667, 1000]
         """
         steps = trained_steps if self.steps is None else self.steps
-        require(steps <= trained_steps, f"sampler.steps={steps} exceeds the schedule's {trained_steps}; set it lower.")
+        ensure(steps <= trained_steps, f"steps={steps} exceeds the {trained_steps} steps of the model's schedule.")
         return [trained_steps - round((trained_steps - 1) * i / max(steps - 1, 1)) for i in range(steps)][::-1]
 
     def path(
-        self, process: DiffusionProcess, denoise: Denoiser, variance: ReverseVariance, x: Tensor
+        self, process: DiffusionProcess, denoiser: Denoiser, variance: ReverseVariance, x: Tensor
     ) -> Iterator[Tensor]:
-        """Yield the states after ``x = x_T [B, *shape]``, the last of them x_0."""
+        """Yield the states ``[B, *shape]`` that follow ``x = x_T [B, *shape]``, the last of them x_0."""
         respaced = process.respaced(self.times(process.steps))
         for step in range(respaced.steps, 0, -1):
             t = torch.full(x.shape[:1], step, device=x.device)
             with torch.autocast(x.device.type, torch.bfloat16) if self.bf16 else nullcontext():
-                x0, spread = denoise(x, respaced.times[t])
-            mean, std = self.transition(respaced, x, t, x0, variance.log(respaced, x, t, spread))
+                x0, v = denoiser(x, respaced.times[t])
+            mean, std = self.transition(respaced, x, t, x0, variance.log(respaced, x, t, v))
             if step > 1 or self.draws_last:
                 mean = mean + std * torch.randn_like(mean)
             x = mean
             yield x
 
     draws_last = False
-    """Whether the last transition is drawn from, instead of taking its mean."""
+    """Whether x_0 is drawn from the last transition; otherwise it is that transition's mean."""
 
     @abstractmethod
     def transition(
         self, process: DiffusionProcess, x_t: Tensor, t: Tensor, x0: Tensor, log_variance: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of x_{t-1}, given x_t, the estimate of x_0 and the model's own log σ_t²."""
+        """Mean and standard deviation of x_{t-1} given x_t, the estimate of x_0 and the model's log σ_t².
+
+        The tensors are ``[B, *shape]``, or ``[B, 1, ...]`` where all dimensions share a value; t is ``[B]``.
+        """
 
     def protocol(self, trained_steps: int) -> dict[str, Any]:
-        """What a second person needs to know to sample alike: plain types."""
+        """The settings that someone else needs in order to sample in the same way, as plain types."""
         precision = {"precision": "bf16"} if self.bf16 else {}
         return {"sampler": type(self).__name__.lower(), "steps": self.steps or trained_steps, **precision}
 
@@ -81,8 +85,8 @@ class Ancestral(Sampler):
 
     Args:
         steps: see :class:`Sampler`. Only all T of them draw from the model whose likelihood is bounded.
-        draw_last: draw x_0 from ``p(x_0 | x_1)``, as the model has it; false takes the mean, as algorithm 2 does to
-            keep the last, barely visible noise out of the picture.
+        draw_last: draw x_0 from ``p(x_0 | x_1)``, as the model defines it; false takes the mean, as algorithm 2 does
+            to remove the last, barely visible noise.
         bf16: see :class:`Sampler`.
     """
 
@@ -90,14 +94,14 @@ class Ancestral(Sampler):
         super().__init__(steps, bf16)
         self.draws_last = draw_last
 
+    @override
     def transition(
         self, process: DiffusionProcess, x_t: Tensor, t: Tensor, x0: Tensor, log_variance: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """μ̃_t(x_t, x_0) and σ_t."""
         return process.posterior_mean(x0, x_t, t), torch.exp(0.5 * log_variance)
 
+    @override
     def protocol(self, trained_steps: int) -> dict[str, Any]:
-        """Adds whether the last transition was drawn."""
         return super().protocol(trained_steps) | {"draw_last": self.draws_last}
 
 
@@ -110,24 +114,24 @@ class DDIM(Sampler):
         bf16: see :class:`Sampler`.
 
     Raises:
-        UserError: for eta outside [0, 1].
+        ValueError: if eta is outside [0, 1].
     """
 
     def __init__(self, steps: int | None = None, eta: float = 0.0, bf16: bool = False) -> None:
         super().__init__(steps, bf16)
-        require(0 <= eta <= 1, f"DDIM's eta must lie in [0, 1], got sampler.eta={eta}.")
+        ensure(0 <= eta <= 1, f"eta must lie in [0, 1], got {eta}.")
         self.eta = eta
 
     def transition(
         self, process: DiffusionProcess, x_t: Tensor, t: Tensor, x0: Tensor, log_variance: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Eq. 12; the model's own variance plays no part. ε is the one that agrees with the (clipped) x_0."""
-        before, noise = along(process.noise, t - 1, x_t), along(process.noise, t, x_t)
-        std = self.eta * (before / noise) * along(process.beta, t, x_t).sqrt()
+        """Eq. 12, without the model's own variance; ε is the one that x_t and the (clipped) x_0 imply."""
+        before, sigma = extract(process.sigma, t - 1, x_t), extract(process.sigma, t, x_t)
+        std = self.eta * (before / sigma) * extract(process.beta, t, x_t).sqrt()
         direction = (before.square() - std.square()).clamp(min=0).sqrt()
-        mean = along(process.signal, t - 1, x_t) * x0 + direction * process.noise_in(x_t, x0, t)
+        mean = extract(process.sqrt_alpha_bar, t - 1, x_t) * x0 + direction * process.implied_eps(x_t, x0, t)
         return mean, std
 
+    @override
     def protocol(self, trained_steps: int) -> dict[str, Any]:
-        """Adds eta."""
         return super().protocol(trained_steps) | {"eta": self.eta}

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from genmodels.diffusion.process import DiffusionProcess, along
+from genmodels.diffusion.process import DiffusionProcess, extract
 
 
 class ReverseVariance(ABC):
@@ -17,28 +18,35 @@ class ReverseVariance(ABC):
     outputs: ClassVar[int] = 1
 
     def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The network's ``output [B, outputs * C, ...]`` as its prediction and, if learned, what speaks of variance."""
+        """Split the network's ``output [B, outputs * C, ...]`` into its prediction and, if the variance is learned, v.
+
+        Both are ``[B, C, ...]``; v is ``None`` for a fixed variance.
+        """
         return output, None
 
     @abstractmethod
-    def log(self, process: DiffusionProcess, x_t: Tensor, t: Tensor, spread: Tensor | None) -> Tensor:
-        """Log σ_t², broadcastable to ``x_t [B, *shape]``."""
+    def log(self, process: DiffusionProcess, x_t: Tensor, t: Tensor, v: Tensor | None) -> Tensor:
+        """``log σ_t²`` at ``x_t [B, *shape]`` and ``t [B]``, given v if learned: ``[B, 1, ...]`` or ``[B, *shape]``."""
 
 
 class FixedSmall(ReverseVariance):
-    """σ_t² = β̃_t, right when x_0 is a single point (Ho et al. 2020, §3.2); β̃_2 stands in for β̃_1 = 0."""
+    """σ_t² = β̃_t, optimal when x_0 is a single point (Ho et al. 2020, §3.2); at t = 1 it is β̃_2, for β̃_1 = 0."""
 
-    def log(self, process: DiffusionProcess, x_t: Tensor, t: Tensor, spread: Tensor | None) -> Tensor:
-        """Log β̃_t."""
-        return along(process.log_beta_tilde, t, x_t)
+    @override
+    def log(self, process: DiffusionProcess, x_t: Tensor, t: Tensor, v: Tensor | None) -> Tensor:
+        return extract(process.log_beta_tilde, t, x_t)
 
 
 class FixedLarge(ReverseVariance):
-    """σ_t² = β_t, right when x_0 is standard normal (Ho et al. 2020, §3.2)."""
+    """σ_t² = β_t, optimal when x_0 is standard normal (Ho et al. 2020, §3.2); at t = 1 it is β̃_2, as in FixedSmall.
 
-    def log(self, process: DiffusionProcess, x_t: Tensor, t: Tensor, spread: Tensor | None) -> Tensor:
-        """Log β_t."""
-        return along(process.log_beta, t, x_t)
+    The paper's own code evaluates its likelihood with that exception, because β_1 makes the decoder p(x_0 | x_1) wider
+    than it need be.
+    """
+
+    @override
+    def log(self, process: DiffusionProcess, x_t: Tensor, t: Tensor, v: Tensor | None) -> Tensor:
+        return extract(process.log_beta_clipped, t, x_t)
 
 
 class Learned(ReverseVariance):
@@ -50,16 +58,16 @@ class Learned(ReverseVariance):
 
     outputs: ClassVar[int] = 2
 
+    @override
     def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Two halves along the first data dimension."""
-        prediction, spread = output.chunk(2, dim=1)
-        return prediction, spread
+        prediction, v = output.chunk(2, dim=1)
+        return prediction, v
 
-    def log(self, process: DiffusionProcess, x_t: Tensor, t: Tensor, spread: Tensor | None) -> Tensor:
-        """Eq. 15."""
-        assert spread is not None
+    @override
+    def log(self, process: DiffusionProcess, x_t: Tensor, t: Tensor, v: Tensor | None) -> Tensor:
+        assert v is not None
         return torch.lerp(
-            along(process.log_beta_tilde, t, x_t).expand_as(spread),
-            along(process.log_beta, t, x_t).expand_as(spread),
-            torch.sigmoid(spread),
+            extract(process.log_beta_tilde, t, x_t).expand_as(v),
+            extract(process.log_beta, t, x_t).expand_as(v),
+            torch.sigmoid(v),
         )

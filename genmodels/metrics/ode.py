@@ -1,4 +1,4 @@
-"""Log-likelihood of diffusion models by their probability-flow ODE: an estimate, and held against a finer one."""
+"""The density that an ODE gives to a model's samples: an estimate, compared with one at a different tolerance."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class ProbabilityFlowEvaluation(Evaluation):
         self.batch_size = batch_size
 
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
-        """Only a diffusion model has such a flow."""
+        """Explain that the model is without a probability flow ODE, if it is."""
         if isinstance(model, HasProbabilityFlow):
             return None
-        return f"{type(model).__name__} has no probability flow: it is no diffusion model."
+        return f"{type(model).__name__} has no probability flow ODE that would give its samples a density."
 
     def measure(self, subject: Subject) -> list[Score]:
-        """The finer estimate, and in its protocol what it was held against."""
+        """The finer estimate, whose protocol holds its difference from the coarser one."""
         spec, test = subject.model.spec, subject.data.split("test")
         batches = evenly_spaced(test, min(len(test), self.max_examples or len(test))).split(self.batch_size)
         coarse, fine = self.tolerance, self.tolerance / 10
@@ -91,7 +91,7 @@ class ProbabilityFlowEvaluation(Evaluation):
         return [likelihood_score(nats, spec, Kind.ESTIMATE, protocol, "ode_{}", incidental=("evaluations",))]
 
     def solve(self, subject: Subject, x: Tensor, batch: int, tolerance: float) -> tuple[Tensor, int]:
-        """``log p(x) [B]`` in nats, and network evaluations; the same noise for every tolerance."""
+        """``log p(x) [B]`` in nats of raw ``x [B, *shape]``, and evaluations; every tolerance gets the same noise."""
         model, spec, device = subject.model, subject.model.spec, subject.model.device
         assert isinstance(model, HasProbabilityFlow)  # measure() is called only where there is no unsupported_reason
         count, passes = self._probes(spec.dims), 0

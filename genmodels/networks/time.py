@@ -1,14 +1,13 @@
-"""Networks that are told the time: a sinusoidal embedding, and a residual MLP for vectors."""
+"""Time-conditioned networks: a sinusoidal embedding of the time, and a residual MLP for vectors."""
 
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+from genmodels.networks.init import zero_init
 
 
 class SinusoidalEmbedding(nn.Module):
@@ -32,26 +31,21 @@ class SinusoidalEmbedding(nn.Module):
 
 
 def time_embedding(dim: int) -> nn.Sequential:
-    """``t [B] -> [B, dim]``: sinusoids through a two-layer network."""
+    """A network ``t [B] -> [B, dim]``: sinusoidal features through two linear layers."""
     sinusoids = 2 * math.ceil(dim / 4)
     return nn.Sequential(SinusoidalEmbedding(sinusoids), nn.Linear(sinusoids, dim), nn.SiLU(), nn.Linear(dim, dim))
 
 
-def zeroed(module: Layer) -> Layer:
-    """The module with all parameters zero, so that what it ends contributes nothing at first."""
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
-    return module
-
-
 class TimeResidual(nn.Module):
-    """``h + f(h, time)`` with a two-layer f that starts at zero."""
+    """``h + f(h, time)`` with a two-layer f that is initialized to zero."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.into = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, width))
         self.time = nn.Linear(width, width)
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Dropout(dropout), zeroed(nn.Linear(width, width)))
+        self.out = nn.Sequential(
+            nn.LayerNorm(width), nn.SiLU(), nn.Dropout(dropout), zero_init(nn.Linear(width, width))
+        )
 
     def forward(self, h: Tensor, time: Tensor) -> Tensor:
         """``h [B, width], time [B, width] -> [B, width]``."""
@@ -60,11 +54,11 @@ class TimeResidual(nn.Module):
 
 
 class TimeMLP(nn.Module):
-    """Residual MLP on vectors, told the time; its output starts at zero.
+    """Time-conditioned residual MLP on vectors; its output is initialized to zero.
 
     Args:
-        in_features: D of the input.
-        out_features: D of the output.
+        in_features: dimensions of the input.
+        out_features: dimensions of the output.
         width: hidden units.
         depth: residual blocks.
         dropout: probability of dropping a hidden unit.
@@ -75,7 +69,7 @@ class TimeMLP(nn.Module):
         self.time = nn.Sequential(time_embedding(width), nn.SiLU())
         self.into = nn.Linear(in_features, width)
         self.blocks = nn.ModuleList(TimeResidual(width, dropout) for _ in range(depth))
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zeroed(nn.Linear(width, out_features)))
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zero_init(nn.Linear(width, out_features)))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """``x [B, in_features], t [B] -> [B, out_features]``."""

@@ -1,4 +1,4 @@
-"""The U-Net of Ho et al. 2020 (appendix B, arXiv:2006.11239), told the time; its depth follows from the image."""
+"""The time-conditioned U-Net of Ho et al. 2020 (appendix B, arXiv:2006.11239); its depth follows from the image."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmodels.errors import require
+from genmodels.errors import ensure
+from genmodels.networks.init import zero_init
 from genmodels.networks.scales import halvings
-from genmodels.networks.time import time_embedding, zeroed
+from genmodels.networks.time import time_embedding
 
 ATTENTION_SIDE = 16  # the paper attends at 16x16 of its 32x32 images
 
@@ -26,18 +27,18 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """3x3, same size (halved by stride 2)."""
+    """A 3x3 convolution ``[B, in, H, W] -> [B, out, H, W]``; a stride of 2 halves the sides."""
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)
 
 
 class Attention(nn.Module):
-    """Single-head self-attention over pixels, added to its input; starts at zero."""
+    """Single-head self-attention over pixels, added to its input; the added part is initialized to zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = group_norm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
-        self.out = zeroed(nn.Linear(channels, channels))
+        self.out = zero_init(nn.Linear(channels, channels))
 
     def forward(self, h: Tensor) -> Tensor:
         """``[B, C, H, W] -> [B, C, H, W]``."""
@@ -48,14 +49,14 @@ class Attention(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions with the time added between them, and a shortcut; attention after it where asked."""
+    """A residual block: two convolutions with the time added between them, and optionally attention after it."""
 
     def __init__(self, in_channels: int, out_channels: int, time_dim: int, dropout: float, attend: bool) -> None:
         super().__init__()
         self.into = nn.Sequential(group_norm(in_channels), nn.SiLU(), convolution(in_channels, out_channels))
         self.time = nn.Linear(time_dim, out_channels)
         self.out = nn.Sequential(
-            group_norm(out_channels), nn.SiLU(), nn.Dropout(dropout), zeroed(convolution(out_channels, out_channels))
+            group_norm(out_channels), nn.SiLU(), nn.Dropout(dropout), zero_init(convolution(out_channels, out_channels))
         )
         same = in_channels == out_channels
         self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
@@ -69,13 +70,13 @@ class Residual(nn.Module):
 
 
 class UNet(nn.Module):
-    """Down, across and up again, every state of the way down joined to the way up; the output starts at zero.
+    """A U-Net: every feature map of the way down is concatenated to the way up. The output is initialized to zero.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
         widths: channels at each resolution, from the image's own down.
-        attend: whether to attend, at each resolution; the middle always does.
+        attend: whether to use attention, at each resolution; the middle block always does.
         blocks: residual blocks at each resolution.
         dropout: probability of dropping a feature inside a residual block.
     """
@@ -112,7 +113,7 @@ class UNet(nn.Module):
                 channels = width
             if level > 0:
                 self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), convolution(width, width)))
-        self.out = nn.Sequential(group_norm(channels), nn.SiLU(), zeroed(convolution(channels, out_channels)))
+        self.out = nn.Sequential(group_norm(channels), nn.SiLU(), zero_init(convolution(channels, out_channels)))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """``x [B, in, H, W], t [B] -> [B, out, H, W]``."""
@@ -139,28 +140,31 @@ def unet(
     dropout: float = 0.0,
     attention: int = ATTENTION_SIDE,
 ) -> UNet:
-    """A U-Net that halves the image while it can, and attends at one resolution and in the middle.
+    """A U-Net that halves the image while it can, with attention at one resolution and in the middle.
 
     Args:
         in_shape: ``(C, H, W)`` of the input, any size.
         out_shape: ``(C', H, W)`` of the output.
         width: channels at the image's own resolution.
-        width_multipliers: of ``width``, at each resolution from the image's own down; the last one repeats.
+        width_multipliers: factors of ``width`` at each resolution, from the image's own down; the last one repeats.
         blocks: residual blocks at each resolution.
         dropout: see :class:`UNet`.
-        attention: attend where the side is first this or less.
+        attention: the first resolution whose longer side is at most this has attention.
 
     Raises:
-        UserError: if the two shapes differ in size, or a number is out of range.
+        ValueError: if the two shapes differ in size, or a number is less than 1.
 
     >>> net = unet((1, 8, 8), (2, 8, 8), width=8)
     >>> net(torch.zeros(3, 1, 8, 8), torch.ones(3)).shape
     torch.Size([3, 2, 8, 8])
     """
     same_size = tuple(in_shape[1:]) == tuple(out_shape[1:])
-    require(same_size, f"a U-Net keeps the image's size: {tuple(in_shape)} -> {tuple(out_shape)} does not.")
-    require(
-        min(width, blocks, *width_multipliers) >= 1, "a U-Net's width, blocks and width_multipliers must be at least 1."
+    ensure(same_size, f"out_shape={tuple(out_shape)} must have the height and width of in_shape={tuple(in_shape)}.")
+    ensure(width >= 1, f"width must be at least 1, got {width}.")
+    ensure(blocks >= 1, f"blocks must be at least 1, got {blocks}.")
+    ensure(
+        min(width_multipliers, default=0) >= 1,
+        f"width_multipliers must all be at least 1, got {list(width_multipliers)}.",
     )
     levels = 1 + halvings(in_shape[1], in_shape[2])
     width_multipliers = [*width_multipliers, *[width_multipliers[-1]] * levels][:levels]

@@ -11,7 +11,7 @@ from genmodels.diffusion import (
     Learned,
     Noise,
     Velocity,
-    along,
+    extract,
     linear,
 )
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
@@ -22,21 +22,21 @@ def test_conversions_invert_the_target(prediction):
     torch.manual_seed(0)
     process = DiffusionProcess(linear(50))
     t = torch.arange(1, 51)
-    x0, noise = torch.randn(50, 2, 3, 3), torch.randn(50, 2, 3, 3)
-    x_t = process.diffuse(x0, t, noise)
-    scales = along(process.signal, t, x_t), along(process.noise, t, x_t)
-    target = prediction.target(x0, noise, *scales)
+    x0, eps = torch.randn(50, 2, 3, 3), torch.randn(50, 2, 3, 3)
+    x_t = process.diffuse(x0, t, eps)
+    scales = extract(process.sqrt_alpha_bar, t, x_t), extract(process.sigma, t, x_t)
+    target = prediction.target(x0, eps, *scales)
     torch.testing.assert_close(prediction.x0(x_t, target, *scales), x0, atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(prediction.noise(x_t, target, *scales), noise, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(prediction.eps(x_t, target, *scales), eps, atol=1e-3, rtol=1e-3)
 
 
 def test_learned_variance_lies_between_the_fixed_ones():
     torch.manual_seed(0)
     process, t, x_t = DiffusionProcess(linear(20)), torch.arange(1, 21), torch.randn(20, 3)
-    small, large = (v.log(process, x_t, t, None) for v in (FixedSmall(), FixedLarge()))
+    small, large = (fixed.log(process, x_t, t, None) for fixed in (FixedSmall(), FixedLarge()))
     for scale in (1.0, 100.0):
-        prediction, spread = Learned().split(scale * torch.randn(20, 6))
-        learned = Learned().log(process, x_t, t, spread)
+        prediction, v = Learned().split(scale * torch.randn(20, 6))
+        learned = Learned().log(process, x_t, t, v)
         assert prediction.shape == learned.shape == x_t.shape
         assert (learned >= small - 1e-6).all() and (learned <= large + 1e-6).all()
     ends = Learned().log(process, x_t, t, torch.tensor([[-100.0, 0.0, 100.0]]).expand(20, 3))

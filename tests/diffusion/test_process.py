@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from genmodels.core import UserError
 from genmodels.diffusion import DiffusionProcess, cosine, linear, log_snr, random_times
 
 SCHEDULES = [linear(1000), linear(50), linear(5), cosine(1000), cosine(20)]
@@ -34,7 +33,7 @@ def test_log_snr_falls_linearly():
     [lambda: linear(1), lambda: cosine(0), lambda: linear(10, start=0.5, end=0.1), lambda: log_snr(10, 1.0, 1.0)],
 )
 def test_bad_schedules_are_refused(make):
-    with pytest.raises(UserError):
+    with pytest.raises(ValueError):
         make()
 
 
@@ -46,7 +45,7 @@ def test_diffuse_is_the_composition_of_single_steps(betas):
         t = torch.tensor([step])
         mean = process.forward_mean(mean, t)
         variance = (1 - process.beta[t]) * variance + process.beta[t]
-        ends = [process.diffuse(torch.ones(1, 1), t, torch.full((1, 1), noise)) for noise in (0.0, 1.0)]
+        ends = [process.diffuse(torch.ones(1, 1), t, torch.full((1, 1), eps)) for eps in (0.0, 1.0)]
         torch.testing.assert_close(ends[0], mean.float(), atol=1e-5, rtol=1e-3)
         torch.testing.assert_close((ends[1] - ends[0]).square(), variance.float(), atol=1e-5, rtol=1e-3)
 
@@ -85,7 +84,7 @@ def test_prior_divergence_of_images_is_a_hundred_thousandth_of_a_bit():
 
 def test_prior_divergence_is_the_gaussian_formula():
     process, x0 = DiffusionProcess(torch.full((3,), 0.3)), torch.tensor([[2.0, -1.0]])
-    q = torch.distributions.Normal(process.signal[3] * x0, process.noise[3])
+    q = torch.distributions.Normal(process.sqrt_alpha_bar[3] * x0, process.sigma[3])
     expected = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(1)
     torch.testing.assert_close(process.prior_divergence(x0), expected)
 
@@ -97,12 +96,12 @@ def test_respaced_process_keeps_the_marginals_and_the_times():
     torch.testing.assert_close(respaced.alpha_bar, process.alpha_bar[[0, 1, 40, 41, 100]])
 
 
-def test_random_times_follow_their_law_and_are_stratified():
+def test_random_times_follow_their_distribution_and_are_stratified():
     torch.manual_seed(0)
     process = DiffusionProcess(linear(5))
-    for law, weights in ((process.uniform, torch.ones(5)), (process.reciprocal, 1 / torch.arange(1, 6))):
+    for probability, weights in ((process.uniform, torch.ones(5)), (process.reciprocal, 1 / torch.arange(1, 6))):
         expected = (weights / weights.sum()).double()
-        times = torch.stack([random_times(10, law) for _ in range(4000)])
+        times = torch.stack([random_times(10, probability) for _ in range(4000)])
         frequency = torch.stack([(times == t).double().mean(0) for t in range(1, 6)])  # [5, 10]
         assert (frequency - expected[:, None]).abs().max() < 0.03  # each example alone
         counts = torch.stack([(times == t).sum(1) for t in range(1, 6)])

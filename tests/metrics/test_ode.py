@@ -60,4 +60,7 @@ def test_a_difference_beyond_the_error_is_flagged():
 
 
 def test_other_models_are_refused():
-    assert "no diffusion model" in ProbabilityFlowEvaluation().unsupported_reason(object(), None)
+    assert (
+        "has no probability flow ODE that would give its samples a density"
+        in ProbabilityFlowEvaluation().unsupported_reason(object(), None)
+    )

@@ -11,12 +11,25 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from genmodels.core import DataSpec, Kind, UserError
+from genmodels.core import DataSpec, Kind
 from genmodels.core.abilities import HasProbabilityFlow
 from genmodels.core.quantization import to_symmetric
-from genmodels.diffusion import DDIM, Ancestral, Data, FixedLarge, FixedSmall, Learned, Noise, Velocity, linear
+from genmodels.diffusion import (
+    DDIM,
+    Ancestral,
+    Data,
+    FixedLarge,
+    FixedSmall,
+    Learned,
+    Noise,
+    ReverseVariance,
+    Velocity,
+    cosine,
+    extract,
+    linear,
+)
 from genmodels.models.ddpm import DDPM, Noised, Simple, Variational
-from genmodels.networks.denoiser import denoiser
+from genmodels.networks.time_conditioned import time_conditioned
 
 TINY = [
     "model.network.width=8",
@@ -34,17 +47,17 @@ def nats_in_pixels(model, x):
     """The bound with p(x_0|x_1) taken on the scale of the integers themselves: a difference of two Gaussian CDFs."""
     half = (model.spec.levels - 1) / 2
 
-    def reconstruction(x, mean, log_variance):
+    def decoder_nll(x, mean, log_variance):
         mean, std = (mean.double() + 1) * half, (0.5 * log_variance.double()).exp() * half
         below = torch.where(x == 0, 0, torch.special.ndtr((x - 0.5 - mean) / std))
         above = torch.where(x == model.spec.levels - 1, 1, torch.special.ndtr((x + 0.5 - mean) / std))
         return -(above - below).log().flatten(1).sum(1).float()
 
-    model.reconstruction = reconstruction
+    model.decoder_nll = decoder_nll
     return model.log_likelihood(x).nats
 
 
-SMALL = partial(denoiser, width=8, depth=1)
+SMALL = partial(time_conditioned, width=8, depth=1)
 
 
 def tiny(spec, steps=10, **parts):
@@ -65,15 +78,22 @@ class Linear(nn.Module):
 
     def __init__(self, in_shape, out_shape, steps):
         super().__init__()
-        self.noise = (1 - torch.cumprod(1 - linear(steps), 0)).sqrt().float()
+        self.sigma = (1 - torch.cumprod(1 - linear(steps), 0)).sqrt().float()
 
     def forward(self, x_t, t):
-        return self.noise[t - 1][:, None] * x_t
+        return self.sigma[t - 1][:, None] * x_t
+
+
+class Beta(ReverseVariance):
+    """σ_t² = β_t at every t, where FixedLarge makes an exception of t = 1."""
+
+    def log(self, process, x_t, t, v):
+        return extract(process.log_beta, t, x_t)
 
 
 def exact(steps=50):
     """With the best denoiser and σ_t² = β_t the reverse process of a standard normal is exact (Ho et al., §3.2)."""
-    return tiny(DataSpec((1,)), steps, network=partial(Linear, steps=steps), variance=FixedLarge())
+    return tiny(DataSpec((1,)), steps, network=partial(Linear, steps=steps), variance=Beta())
 
 
 POINTS = torch.tensor([[-1.5], [0.0], [0.4], [2.0]])
@@ -116,13 +136,13 @@ def test_validation_estimate_is_unbiased():
 def test_bound_terms_add_up_and_passes_are_counted():
     spec = DataSpec((1, 4, 4), 5)
     model, x = tiny(spec), torch.randint(0, 5, (3, 1, 4, 4), dtype=torch.uint8)
-    terms = model.bound_terms(x)
+    terms = model.bound(x)
     assert terms.prior.shape == terms.reconstruction.shape == (3,) and terms.diffusion.shape == (3, 9)
     assert (terms.prior > 0).all() and (terms.diffusion > 0).all() and (terms.reconstruction > 0).all()
     torch.manual_seed(0)
     nats = model.log_likelihood(x).nats
     torch.manual_seed(0)
-    torch.testing.assert_close(nats, -model.bound_terms(x).total)
+    torch.testing.assert_close(nats, -model.bound(x).total)
     assert model.passes_per_example == 10
 
 
@@ -148,21 +168,21 @@ def test_squared_error_of_the_best_denoiser_is_the_posterior_variance():
     torch.manual_seed(0)
     model = exact()
     measured = model.log_likelihood(torch.randn(20_000, 1)).curves["squared_error"].mean(0)
-    torch.testing.assert_close(measured, model.process.noise[1:].square(), rtol=0.05, atol=0)
+    torch.testing.assert_close(measured, model.process.sigma[1:].square(), rtol=0.05, atol=0)
 
 
 def test_a_term_does_not_depend_on_the_times_beside_it():
     torch.manual_seed(0)
     spec, t = DataSpec((1, 4, 4), 5), torch.tensor([3, 1, 10, 1])
     model, x = tiny(spec, variance=Learned()), torch.randint(0, 5, (4, 1, 4, 4), dtype=torch.uint8)
-    draw = model.draw(x, t)
-    x0, spread = torch.randn_like(draw.x0), torch.randn_like(draw.x0)
-    together = model.term(draw, x0, spread)
+    noised = model.noised(x, t)
+    x0, v = torch.randn_like(noised.x0), torch.randn_like(noised.x0)
+    together = model.vlb_term(noised, x0, v)
     for i in range(4):
-        alone = Noised(*(value[i : i + 1] for value in vars(draw).values()))
-        torch.testing.assert_close(model.term(alone, x0[i : i + 1], spread[i : i + 1]), together[i : i + 1])
-    mean, log_variance = model.reverse(draw.x_t, t, x0, spread)
-    torch.testing.assert_close(together[t == 1], model.reconstruction(x, mean, log_variance)[t == 1])
+        alone = Noised(*(value[i : i + 1] for value in vars(noised).values()))
+        torch.testing.assert_close(model.vlb_term(alone, x0[i : i + 1], v[i : i + 1]), together[i : i + 1])
+    mean, log_variance = model.reverse(noised.x_t, t, x0, v)
+    torch.testing.assert_close(together[t == 1], model.decoder_nll(x, mean, log_variance)[t == 1])
 
 
 class BestForNormal(nn.Module):
@@ -179,8 +199,8 @@ class BestForNormal(nn.Module):
         log_ratio = torch.lerp(self.log_ratio[before], self.log_ratio[before + 1], t.double() - 1 - before)[:, None]
         signal, sigma = torch.sigmoid(-2 * log_ratio).sqrt(), torch.sigmoid(2 * log_ratio).sqrt()
         variance = 0.25 * signal.square() + sigma.square()
-        x0, noise = 0.25 * signal / variance * x_t, sigma / variance * x_t
-        return self.prediction.target(x0, noise, signal, sigma)
+        x0, eps = 0.25 * signal / variance * x_t, sigma / variance * x_t
+        return self.prediction.target(x0, eps, signal, sigma)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -191,7 +211,7 @@ def test_flow_of_every_prediction_has_the_density_of_its_samples(prediction, dty
     with torch.autocast("cpu", torch.bfloat16):  # which the flow does without
         nats, evaluations = model.flow_log_density(y, tolerance=1e-5)
     assert isinstance(model, HasProbabilityFlow) and nats.dtype is dtype and 20 < evaluations < 1000
-    signal, sigma = model.process.signal[1].double(), model.process.noise[1].double()
+    signal, sigma = model.process.sqrt_alpha_bar[1].double(), model.process.sigma[1].double()
     true = torch.distributions.Normal(0.0, (0.25 * signal**2 + sigma**2).sqrt()).log_prob(y.double()).squeeze(1)
     torch.testing.assert_close(nats.double(), true, atol=1e-3, rtol=0)
 
@@ -229,11 +249,79 @@ def test_last_term_is_the_mass_of_a_bin_or_a_density():
         torch.tensor(0.25)
     )  # the bin around level 3 of 0 .. 4, which lies at 0.5
     x = torch.tensor([[3]], dtype=torch.uint8)
-    nats = tiny(DataSpec((1,), 5)).reconstruction(x, mean, log_variance)
+    nats = tiny(DataSpec((1,), 5)).decoder_nll(x, mean, log_variance)
     torch.testing.assert_close(nats, -mass.log().view(1))
     x = torch.tensor([[0.5]])
-    nats = tiny(DataSpec((1,))).reconstruction(x, mean, log_variance)
+    nats = tiny(DataSpec((1,))).decoder_nll(x, mean, log_variance)
     torch.testing.assert_close(nats, -normal.log_prob(x).view(1))
+
+
+def tanh_cdf(x):
+    """The approximation of the standard normal CDF that openai/improved-diffusion uses."""
+    return 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def published_terms(betas, variance, x0, x_t, t, x0_hat, v, cdf):
+    """The terms of eq. 5 as openai/improved-diffusion defines them, in float64, with logarithms of clamped masses.
+
+    ``v`` in [-1, 1] interpolates the log-variances; fixed variances use β̃_2 at t = 1, and so does the posterior.
+    """
+    alpha_bar = torch.cumprod(1 - betas, 0)
+    before = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
+    beta_tilde = betas * (1 - before) / (1 - alpha_bar)
+    small = torch.cat([beta_tilde[1:2], beta_tilde[1:]]).log()
+    large = torch.cat([beta_tilde[1:2], betas[1:]]).log()
+
+    def at(table):
+        return table[t - 1][:, None, None, None]
+
+    mean, mean_hat = (
+        at(before.sqrt() * betas / (1 - alpha_bar)) * start
+        + at((1 - betas).sqrt() * (1 - before) / (1 - alpha_bar)) * x_t
+        for start in (x0, x0_hat)
+    )
+    if variance == "Learned":
+        log_variance = (v + 1) / 2 * at(betas.log()) + (1 - v) / 2 * at(small)
+    else:
+        log_variance = at({"FixedSmall": small, "FixedLarge": large}[variance]).expand_as(x0)
+    log_ratio = at(small) - log_variance
+    kl = 0.5 * (log_ratio.exp() - log_ratio - 1 + (mean - mean_hat) ** 2 / log_variance.exp())
+    std = (0.5 * log_variance).exp()
+    upper, lower = (cdf((x0 - mean_hat + edge / 255) / std) for edge in (1, -1))
+    mass = torch.where(x0 < -0.999, upper, torch.where(x0 > 0.999, 1 - lower, upper - lower))
+    terms = torch.where(t[:, None, None, None] == 1, -mass.clamp(min=1e-12).log(), kl)
+    return terms.flatten(1).sum(1)
+
+
+@pytest.mark.parametrize("schedule", [linear, cosine])
+@pytest.mark.parametrize("variance", [FixedSmall(), FixedLarge(), Learned()], ids=lambda v: type(v).__name__)
+def test_every_term_is_that_of_the_published_code(schedule, variance):
+    """At the same x_t and predictions. Only L_0 differs, by that code's approximation of the normal CDF."""
+    torch.manual_seed(0)
+    spec, t = DataSpec((3, 4, 4), 256), torch.cat([torch.ones(1000, dtype=torch.long), torch.arange(2, 1001)])
+    x = torch.randint(0, 256, (len(t), *spec.shape), dtype=torch.uint8)
+    x[:, :, 0], x[:, :, 1] = 0, 255  # whose bins reach to infinity
+    x0 = to_symmetric(x, spec).double()
+    model = tiny(spec, variance=variance, schedule=schedule(1000))
+    eps, v = torch.randn_like(x0), torch.randn(x0.shape)
+    x_t = model.process.diffuse(x0, t, eps)
+    x0_hat = (x0 + model.process.sigma[t][:, None, None, None] * torch.randn_like(x0)).clamp(-1, 1)
+    ours = model.vlb_term(Noised(x, x0, t, eps, x_t), x0_hat, v)
+    name, shared = type(variance).__name__, (x0, x_t, t, x0_hat, 2 * torch.sigmoid(v.double()) - 1)
+    exact = published_terms(schedule(1000), name, *shared, torch.special.ndtr)
+    torch.testing.assert_close(ours, exact, rtol=1e-5, atol=0)  # 1e-5 per term: L_0 too, with an exact CDF
+    published = published_terms(schedule(1000), name, *shared, tanh_cdf)
+    torch.testing.assert_close(ours[t > 1], published[t > 1], rtol=1e-5, atol=0)
+    difference = (ours - published)[t == 1] / spec.dims
+    print(
+        schedule.__name__,
+        name,
+        (ours / exact - 1).abs()[t > 1].max().item(),
+        (ours / exact - 1).abs()[t == 1].max().item(),
+        difference.mean().item(),
+        difference.abs().max().item(),
+        ours[t == 1].mean() / spec.dims,
+    )
 
 
 def test_chunks_do_not_change_the_bound(monkeypatch):
@@ -259,7 +347,7 @@ def test_bound_over_all_points_sums_to_at_most_one():
     data = torch.tensor([[0, 0], [1, 2], [1, 2], [2, 1]], dtype=torch.uint8).repeat(64, 1)
     model = train(tiny(spec, 20, sampler=Ancestral()), data, 250).eval()
     points = torch.tensor(list(itertools.product(range(3), repeat=2)), dtype=torch.uint8)
-    terms = model.bound_terms(points.repeat(400, 1))
+    terms = model.bound(points.repeat(400, 1))
     mass = torch.exp(-terms.total.view(400, 9).mean(0))
     assert 0.1 < mass.sum() <= 1.0
     partial_sum = (terms.prior + terms.reconstruction).view(400, 9).mean(0)
@@ -302,7 +390,7 @@ def test_variational_loss_is_the_bound_per_dimension():
     spec = DataSpec((3,), 17)
     model, x = tiny(spec, objective=Variational()), torch.randint(0, 17, (20_000, 3), dtype=torch.uint8)
     model.clip_x0 = False  # as in training
-    terms = model.bound_terms(x[:2000])
+    terms = model.bound(x[:2000])
     expected = (terms.diffusion.sum(1) + terms.reconstruction).mean() / 3
     torch.testing.assert_close(model.loss(x).total.detach(), expected, rtol=0.03, atol=0)
 
@@ -330,9 +418,9 @@ def test_protocol_names_sampler_and_steps():
 
 def test_bad_choices_are_refused():
     spec = DataSpec((2,), 3)
-    with pytest.raises(UserError, match="steps"):
+    with pytest.raises(ValueError, match="steps"):
         tiny(spec, sampler=DDIM(11))
-    with pytest.raises(UserError, match="sample"):
+    with pytest.raises(ValueError, match="sample"):
         tiny(spec).log_likelihood(torch.zeros(1, 2, dtype=torch.uint8), samples=0)
 
 

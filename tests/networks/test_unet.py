@@ -1,12 +1,11 @@
-"""Denoisers fit the data by themselves, start at zero and know the time."""
+"""Time-conditioned networks fit the data by themselves, are initialized to zero and depend on the time."""
 
 import pytest
 import torch
 from torch import nn
 
-from genmodels.core import UserError
-from genmodels.networks.denoiser import denoiser
 from genmodels.networks.time import SinusoidalEmbedding
+from genmodels.networks.time_conditioned import time_conditioned
 from genmodels.networks.unet import Attention, unet
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (2, 5, 7), (1, 12, 20), (4, 1, 1), (2,), (100,)]
@@ -15,7 +14,7 @@ SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (2, 5, 7), (1, 12, 2
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_data_shape_works_without_an_override(shape):
     out_shape = (2 * shape[0], *shape[1:])
-    out = denoiser(shape, out_shape, width=8, depth=1)(torch.randn(2, *shape), torch.tensor([1, 1000]))
+    out = time_conditioned(shape, out_shape, width=8, depth=1)(torch.randn(2, *shape), torch.tensor([1, 1000]))
     assert out.shape == (2, *out_shape)
     assert (out == 0).all()  # zero-initialized
 
@@ -23,7 +22,7 @@ def test_every_data_shape_works_without_an_override(shape):
 def test_patches_shape_and_reach():
     """A patch knows its own pixels apart, and the network beyond it sees them all."""
     torch.manual_seed(0)
-    net = denoiser((1, 12, 20), (2, 12, 20), width=8, depth=1, patch=2, levels=256, width_multipliers=[1])
+    net = time_conditioned((1, 12, 20), (2, 12, 20), width=8, depth=1, patch=2, levels=256, width_multipliers=[1])
     t = torch.tensor([1, 1000])
     assert (net(torch.randn(2, 1, 12, 20), t) == 0).all()
     for p in net.parameters():
@@ -37,14 +36,14 @@ def test_patches_shape_and_reach():
 
 @pytest.mark.parametrize("patch", [0, 3])
 def test_patches_must_divide_the_image(patch):
-    with pytest.raises(UserError, match="patch"):
-        denoiser((1, 8, 8), (1, 8, 8), patch=patch)
+    with pytest.raises(ValueError, match="patch"):
+        time_conditioned((1, 8, 8), (1, 8, 8), patch=patch)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 12, 12), (3,)])
 def test_gradients_reach_every_parameter_and_time_matters(shape):
     torch.manual_seed(0)
-    net = denoiser(shape, shape, width=8, depth=2)
+    net = time_conditioned(shape, shape, width=8, depth=2)
     for p in net.parameters():  # away from the zero start, where most gradients vanish
         nn.init.normal_(p, std=0.1)
     x = torch.randn(3, *shape)
@@ -89,9 +88,9 @@ def test_embedding_tells_times_apart():
 
 
 def test_bad_sizes_are_refused():
-    with pytest.raises(UserError):
+    with pytest.raises(ValueError):
         unet((1, 8, 8), (1, 4, 4))
-    with pytest.raises(UserError):
-        denoiser((1, 8, 8), (1, 8, 8), width=0)
-    with pytest.raises(UserError):
-        denoiser((1, 8, 8), (1, 8, 8), dropout=1.0)
+    with pytest.raises(ValueError):
+        time_conditioned((1, 8, 8), (1, 8, 8), width=0)
+    with pytest.raises(ValueError):
+        time_conditioned((1, 8, 8), (1, 8, 8), dropout=1.0)

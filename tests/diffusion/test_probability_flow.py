@@ -1,13 +1,12 @@
-"""The probability-flow ODE against laws whose best denoiser, and whose density at every time, are known."""
+"""The probability-flow ODE against distributions whose best ε and density at every time are known."""
 
 import itertools
 
 import pytest
 import torch
 
-from genmodels.core import UserError
 from genmodels.diffusion import DiffusionProcess, cosine, linear
-from genmodels.diffusion.flow import flow_log_prob, log_ratios, time_at
+from genmodels.diffusion.probability_flow import flow_log_prob, log_ratios, time_at
 
 PROCESS = DiffusionProcess(linear(1000))
 FORGETFUL = DiffusionProcess(linear(1000, end=0.06))  # ᾱ_T of 1e-13: its x_T is standard normal to all digits
@@ -17,15 +16,15 @@ POINTS = MEAN + torch.tensor([[0.0, 0.0, 0.0], [1.0, -0.5, 0.3], [-2.0, 1.0, 1.0
 
 
 def marginal(signal, sigma):
-    """Law of x_t for x_0 ~ N(MEAN, FACTOR FACTORᵀ)."""
+    """Distribution of x_t for x_0 ~ N(MEAN, FACTOR FACTORᵀ)."""
     covariance = signal**2 * FACTOR @ FACTOR.T + sigma**2 * torch.eye(3, dtype=torch.float64)
     return torch.distributions.MultivariateNormal(signal * MEAN, covariance)
 
 
 def best(x, t, signal, sigma):
     """ε = -sigma ∇ log p_t(x)."""
-    law = marginal(signal.double(), sigma.double())
-    return (sigma * (x.double() - law.mean) @ law.precision_matrix).to(x.dtype)
+    p_t = marginal(signal.double(), sigma.double())
+    return (sigma * (x.double() - p_t.mean) @ p_t.precision_matrix).to(x.dtype)
 
 
 def scales_at(process, t):
@@ -33,8 +32,8 @@ def scales_at(process, t):
     return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
 
 
-def samples_law(process):
-    """Law of x_1 on the flow from N(0, I): the flow between Gaussians of common axes stretches these and shifts."""
+def samples_distribution(process):
+    """Distribution of x_1 on the flow from N(0, I), which stretches the common axes of the Gaussians and shifts."""
     variances, axes = torch.linalg.eigh(FACTOR @ FACTOR.T)
     (signal, sigma), (last_signal, last_sigma) = scales_at(process, 1), scales_at(process, process.steps)
     stretch = (signal**2 * variances + sigma**2) / (last_signal**2 * variances + last_sigma**2)
@@ -52,7 +51,7 @@ def test_density_of_a_gaussian_is_that_of_its_noised_data(dtype):
 @pytest.mark.parametrize("process", [PROCESS, DiffusionProcess(linear(50)), DiffusionProcess(cosine(100))])
 def test_density_is_that_of_samples_from_a_standard_normal_end(process):
     nats, _ = flow_log_prob(best, process, POINTS, 1e-5)
-    torch.testing.assert_close(nats, samples_law(process).log_prob(POINTS), atol=1e-3, rtol=0)
+    torch.testing.assert_close(nats, samples_distribution(process).log_prob(POINTS), atol=1e-3, rtol=0)
     assert (nats - marginal(*scales_at(process, 1)).log_prob(POINTS)).abs().max() > 2e-3  # x_T remembers a little
 
 
@@ -96,14 +95,14 @@ def test_probes_estimate_the_trace_without_bias():
 @pytest.mark.parametrize("process", [PROCESS, PROCESS.respaced([1, 40, 41, 700, 1000])])
 def test_time_is_exact_at_integers_and_rises_between(process):
     grid, times = log_ratios(process), process.times[1:]
-    torch.testing.assert_close(torch.exp(2 * grid).float(), (process.noise / process.signal)[1:].square())
+    torch.testing.assert_close(torch.exp(2 * grid).float(), (process.sigma / process.sqrt_alpha_bar)[1:].square())
     found = torch.stack([time_at(log_ratio, grid, times) for log_ratio in grid])
     torch.testing.assert_close(found, times.double(), rtol=1e-12, atol=0)
     between = torch.stack([time_at(log_ratio, grid, times) for log_ratio in (grid[1:] + grid[:-1]) / 2])
     torch.testing.assert_close(between, (times[1:] + times[:-1]) / 2.0, rtol=1e-12, atol=0, check_dtype=False)
 
 
-def test_network_is_told_the_time_of_its_noise_and_every_evaluation_counts():
+def test_network_gets_the_time_of_its_noise_and_every_evaluation_counts():
     seen = []
 
     def spy(x, t, signal, sigma):
@@ -115,12 +114,12 @@ def test_network_is_told_the_time_of_its_noise_and_every_evaluation_counts():
     assert evaluations == len(seen)
     assert seen[0][0] == pytest.approx(1.0) and max(t for t, _ in seen) == pytest.approx(1000.0)
     for t, sigma in seen:
-        below, above = PROCESS.noise[int(t + 1e-6)], PROCESS.noise[min(int(t + 1e-6) + 1, 1000)]
+        below, above = PROCESS.sigma[int(t + 1e-6)], PROCESS.sigma[min(int(t + 1e-6) + 1, 1000)]
         assert below * (1 - 1e-5) <= sigma <= above * (1 + 1e-5)
 
 
 def test_bad_requests_are_refused():
-    with pytest.raises(UserError, match="tolerance"):
+    with pytest.raises(ValueError, match="tolerance"):
         flow_log_prob(best, PROCESS, POINTS, 0.0)
-    with pytest.raises(UserError, match="probes"):
+    with pytest.raises(ValueError, match="probes"):
         flow_log_prob(best, PROCESS, POINTS, 1e-3, torch.ones(1, 2, 3))

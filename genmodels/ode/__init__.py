@@ -1,0 +1,17 @@
+"""Ordinary differential equations ``dx/dt = velocity(t, x)``: solvers, gradients through them, and log-determinants."""
+
+from genmodels.ode.integrate import integrate
+from genmodels.ode.log_det import divergence, integrate_with_log_det, unit_vectors
+from genmodels.ode.solvers import RK4, Dopri5, Euler, Midpoint, Solver
+
+__all__ = [
+    "RK4",
+    "Dopri5",
+    "Euler",
+    "Midpoint",
+    "Solver",
+    "divergence",
+    "integrate",
+    "integrate_with_log_det",
+    "unit_vectors",
+]
