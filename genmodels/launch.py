@@ -175,4 +175,4 @@ def groups() -> list[str]:
 
 def options(group: str) -> list[str]:
     """Options of a config group."""
-    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+    return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
