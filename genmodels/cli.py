@@ -3,93 +3,151 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
+from genmodels.composition import check_parts, compose_run
 from genmodels.errors import UserError, nearest, require
-from genmodels.launch import compose, dotted, groups, one_sentence_errors
+from genmodels.launch import one_sentence_errors
 
-USAGE = """genmodels COMMAND run=FOLDER [key=value ...]
+NOTE = """Options may also be written without dashes, as in run=FOLDER.
+Any other word overrides the run's config in the grammar of train.py: key=value, group=option, +key=value, ~key."""
 
-  evaluate  run=FOLDER [metrics=[likelihood,fd]] [weights=ema|raw] [checkpoint=best.ckpt] [samples=FILE.npz]
-            score the run's model again, or samples drawn before, and add to its run.json
-  sample    run=FOLDER [n=64] [out=samples.png]
-            draw from the run's model into a picture, or into an array: out=samples.npz;
-            beside a picture GIFs of denoising or interpolation, where the model has them
-  resume    run=FOLDER [budget.max_batches=20000 ...]
-            go on training from the run's last checkpoint, then evaluate
-  check     run=FOLDER
-            hold the run against what its recipe expects of it; exit status 1 if it falls short
-  compare   FOLDER [FOLDER ...] [format=md|csv|latex|json] [html=report.html]
-            all runs under the folders in tables, seeds averaged, and in a page that shows them
+Options = dict[str, str | None]
 
-Any key of the run's config can be overridden, as on the command line of train.py."""
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Attributes:
+        run: takes the options and the other words.
+        usage: what follows its name on the command line.
+        summary: what it does, in one sentence.
+        options: each option's help.
+    """
+
+    run: Callable[[Options, list[str]], None]
+    usage: str
+    summary: str
+    options: dict[str, str]
+
+
+class Parser(ArgumentParser):
+    """Bad words become one of our sentences."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{message}; see {self.prog} --help.")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script."""
     words = sys.argv[1:] if arguments is None else arguments
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(USAGE)
-        return
     with one_sentence_errors():
-        require(words[0] in COMMANDS, f"unknown command '{words[0]}'; {nearest(words[0], COMMANDS)}")
-        COMMANDS[words[0]](words[1:])
+        command, options, rest = parse(words if words and words != ["help"] else ["--help"])
+        command.run(options, rest)
 
 
-def evaluate(words: list[str]) -> None:
+def parse(words: list[str]) -> tuple[Command, Options, list[str]]:
+    """The command, its options, and the other words.
+
+    Raises:
+        UserError: for an unknown command or option, or an option without a value.
+    """
+    name, after = words[0], words[1:]
+    require(name.startswith("-") or name in COMMANDS, f"unknown command '{name}'; {nearest(name, COMMANDS)}")
+    known = COMMANDS[name].options if name in COMMANDS else {}
+    dashed = [f"--{word}" if word.partition("=")[0] in known and "=" in word else word for word in after]
+    given, rest = parser().parse_known_args([name, *dashed])
+    for word in rest:
+        require(not word.startswith("-"), f"unknown option '{word}'; {nearest(word.lstrip('-'), known)}")
+    options = vars(given)
+    return COMMANDS[options.pop("command")], options, rest
+
+
+def parser() -> Parser:
+    """The parser of the whole command line; words that it does not know are left over."""
+    whole = Parser("genmodels", description="What one does with a run folder after training.", allow_abbrev=False)
+    subparsers = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        usage, note = f"genmodels {name} {command.usage}", NOTE if "run" in command.options else None
+        part = subparsers.add_parser(
+            name, usage=usage, help=command.summary, description=command.summary, epilog=note, allow_abbrev=False
+        )
+        for option, text in command.options.items():
+            part.add_argument(f"--{option}", help=text, metavar="...", type=not_empty)
+    return whole
+
+
+def not_empty(value: str) -> str:
+    """The value of an option.
+
+    Raises:
+        ArgumentTypeError: if it is empty.
+    """
+    if not value:
+        raise ArgumentTypeError("expected a value")
+    return value
+
+
+def evaluate(options: Options, overrides: list[str]) -> None:
     """Score again; add to run.json without touching the rest.
 
     Scores of other weights, or of another checkpoint, than the run's own are named after them.
     """
-    given = pairs(words)
-    folder, checkpoint, samples = take_run(given), given.pop("checkpoint", None), given.pop("samples", None)
+    folder, checkpoint, samples = run_folder(options), options["checkpoint"], options["samples"]
 
     from genmodels.experiment import Experiment, tell
     from genmodels.runs import RunFolder
 
     run = RunFolder.open(folder)
     own = run.config.weights
-    config = overridden(run.config, given)
+    config = overridden(run.config, overrides)
     config.logger = None
     experiment = Experiment.assemble(config)
     experiment.evaluate.samples_file = samples
     others = [config.weights] * (config.weights != own)
     others += [run.checkpoint(checkpoint).stem] * (run.checkpoint(checkpoint) != run.checkpoint())
     suffix = "".join(f"_{word}" for word in others)
-    scores = experiment.test(checkpoint, [f"{key}={value}" for key, value in given.items()], suffix)
+    scores = experiment.test(checkpoint, overrides, suffix)
     if experiment.trainer.is_global_zero:
         tell(*(score.line for score in scores))
         tell(*(f"no {name}: {reason}" for name, reason in experiment.evaluate.refusals.items()))
 
 
-def resume(words: list[str]) -> None:
+def resume(options: Options, overrides: list[str]) -> None:
     """Train on from the last checkpoint, then evaluate."""
-    given = pairs(words)
-    folder = take_run(given)
+    folder = run_folder(options)
 
     from genmodels.experiment import Experiment, recorded
     from genmodels.runs import RunFolder, config_hash, write_whole
 
     run = RunFolder.open(folder)
     run.checkpoint("last.ckpt")
-    config = overridden(run.config, given)
+    config = overridden(run.config, overrides)
     experiment = Experiment.assemble(config)
     write_whole(run.config_file, OmegaConf.to_yaml(config, resolve=True))
-    said = [*run.read().get("overrides", []), *(f"{key}={value}" for key, value in given.items())]
-    run.update(status="running", error=None, overrides=said, config_hash=config_hash(config))
+    every = [*run.read().get("overrides", []), *overrides]
+    run.update(status="running", error=None, overrides=every, config_hash=config_hash(config))
     with recorded(experiment):
         experiment.fit(resume=True)
         experiment.test()
 
 
-def sample(words: list[str]) -> None:
+def sample(options: Options, overrides: list[str]) -> None:
     """Draw into a picture or an array."""
-    given = pairs(words)
-    folder = take_run(given)
-    n, out = given.pop("n", "64"), Path(given.pop("out", "samples.png"))
+    folder = run_folder(options)
+    n, out = options["n"] or "64", Path(options["out"] or "samples.png").expanduser()
     require(n.isdigit() and int(n) > 0, f"n must be a positive integer, got {n}.")
     require(out.suffix in (".png", ".npz"), f"out must end in .png or .npz, got {out}.")
     require(out.parent.is_dir(), f"out={out} lies in a folder that does not exist; make {out.parent} first.")
@@ -104,7 +162,7 @@ def sample(words: list[str]) -> None:
     from genmodels.runs import RunFolder, restore
 
     run = RunFolder.open(folder)
-    config = overridden(run.config, given)
+    config = overridden(run.config, overrides)
     model = restore(run, config, config.weights)
     if not isinstance(model, Samples):
         raise UserError(f"{type(model).__name__} has no samples to draw.")
@@ -124,9 +182,10 @@ def sample(words: list[str]) -> None:
             print(file)
 
 
-def check(words: list[str]) -> None:
-    """Hold a run against its recipe's ``expected``; a number that is better than expected passes."""
-    folder = take_run(pairs(words))
+def check(options: Options, overrides: list[str]) -> None:
+    """Compare a run with its recipe's ``expected``; a number that is better than expected passes."""
+    folder = run_folder(options)
+    require(not overrides, f"check takes a run folder alone, not {' '.join(overrides)}.")
 
     from genmodels.compare import scores_by_name
     from genmodels.runs import EXPECTED, RunFolder, expectations
@@ -147,14 +206,13 @@ def check(words: list[str]) -> None:
     print("\n".join(lines))
 
 
-def compare(words: list[str]) -> None:
+def compare(options: Options, places: list[str]) -> None:
     """Tables of all runs under the given folders, and a page that shows them."""
-    places, given = options_apart(words, ("format", "html"))
     require(bool(places), "name one or more folders: genmodels compare FOLDER ...")
 
     from genmodels.compare import FORMATS, compared, find_runs, print_tables, write_report
 
-    form, html = given.get("format"), given.get("html")
+    form, html = options["format"], options["html"]
     require(form is None or form in FORMATS, f"format={form} is not known; {nearest(str(form), FORMATS)}")
     runs = find_runs(*places)
     require(bool(runs), f"there is no run.json under {', '.join(places)}.")
@@ -164,56 +222,63 @@ def compare(words: list[str]) -> None:
     else:
         print(FORMATS[form](results))
     if html is not None:
-        write_report(results, Path(html))
+        write_report(results, Path(html).expanduser())
         print(html, file=sys.stderr)  # apart from a format that goes into a file
 
 
-def options_apart(words: list[str], names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Other words, and the options among them: ``name=value``, ``--name=value`` or ``--name value``."""
-    rest, given, left = [], {}, iter(words)
-    for word in left:
-        name, separator, value = word.removeprefix("--").partition("=")
-        if name in names and (separator or word.startswith("--")):
-            given[name] = value if separator else next(left, "")
-            require(bool(given[name]), f"{name} has no value; write {name}=...")
-        else:
-            require(not word.startswith("--"), f"unknown option '{word}'; {nearest(name, names)}")
-            rest.append(word)
-    return rest, given
+def run_folder(options: Options) -> Path:
+    """The run folder that ``run`` names."""
+    require(bool(options["run"]), "say which run: run=FOLDER")
+    return Path(str(options["run"])).expanduser()
 
 
-COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "evaluate": evaluate,
-    "sample": sample,
-    "resume": resume,
-    "check": check,
-    "compare": compare,
+def overridden(config: DictConfig, overrides: list[str]) -> DictConfig:
+    """The run's config with overrides."""
+    composed = compose_run(config, overrides)
+    check_parts(composed)
+    return composed
+
+
+RUN = "the run folder"
+COMMANDS = {
+    "evaluate": Command(
+        evaluate,
+        "run=FOLDER [metrics=[likelihood,fd]] [weights=ema|raw] [checkpoint=best.ckpt] [samples=x.npz] [key=value ...]",
+        "Score the run's model again, or samples drawn before, and add the scores to its run.json.",
+        {
+            "run": RUN,
+            "checkpoint": "best.ckpt or last.ckpt",
+            "samples": "archive of samples to score in place of new ones",
+        },
+    ),
+    "sample": Command(
+        sample,
+        "run=FOLDER [n=64] [out=samples.png] [key=value ...]",
+        "Draw samples into a picture, with GIFs of denoising or interpolation beside it, or into an array, out=x.npz.",
+        {"run": RUN, "n": "number of samples (64)", "out": "file to write, .png or .npz (samples.png)"},
+    ),
+    "resume": Command(
+        resume,
+        "run=FOLDER [budget.max_batches=20000] [key=value ...]",
+        "Continue training from the run's last checkpoint, then evaluate.",
+        {"run": RUN},
+    ),
+    "check": Command(
+        check,
+        "run=FOLDER",
+        "Compare the run with what its recipe expects; the exit status is 1 if it falls short.",
+        {"run": RUN},
+    ),
+    "compare": Command(
+        compare,
+        "FOLDER [FOLDER ...] [format=md|csv|latex|json] [html=report.html]",
+        "Show all runs under the folders in tables, averaged over seeds.",
+        {
+            "format": "md, csv, latex or json, for tables to paste",
+            "html": "file for a page with tables, curves and samples",
+        },
+    ),
 }
-
-
-def pairs(words: list[str]) -> dict[str, str]:
-    """``key=value`` words as a mapping."""
-    for word in words:
-        require("=" in word, f"'{word}' is not of the form key=value; see genmodels --help.")
-    return {key: value for key, _, value in (word.partition("=") for word in words)}
-
-
-def take_run(given: dict[str, str]) -> str:
-    """The run folder named by ``run=``."""
-    require("run" in given, "say which run: run=FOLDER")
-    return given.pop("run")
-
-
-def overridden(config: DictConfig, given: dict[str, str]) -> DictConfig:
-    """The run's config with overrides: a group's option replaces the group, a key must exist."""
-    for key, value in given.items():
-        if key in groups():
-            config[key] = compose([f"{key}={value}"]).get(key)
-            continue
-        known = list(dotted(OmegaConf.to_container(config)))
-        require(key in known, f"unknown key '{key}'; {nearest(key, known)}")
-        OmegaConf.update(config, key, OmegaConf.create(f"v: {value}").v)
-    return config
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from genmodels.compare import FORMATS, compared, find_runs, markdown, print_tabl
 from genmodels.compare.ranking import Interval, interval, places
 from genmodels.core import Kind, Score
 from genmodels.experiment import run as experiment_run
-from genmodels.launch import Comparison
+from genmodels.launch import CompareSweep
 from genmodels.metrics import SampleSets
 from genmodels.metrics.sample_sets import with_observation
 from genmodels.runs import RunFolder
@@ -432,8 +432,8 @@ def test_the_command_line_refuses_the_rest(several, words):
 
 
 def end_sweep(folder, monkeypatch, failures=(), **config):
-    monkeypatch.setattr(Comparison, "failures", list(failures))
-    Comparison().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}, **config}))
+    monkeypatch.setattr(CompareSweep, "failures", list(failures))
+    CompareSweep().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}, **config}))
 
 
 def test_a_sweep_ends_in_table_and_report_also_when_jobs_failed(several, monkeypatch, capsys):

@@ -17,7 +17,7 @@ import pytest
 from conformance.kinds import ROOT
 from PIL import Image
 
-from genmodels.launch import Comparison
+from genmodels.launch import CompareSweep
 
 SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samples.n=4", "model.encoder.width=8",
          "model.decoder.width=8", "metrics=[likelihood]", "trainer.accelerator=cpu")  # fmt: skip
@@ -29,7 +29,7 @@ def command(tmp_path, monkeypatch, capfd):
 
     def call(*words, folder="run"):
         monkeypatch.setattr(sys, "argv", ["train.py", *words, f"hydra.run.dir={tmp_path / folder}"])
-        monkeypatch.setattr(Comparison, "failures", [])
+        monkeypatch.setattr(CompareSweep, "failures", [])
         monkeypatch.setattr(logging, "raiseExceptions", False)  # pooch's handler holds an earlier test's stderr
         status = 0
         try:

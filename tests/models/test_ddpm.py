@@ -34,10 +34,10 @@ from genmodels.networks.time_conditioned import time_conditioned
 TINY = [
     "model.network.width=8",
     "model.network.depth=1",
-    "model.schedule._target_=genmodels.diffusion.cosine",
+    "model/schedule=cosine",
     "model.schedule.steps=10",
-    "model.prediction._target_=genmodels.diffusion.Velocity",
-    "model.variance._target_=genmodels.diffusion.Learned",
+    "model/prediction=velocity",
+    "model/variance=learned",
     "model.sampler.steps=null",
     "model.sampler.draw_last=true",
 ]

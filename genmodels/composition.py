@@ -1,0 +1,209 @@
+"""The configuration tree ``conf/``: its groups and options, and how Hydra composes a config from them.
+
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from genmodels.errors import UserError, nearest, require
+
+BEFORE_TRAINING = ("data", "model", "experiment", "debug", "hparams_search")  # what a trained run cannot choose again
+MODELS = "genmodels.models."
+
+
+def config_folder() -> Path:
+    """``conf/`` beside the package in a checkout, inside it when installed."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+def groups() -> list[str]:
+    """Config groups, nested ones as Hydra spells them: ``model``, ``model/sampler``."""
+    root = config_folder()
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_dir())
+
+
+def options(group: str) -> list[str]:
+    """Options of a config group. Files whose names begin with ``_`` hold what options share and are none themselves."""
+    return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
+
+
+def option(group: str, name: str) -> DictConfig:
+    """The content of one option's file, with its defaults list not yet followed."""
+    content = OmegaConf.load(config_folder() / group / f"{name}.yaml")
+    assert isinstance(content, DictConfig)
+    return content
+
+
+def list_choices() -> str:
+    """One line a group with its options, those of ``--config-dir`` included, for ``train.py --help``."""
+    loader = GlobalHydra.instance().config_loader()
+    found = {group: [name for name in loader.get_group_options(group) if name[0] != "_"] for group in groups()}
+    return "\n".join(f"{group}: {', '.join(sorted(names))}" for group, names in found.items())
+
+
+OmegaConf.register_new_resolver("genmodels.choices", list_choices, replace=True)
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """The config of ``train.py`` for ``overrides``, outside a Hydra job."""
+    return compose_primary("train", overrides)
+
+
+def compose_primary(name: str, overrides: list[str]) -> DictConfig:
+    """Compose the primary config ``name``, of ``conf/`` or of Hydra's config store."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+        return hydra_compose(name, overrides=overrides)
+
+
+def compose_run(config: DictConfig, overrides: list[str]) -> DictConfig:
+    """The config of a run folder with ``overrides``, in the grammar of ``train.py``.
+
+    The run's config is Hydra's primary config. It is resolved and therefore has no defaults list; every group that
+    ``overrides`` choose anew is taken out of it and becomes an entry of one, so that the option replaces what stood
+    there before any key is set. The order of ``overrides`` plays no part. The config may come from a stranger: no
+    interpolation in it is followed, and neither its ``defaults`` nor its ``hydra`` are read.
+
+    Args:
+        config: the content of the run's ``config.yaml``.
+        overrides: words such as ``metrics=[fd]``, ``model/sampler=ddim``, ``+model.x=1`` or ``~callbacks.samples``.
+
+    Raises:
+        UserError: for a group that is chosen before training, or that the run has no place for.
+    """
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    content = literal(plain(config))
+    content = {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
+    if any(str(override.key_or_group).startswith("budget.") for override in parsed):
+        content["budget"] = budget_by_keys(content.get("budget"))
+    defaults: list[Any] = ["_self_"]
+    for override in parsed:
+        check_override_of_run(override, content)
+        if override.key_or_group in groups() and not override.is_add():
+            take_out(content, package(override))
+            defaults.append({override.get_key_element().lstrip("~"): None})
+    name = "_run"
+    ConfigStore.instance().store(name, {"defaults": defaults, **content})
+    try:
+        composed = compose_primary(name, overrides)
+    finally:
+        del ConfigStore.instance().repo[f"{name}.yaml"]
+    OmegaConf.set_struct(composed, False)
+    return composed
+
+
+def check_override_of_run(override: Override, content: dict[str, Any]) -> None:
+    """Refuse what can be said of a training but not of a trained run.
+
+    Raises:
+        UserError: naming the override and the reason.
+    """
+    word, group = override.input_line, override.key_or_group
+    require(not override.is_sweep_override(), f"{word} gives several values; give one, or write a list as [a,b].")
+    require(not override.is_hydra_override(), f"{word} has no effect on a run that exists already.")
+    if group not in groups():
+        return
+    require(
+        group not in BEFORE_TRAINING,
+        f"{word}: {group} is chosen before training and cannot be chosen again; override its keys, or train a new run.",
+    )
+    parent, _, name = package(override).rpartition(".")
+    node = OmegaConf.select(OmegaConf.create(content), parent) if parent else content
+    require(not parent or name in (node or {}), f"{word}: this run has no {package(override)}.")
+
+
+def package(override: Override) -> str:
+    """Where the option of a group override is placed in the config, as a dotted key."""
+    return str(override.package or str(override.key_or_group).replace("/", "."))
+
+
+def take_out(content: dict[str, Any], key: str) -> None:
+    """Remove the node at the dotted ``key``, if there is one."""
+    *parents, name = key.split(".")
+    node: Any = content
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    if isinstance(node, dict):
+        node.pop(name, None)
+
+
+def literal(node: Any) -> Any:
+    r"""Plain containers with every ``${`` escaped, so that OmegaConf takes it for text.
+
+    >>> literal({"run_dir": "runs/${oc.env:HOME}", "n": [1, "a"]})
+    {'run_dir': 'runs/\\${oc.env:HOME}', 'n': [1, 'a']}
+    """
+    if isinstance(node, dict):
+        return {key: literal(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [literal(child) for child in node]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
+
+
+def budget_by_keys(budget: Any) -> Any:
+    """The short form ``batches:5`` as the mapping that it stands for, whose keys can be overridden.
+
+    >>> budget_by_keys("batches:5")["max_batches"]
+    '5'
+    """
+    if not isinstance(budget, str):
+        return budget
+    kind, _, amount = budget.partition(":")
+    return {**plain(OmegaConf.load(config_folder() / "train.yaml"))["budget"], f"max_{kind}": amount}
+
+
+def check_parts(config: DictConfig) -> None:
+    """Refuse a part of the model, such as an objective, that another model's file defines.
+
+    Raises:
+        UserError: naming the options that belong to the model.
+    """
+    model = plain(config.model) if OmegaConf.is_dict(config.get("model")) else {}
+    own = model_file(model.get("_target_"))
+    for name, part in model.items():
+        target = part.get("_target_") if isinstance(part, dict) else None
+        other = model_file(target)
+        if own and other not in (None, own, "base"):
+            found = {option(f"model/{name}", choice)._target_: choice for choice in options(f"model/{name}")}
+            fitting = [choice for place, choice in found.items() if model_file(place) in (None, own)]
+            raise UserError(
+                f"model/{name}={found.get(target, target)} belongs to {other}, not to {own}; {nearest('', fitting)}"
+            )
+
+
+def model_file(target: Any) -> str | None:
+    """Name of the file under ``genmodels/models`` that a ``_target_`` lies in.
+
+    >>> model_file("genmodels.models.gan.Hinge"), model_file("torch.optim.Adam")
+    ('gan', None)
+    """
+    return target.removeprefix(MODELS).split(".")[0] if isinstance(target, str) and target.startswith(MODELS) else None
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A config as nested dicts and lists, with interpolations left as they are."""
+    content = OmegaConf.to_container(config)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def dotted(node: Any, prefix: str = "") -> Iterator[str]:
+    """Every key of nested mappings as ``a.b.c``."""
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from dotted(value, f"{prefix}{key}.")
