@@ -3,7 +3,6 @@
 import itertools
 import math
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +27,7 @@ from genmodels.diffusion import (
     extract,
     linear,
 )
+from genmodels.launch import compose
 from genmodels.models.ddpm import DDPM, Noised, Simple, Variational
 from genmodels.networks.time_conditioned import time_conditioned
 
@@ -426,8 +426,8 @@ def test_bad_choices_are_refused():
 
 @pytest.mark.parametrize("shape, levels", [((1, 8, 8), 17), ((2,), None)])
 def test_yaml_builds_the_model(shape, levels):
-    config = OmegaConf.load(Path(__file__).parents[2] / "conf/model/ddpm.yaml")
-    config.spec = {"_target_": "genmodels.core.DataSpec", "shape": list(shape), "levels": levels}
-    model = instantiate(config)
+    spec = {"_target_": "genmodels.core.DataSpec", "shape": list(shape), "levels": levels}
+    config = OmegaConf.merge(compose(["model=ddpm"]), {"data": {"spec": spec}})
+    model = instantiate(config.model)
     assert isinstance(model, DDPM) and model.process.steps == 1000
     assert math.isfinite(model.loss(torch.zeros(2, *shape).to(torch.uint8 if levels else torch.float32)).total.item())
