@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import json
 import logging
-import os
 import tarfile
 import tempfile
 import zlib
@@ -18,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from genmodels.errors import UserError, require
+from genmodels.files import atomic, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _read_stamps(folder: Path) -> dict[str, list[int | str]]:
 
 def _write_stamps(folder: Path, stamps: Mapping[str, list[int | str]]) -> None:
     try:
-        _replace(folder / STAMPS, json.dumps(stamps, indent=1).encode())
+        write_whole(folder / STAMPS, json.dumps(stamps, indent=1))
     except OSError:
         log.warning("%s cannot be written to: its files will be hashed again at every start.", folder)
 
@@ -112,7 +112,8 @@ def _download(folder: Path, missing: Mapping[str, str], url: str) -> None:
                 f"{url} sent {name} with SHA-256 {found}, expected {missing[name]}: nothing was kept;"
                 f" put the right file into {folder}.",
             )
-            _replace(folder / name, data)
+            with atomic(folder / name) as part:
+                part.write_bytes(data)
             wanted.discard(name)
     require(not wanted, f"{url} holds no {', '.join(sorted(wanted))}: put the files into {folder}.")
 
@@ -135,15 +136,3 @@ def _retrieve(url: str, scratch: Path) -> Path:
     import pooch
 
     return Path(pooch.retrieve(url, known_hash=None, path=scratch))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write ``path`` at once or not at all."""
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(part, 0o644)  # mkstemp's 0600 would hide shared data from others
-        os.replace(part, path)
-    finally:
-        Path(part).unlink(missing_ok=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from genmodels.core.randomness import mixed_seed
 from genmodels.errors import require
 
 
@@ -16,7 +16,7 @@ class BatchLoader:
     """Batches of raw data ``[B, *shape]``, cut from one tensor; any iterable is a dataloader to Lightning.
 
     The order of every epoch, flips included, is a function of ``(seed, epoch)``. One *global* batch is ``world``
-    neighboring batches, one a process, so that the examples of a training step do not depend on how many processes
+    neighboring batches, one per process, so that the examples of a training step do not depend on how many processes
     share them.
 
     Training (``drop_last``) gives every process the same number of equal batches and drops the remainder of the epoch,
@@ -92,8 +92,7 @@ class BatchLoader:
 
     def _draw(self, epoch: int) -> tuple[Tensor | None, Tensor | None]:
         """Rows of ``x`` in this epoch's order, and which of them to flip, both ``[N]``; ``None``: as they are."""
-        seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0])
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch))
         order = self.index
         if self.shuffle:
             shuffled = torch.randperm(self.size, generator=generator).to(self.x.device)

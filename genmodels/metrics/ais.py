@@ -117,7 +117,7 @@ class AISEvaluation(Evaluation):
         model, spec = subject.model, subject.model.spec
         assert isinstance(model, DecodesLatent)  # measure() is called only where there is no unsupported_reason
         test = subject.data.split("test")
-        chosen = evenly_spaced(test, min(self.sizes["images"], len(test)))
+        chosen = evenly_spaced(test, self.sizes["images"])
         its_own = isinstance(model, HasObservation) and not self.gaussian
         settings = [subject.fingerprint, subject.seed, self.sizes, self.simulated, self.batch_size, self.sigma, its_own]
         resumable = ResumableResults(subject.folder, "ais", [*settings, int(chosen.sum(dtype=torch.float64))])
@@ -183,7 +183,7 @@ class AISEvaluation(Evaluation):
         """
         if "sigma" not in resumable:
             spec, device, data = subject.model.spec, subject.model.device, subject.data.split("val")
-            x = evenly_spaced(data, min(WIDTH_IMAGES, len(data))).to(device)
+            x = evenly_spaced(data, WIDTH_IMAGES).to(device)
             spread = float(to_symmetric(data, spec).std())
             candidates = torch.logspace(math.log10(0.03), math.log10(1.2), WIDTHS, device=device) * spread
             widths = candidates.repeat_interleave(len(x))

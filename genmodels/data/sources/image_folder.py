@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import torch
 from genmodels.data.sources.base import Arrays
 from genmodels.data.split import hold_out
 from genmodels.errors import UserError, require
+from genmodels.files import atomic
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 MODES = {1: "L", 3: "RGB"}
@@ -105,11 +104,8 @@ def decode(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _decode_all(files: list[Path], shape: tuple[int, ...], cache: Path) -> None:
-    """Decode ``files`` into the array file ``cache``, which appears whole or not at all."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, part = tempfile.mkstemp(dir=cache.parent, prefix=".decoding-")
-    os.close(descriptor)
-    try:
+    """Decode ``files`` into the array file ``cache``."""
+    with atomic(cache) as part:
         images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
 
         def write(i: int) -> None:
@@ -119,9 +115,6 @@ def _decode_all(files: list[Path], shape: tuple[int, ...], cache: Path) -> None:
             for _ in pool.map(write, range(len(files))):
                 pass
         images.flush()
-        os.replace(part, cache)
-    finally:
-        Path(part).unlink(missing_ok=True)
 
 
 def _order(n: int, seed: int) -> list[int]:

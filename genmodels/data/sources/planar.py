@@ -1,4 +1,4 @@
-"""Laws on the plane. Three have a density in closed form: an oracle for every likelihood.
+"""Distributions on the plane. Three have a density in closed form: an oracle for every likelihood.
 
 All lie within a few units of the origin, so that no model needs to be told their scale.
 """
@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from genmodels.data.sources.base import Arrays
+from genmodels.data.sources.base import Arrays, HasDensity
 
 
 @dataclass(frozen=True)
 class Planar(ABC):
-    """Independent draws from a law on the plane.
+    """Independent draws from a distribution on the plane.
 
     Args:
         train_size: number of training examples.
@@ -42,29 +42,29 @@ class Planar(ABC):
 
 
 @dataclass(frozen=True)
-class Gaussian(Planar):
+class Gaussian(Planar, HasDensity):
     """One correlated Gaussian."""
 
     mean: Sequence[float] = (0.5, -0.5)
     covariance: Sequence[Sequence[float]] = ((1.0, 0.6), (0.6, 0.5))
 
-    def _law(self) -> torch.distributions.MultivariateNormal:
+    def _distribution(self) -> torch.distributions.MultivariateNormal:
         covariance = torch.tensor([list(row) for row in self.covariance])
         return torch.distributions.MultivariateNormal(torch.tensor(list(self.mean)), covariance)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """Draw ``[n, 2]``."""
-        law = self._law()
-        return law.loc + torch.randn(n, 2, generator=generator) @ law.scale_tril.T
+        distribution = self._distribution()
+        return distribution.loc + torch.randn(n, 2, generator=generator) @ distribution.scale_tril.T
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``[B]`` in nats of ``x [B, 2]``."""
-        log_density: Tensor = self._law().log_prob(x)
+        log_density: Tensor = self._distribution().log_prob(x)
         return log_density
 
 
 @dataclass(frozen=True)
-class Mixture(Planar):
+class Mixture(Planar, HasDensity):
     """Equal round Gaussians on a circle: eight modes, where a GAN shows which it dropped (Metz et al. 2017, §3.3.1)."""
 
     components: int = 8
@@ -90,7 +90,7 @@ class Mixture(Planar):
 
 
 @dataclass(frozen=True)
-class Checkerboard(Planar):
+class Checkerboard(Planar, HasDensity):
     """Uniform on the dark cells of a board over ``[-half_width, half_width]^2``, ``cells`` (even) to a side."""
 
     cells: int = 4
