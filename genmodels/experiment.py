@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from genmodels import callbacks as cb
 from genmodels.builder import build
 from genmodels.compare import scores_by_name
+from genmodels.console import quiet_lightning, tell
+from genmodels.core.processes import is_rank_zero
 from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
+from genmodels.hardware import forget_peak_memory
 from genmodels.models.base import BaseModel
-from genmodels.runs import (
-    EXPECTED,
-    RunFolder,
-    config_hash,
-    expectations,
-    load_weights,
-    now,
-    provenance,
-    read_checkpoint,
-)
+from genmodels.plan import print_plan
+from genmodels.runs import RunFolder, config_hash, load_weights, now, read_checkpoint
+from genmodels.runs.provenance import provenance, training_cost
+from genmodels.settings import check_settings, plain
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class Experiment:
         Raises:
             UserError: for anything in the config that cannot be.
         """
-        quiet()
+        quiet_lightning()
         forget_peak_memory()
         check_settings(config)
         seed_everything(config.seed, verbose=False)
@@ -105,27 +98,14 @@ class Experiment:
 
         def keep(found: list[Score]) -> list[Score]:
             named = [replace(s, name=s.name + suffix, protocol={**s.protocol, **subject}) for s in found]
-            if self.trainer.is_global_zero:
+            if is_rank_zero():
                 self.folder.add_scores(named, self.evaluate.refusals)
             return named
 
         self.evaluate.keep = keep
         self.trainer.test(self.model, datamodule=self.data, verbose=False)
-        keep([])  # where everything was refused, that is to be known too
+        keep([])  # where no metric applies, the reasons are recorded too
         return self.evaluate.scores
-
-    def cost(self) -> dict[str, Any]:
-        """What training has cost."""
-        spent = self.budget.spent
-        return {
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "train_seconds": round(spent["time"], 3),
-            "batches": int(spent["batches"]),
-            "examples": int(spent["examples"]),
-            "epochs": int(spent["epochs"]),
-            "peak_memory_bytes": peak_memory(self.trainer.strategy.root_device),
-            "device": str(self.trainer.strategy.root_device),
-        }
 
 
 def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
@@ -144,9 +124,8 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
         print_plan(experiment)
         return None
     experiment.data.setup()
-    refusals = experiment.evaluate.ask(experiment.model, experiment.data)  # told now, not after training
-    primary = int(os.environ.get("LOCAL_RANK", 0)) == 0
-    if primary:
+    refusals = experiment.evaluate.ask(experiment.model, experiment.data)  # reported before training
+    if is_rank_zero():
         tell(*(f"{name} will be missing: {reason}" for name, reason in refusals.items()))
         details = {
             "model": type(experiment.model).__name__,
@@ -163,7 +142,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
             logger.log_hyperparams(plain(config))
         experiment.fit()
         scores = experiment.test()
-    if primary:
+    if is_rank_zero():
         tell(*(score.line for score in scores), str(folder.path))
     return objective(scores, config)
 
@@ -188,12 +167,14 @@ def recorded(experiment: Experiment) -> Iterator[None]:
             import wandb
 
             wandb.finish(exit_code=int(status != "finished"))
-        if experiment.folder.record_file.exists() and experiment.trainer.is_global_zero:
-            experiment.folder.update(status=status, error=error, ended=now(), cost=experiment.cost())
+        if experiment.folder.record_file.exists() and is_rank_zero():
+            device = experiment.trainer.strategy.root_device
+            cost = training_cost(experiment.model, experiment.budget.spent, device)
+            experiment.folder.update(status=status, error=error, ended=now(), cost=cost)
 
 
 def try_optimizers(model: BaseModel) -> None:
-    """Make the optimizers once, so that their bad arguments are told before anything is written.
+    """Make the optimizers once, so that bad arguments are reported before anything is written.
 
     Raises:
         UserError: with the optimizer's own words.
@@ -219,7 +200,7 @@ def core_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, tit
 
 
 def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instruments: list[Callback]) -> Trainer:
-    """Lightning's Trainer, less the options that the model takes over."""
+    """Lightning's Trainer, without the options that the model takes over."""
     options = plain(config.trainer)
     require(
         not (torch.cuda.device_count() == 0 and options["accelerator"] in ("gpu", "cuda")),
@@ -230,44 +211,8 @@ def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instr
 
 
 def chosen(node: Any) -> bool:
-    """Whether a metric is one, not switched off by ``null`` nor the mere settings that a recipe has for it."""
+    """Whether a metric is enabled: neither ``null`` nor mere settings that a recipe has for it, without a target."""
     return node is not None and not (OmegaConf.is_dict(node) and "_target_" not in node)
-
-
-def forget_peak_memory() -> None:
-    """Let the peak be that of what follows, since a sweep's jobs share a process; on Linux and on GPUs."""
-    if torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory(device: torch.device) -> int:
-    """Most bytes held at a time: of the GPU that was trained on, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def check_settings(config: DictConfig) -> None:
-    """Hold the root keys, which no signature describes, against their types and ranges."""
-    seed = config.seed
-    require(
-        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,
-        f"seed must be an integer from 0 to 4294967295, got {'null' if seed is None else seed}.",
-    )
-    for key in ("channels_last", "compile", "dry_run"):
-        require(isinstance(config[key], bool), f"{key} must be true or false, got {config[key]}.")
-    for entry in expectations(plain(config.get("expected"))):
-        require(
-            isinstance(entry, dict) and set(entry) == set(EXPECTED),
-            f"expected must be null, or have exactly {', '.join(EXPECTED)}, or be a list of such entries, got {entry}.",
-        )
-        for key in ("value", "tolerance"):
-            require(isinstance(entry[key], (int, float)), f"expected's {key} must be a number, got {entry[key]}.")
-    require(config.weights in ("ema", "raw"), f"weights must be ema or raw, got {config.weights}.")
-    count = config.validations
-    require(isinstance(count, int) and count >= 1, f"validations must be an integer of at least 1, got {count}.")
 
 
 def grouped(logger: dict[str, Any], config: DictConfig) -> dict[str, Any]:
@@ -284,7 +229,7 @@ def validation_interval(budget: cb.Budget, data: DataModule, validations: int) -
 
 
 def objective(scores: list[Score], config: DictConfig) -> float | None:
-    """The value a sweep minimizes: the score named ``objective``, or the first; turned round if higher is better."""
+    """The value a sweep minimizes: the score named ``objective``, or the first; negated if higher is better."""
     chosen = [s for s in scores if config.objective in (None, s.name)]
     names = ", ".join(s.name for s in scores) or "none"
     unmeasured = f"objective={config.objective} was not measured; there is {names}."
@@ -295,43 +240,9 @@ def objective(scores: list[Score], config: DictConfig) -> float | None:
 
 
 def finished(folder: RunFolder, config: DictConfig) -> bool:
-    """Whether the folder holds this very experiment, complete: then a sweep that is started again passes over it."""
+    """Whether the folder holds this very experiment, complete: a sweep that is started again then skips it."""
     if not folder.record_file.exists():
         return False
     record = folder.read()
     same = (record["config_hash"], record["seed"]) == (config_hash(config), config.seed)
     return bool(same and record["status"] == "finished")
-
-
-def print_plan(experiment: Experiment) -> None:
-    """What would be trained, for ``dry_run=true``."""
-    console, spec = Console(highlight=False), experiment.data.spec
-    console.print(f"data       {experiment.data.name}: {spec.shape}, levels {spec.levels}")
-    for name, child in experiment.model.named_children():
-        size = sum(p.numel() for p in child.parameters())
-        console.print(f"{name:<10} {type(child).__name__}, {size:,} parameters")
-    units = {"time": "seconds"}
-    limits = ", ".join(f"{limit:,.0f} {units.get(key, key)}" for key, limit in experiment.budget.limits.items())
-    console.print(f"budget     {limits}, batches of {experiment.data.batch_size}")
-    console.print(f"metrics    {', '.join(experiment.evaluate.evaluations) or 'none'}")
-    console.print(f"folder     {experiment.folder.path}")
-
-
-def tell(*lines: str) -> None:
-    """Print lines as they are, however long."""
-    for line in lines:
-        Console().print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def plain(node: Any) -> Any:
-    """Resolved dicts and lists."""
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-
-
-def quiet() -> None:
-    """Silence hints of Lightning's that concern what this project does itself."""
-    import logging
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for pattern in (".*does not have many workers.*", ".*LeafSpec.*", ".*logging interval.*", ".*no val.*"):
-        warnings.filterwarnings("ignore", pattern)

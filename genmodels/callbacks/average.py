@@ -10,7 +10,6 @@ from torch import Tensor
 
 from genmodels.errors import require
 
-
 STATE_KEY = "WeightAverage"
 
 

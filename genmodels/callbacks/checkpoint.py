@@ -97,7 +97,7 @@ def disk_errors_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):  # torch's message for a full disk
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):  # how a full disk reads
             raise
         raise UserError(
             f"{path} could not be written ({error}); free some space on that disk, "

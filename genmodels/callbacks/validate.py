@@ -11,8 +11,9 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from genmodels.callbacks.finite import diverged
-from genmodels.core import Likelihood, UserError, bits_per_dim
+from genmodels.core import Likelihood, bits_per_dim
 from genmodels.core.randomness import fixed_seed
+from genmodels.errors import UserError
 from genmodels.loggers import log_values
 from genmodels.metrics import LogLikelihoodMean
 from genmodels.models.base import BaseModel

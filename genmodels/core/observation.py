@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genmodels.core.quantization import from_symmetric
 from genmodels.core.spec import DataSpec
-from genmodels.errors import require
+from genmodels.errors import ensure
 
 
 def log_sub_exp_cdf(log_cdf_upper: Tensor, log_cdf_lower: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class Bernoulli(Observation):
     """Independent Bernoulli dimensions; ``params`` are logits. For data of two levels."""
 
     def __init__(self, spec: DataSpec) -> None:
-        require(spec.levels == 2, f"a Bernoulli decoder needs data of 2 levels, not {spec.levels}.")
+        ensure(spec.levels == 2, f"spec must have 2 levels for a Bernoulli decoder, got {spec.levels}.")
         super().__init__(spec)
 
     @property
@@ -141,7 +141,7 @@ class DiscretizedLogistic(Observation):
     """Independent discretized logistic dimensions (PixelCNN++, eq. 2); location and log-scale per dimension."""
 
     def __init__(self, spec: DataSpec) -> None:
-        require(spec.is_discrete, "a discretized logistic decoder needs integer data; use Gaussian.")
+        ensure(spec.is_discrete, "spec must be of integer data for a discretized logistic decoder; use Gaussian.")
         super().__init__(spec)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ class Gaussian(Observation):
     """Independent Gaussian dimensions with learned mean and log standard deviation. For continuous data."""
 
     def __init__(self, spec: DataSpec) -> None:
-        require(not spec.is_discrete, "a Gaussian density is no probability of integers; use DiscretizedLogistic.")
+        ensure(not spec.is_discrete, "spec must be of real data for a Gaussian decoder; use DiscretizedLogistic.")
         super().__init__(spec)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
@@ -214,11 +214,11 @@ class SphericalGaussian:
         sigma: standard deviation σ, or one per example, ``[N]``.
 
     Raises:
-        UserError: for a float sigma that is not positive.
+        ValueError: for a float sigma that is not positive.
     """
 
     def __init__(self, spec: DataSpec, sigma: float | Tensor) -> None:
-        require(isinstance(sigma, Tensor) or sigma > 0, f"an observation model needs a positive sigma, got {sigma}.")
+        ensure(isinstance(sigma, Tensor) or sigma > 0, f"sigma must be positive, got {sigma}.")
         self.spec = spec
         self.sigma = sigma
 

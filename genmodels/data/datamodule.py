@@ -10,12 +10,12 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from genmodels.core import DataSpec, UserError
+from genmodels.core import DataSpec
 from genmodels.data.loader import BatchLoader
 from genmodels.data.root import data_root
 from genmodels.data.sources.base import Source
 from genmodels.data.split import hold_out
-from genmodels.errors import nearest, require
+from genmodels.errors import UserError, nearest, require
 
 
 @dataclass(frozen=True)
@@ -210,5 +210,12 @@ class DataModule(LightningDataModule):
         return int(progress.ready - progress.processed)
 
     def _check(self, x: Tensor) -> None:
-        """Hold the data to the spec; a uint8 tensor need not be read to know that it is below 256."""
-        self.spec.check(x if self.spec.levels not in (None, 256) else x[:1])
+        """Check the data against the spec; a uint8 tensor need not be read to know that it is below 256.
+
+        Raises:
+            UserError: naming the key of the spec.
+        """
+        try:
+            self.spec.check(x if self.spec.levels not in (None, 256) else x[:1])
+        except ValueError as error:
+            raise UserError(f"data.spec.{error}") from error

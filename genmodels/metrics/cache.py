@@ -39,7 +39,7 @@ class StatisticsCache:
     def get(self, what: str, x: Tensor, compute: Callable[[Tensor], Tensors]) -> Tensors:
         """``compute(x)`` of raw data ``x [N, *shape]``: read if it is there, else computed and kept."""
         path = self.folder / f"{self.data}-{what}-{self._key(what, x)}.safetensors"
-        found = broadcast(read(path) if is_rank_zero() else None)  # one process decides, or the others would wait for it
+        found = broadcast(read(path) if is_rank_zero() else None)  # one process decides for all
         if found is not None:
             return found
         computed = compute(x)

@@ -8,7 +8,7 @@ import pytest
 from conformance.test_laboratory import settings
 from lightning import Callback
 
-from genmodels.core import UserError
+from genmodels.errors import UserError
 from genmodels.experiment import Experiment, run
 from genmodels.runs import RunFolder, read_checkpoint
 

@@ -5,9 +5,9 @@ import tarfile
 
 import pytest
 
-from genmodels.core import UserError
 from genmodels.data import files
 from genmodels.data.files import ensure
+from genmodels.errors import UserError
 
 CONTENT = {"a.bin": b"alpha", "b.gz": b"beta"}
 HASHES = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_written_is_said_to_be_hashed_every_time(folder,
     def refuse(*_):
         raise PermissionError
 
-    monkeypatch.setattr(files, "_replace", refuse)
+    monkeypatch.setattr(files, "write_whole", refuse)
     ensure(folder, HASHES, "")
     assert "hashed again at every start" in caplog.text
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from genmodels.core import UserError
 from genmodels.data.sources import (
     Checkerboard,
     Cifar10Binary,
@@ -23,6 +22,7 @@ from genmodels.data.sources import (
     SwissRoll,
     image_folder,
 )
+from genmodels.errors import UserError
 
 NOWHERE = Path("unused")
 

@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from genmodels.core import UserError
 from genmodels.diffusion import DiffusionProcess, cosine, linear
 from genmodels.diffusion.flow import flow_log_prob, log_ratios, time_at
+from genmodels.errors import UserError
 
 PROCESS = DiffusionProcess(linear(1000))
 FORGETFUL = DiffusionProcess(linear(1000, end=0.06))  # ᾱ_T of 1e-13: its x_T is standard normal to all digits

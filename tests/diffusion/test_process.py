@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from genmodels.core import UserError
 from genmodels.diffusion import DiffusionProcess, cosine, linear, log_snr, random_times
+from genmodels.errors import UserError
 
 SCHEDULES = [linear(1000), linear(50), linear(5), cosine(1000), cosine(20)]
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from genmodels.core import UserError
 from genmodels.diffusion import DDIM, Ancestral, DiffusionProcess, FixedLarge, FixedSmall, linear
+from genmodels.errors import UserError
 
 PROCESS = DiffusionProcess(linear(100))
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal
 
-from genmodels.core import DataSpec, UserError
+from genmodels.core import DataSpec
 from genmodels.core.observation import SphericalGaussian
+from genmodels.errors import UserError
 from genmodels.mcmc import forward, lower_bound, reverse, sigmoid_schedule, tune, upper_bound
 
 

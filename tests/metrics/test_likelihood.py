@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from genmodels.core import DataSpec, Kind, Likelihood, Score, UserError
+from genmodels.core import DataSpec, Kind, Likelihood, Score
 from genmodels.core.abilities import HasLikelihood
+from genmodels.errors import UserError
 from genmodels.metrics import (
     GeneralizationEvaluation,
     KLToDataEvaluation,

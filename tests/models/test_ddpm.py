@@ -11,10 +11,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from genmodels.core import DataSpec, Kind, UserError
+from genmodels.core import DataSpec, Kind
 from genmodels.core.abilities import HasProbabilityFlow
 from genmodels.core.quantization import to_symmetric
 from genmodels.diffusion import DDIM, Ancestral, Data, FixedLarge, FixedSmall, Learned, Noise, Velocity, linear
+from genmodels.errors import UserError
 from genmodels.models.ddpm import DDPM, Noised, Simple, Variational
 from genmodels.networks.denoiser import denoiser
 

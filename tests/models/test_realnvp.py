@@ -6,8 +6,9 @@ from functools import partial
 import pytest
 import torch
 
-from genmodels.core import DataSpec, Kind, UserError
+from genmodels.core import DataSpec, Kind
 from genmodels.core.quantization import dequantize
+from genmodels.errors import UserError
 from genmodels.models.realnvp import RealNVP
 from genmodels.networks.resnet import coupling_network
 from genmodels.transforms import ActNorm, ChannelCoupling, CheckerboardCoupling, FactorOut

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from genmodels.core import UserError
+from genmodels.errors import UserError
 from genmodels.networks.denoiser import denoiser
 from genmodels.networks.time import SinusoidalEmbedding
 from genmodels.networks.unet import Attention, unet
