@@ -55,7 +55,7 @@ class Experiment:
         budget = cb.Budget.parse(plain(config.budget), plain(config.default_budget))
         data: DataModule = build(config.data, "data")
         model: BaseModel = build(config.model, "model")
-        try_optimizers(model)
+        model.configure_optimizers()  # once for nothing, so that bad arguments are reported before training
         metrics, loggers, callbacks = (config.get(group) or {} for group in ("metrics", "logger", "callbacks"))
         folder = RunFolder(config.run_dir)
         evaluations = {name: build(node, f"metrics.{name}") for name, node in metrics.items() if chosen(node)}
@@ -171,18 +171,6 @@ def recorded(experiment: Experiment) -> Iterator[None]:
             device = experiment.trainer.strategy.root_device
             cost = training_cost(experiment.model, experiment.budget.spent, device)
             experiment.folder.update(status=status, error=error, ended=now(), cost=cost)
-
-
-def try_optimizers(model: BaseModel) -> None:
-    """Make the optimizers once, so that bad arguments are reported before anything is written.
-
-    Raises:
-        UserError: with the optimizer's own words.
-    """
-    try:
-        model.configure_optimizers()
-    except (ValueError, TypeError) as error:
-        raise UserError(f"model's optimizer or scheduler: {error}.") from error
 
 
 def core_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:

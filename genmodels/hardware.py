@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # of Linux
 KIB = 1024
 
 
@@ -22,11 +23,11 @@ def cpu_name() -> str:
 
 
 def forget_peak_memory() -> None:
-    """Begin to measure the peak anew, since the jobs of a sweep share a process; on Linux and on GPUs."""
+    """Reset the peak, since the jobs of a sweep share a process; possible on Linux and on GPUs."""
     if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        CLEAR_REFS.write_text("5")  # sets VmHWM to what is held now
 
 
 def peak_memory(device: torch.device) -> int:
@@ -38,7 +39,7 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = STATUS.read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * KIB
     held = psutil.Process().memory_info()
     return int(getattr(held, "peak_wset", held.rss))

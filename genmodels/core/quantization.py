@@ -101,7 +101,7 @@ def log_mass(
         spec: of the data.
         log_density: ``u [B, *shape] -> log p(u) [B]`` on the unit cube; on the data's own scale if continuous.
         samples: K.
-        dequantize: draws u, uniformly unless told otherwise.
+        dequantize: draws u; uniformly by default.
 
     Raises:
         ValueError: for fewer than one sample.
