@@ -31,7 +31,7 @@ from genmodels.settings import check_settings, plain
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything a run needs, built and checked, before anything is written."""
+    """Everything that a run needs, built and checked before anything is written."""
 
     config: DictConfig
     folder: RunFolder
@@ -46,7 +46,7 @@ class Experiment:
         """Build all parts from the config.
 
         Raises:
-            UserError: for anything in the config that cannot be.
+            UserError: for anything in the config that cannot be built.
         """
         quiet_lightning()
         forget_peak_memory()
@@ -85,12 +85,12 @@ class Experiment:
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
 
     def test(self, checkpoint: str | None = None, overrides: Sequence[str] = (), suffix: str = "") -> list[Score]:
-        """Evaluate the best checkpoint, or the one named, and record the scores, each with what it is a score of.
+        """Evaluate the best checkpoint, or the one named, and record the scores with the weights they belong to.
 
         Args:
             checkpoint: file name of another checkpoint than the best.
             overrides: what was changed in the config for this evaluation.
-            suffix: of the scores' names, where they must stand beside those of other weights of the same run.
+            suffix: appended to the scores' names, to tell them from those of other weights of the same run.
         """
         path = self.folder.checkpoint(checkpoint)
         load_weights(self.model, path, self.config.weights)
@@ -174,7 +174,7 @@ def recorded(experiment: Experiment) -> Iterator[None]:
 
 
 def core_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:
-    """The instruments every run has, in the order in which they must act."""
+    """The callbacks that every run has, in the order in which they must act."""
     guard, validate, log = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.Validate(), cb.TrainingLog(budget)
     return [
         cb.Randomness(config.seed),

@@ -1,4 +1,4 @@
-"""Loggers that suit a run folder: one metrics.csv that survives a resume, and wandb with a stable identity."""
+"""What is logged, and the loggers of a run folder: metrics.csv, which a resumed run continues, and wandb."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
 
 
 def log_scores(trainer: Trainer, scores: Iterable[Score]) -> None:
-    """Send scores to the loggers as ``test/<name>``, with ``_se`` their errors; wandb's summary gets all of each.
+    """Send scores to the loggers as ``test/<name>``, their standard errors as ``test/<name>_se``.
+
+    Weights & Biases gets each whole score in its summary.
 
     Raises:
         UserError: for a bare number.
@@ -62,7 +64,7 @@ def log_image(trainer: Trainer, name: str, image: Image.Image) -> None:
 
 
 class MetricsCsv(Logger):
-    """``metrics.csv``: one row per step, one column per metric; a resumed run goes on where its checkpoint stands.
+    """``metrics.csv``: one row per step, one column per metric; a resumed run continues from its checkpoint's step.
 
     Args:
         folder: run folder.
@@ -118,7 +120,7 @@ class MetricsCsv(Logger):
 
 
 class Wandb(WandbLogger):
-    """Weights & Biases, with one run per run folder: its id follows from the folder, so that a resume goes on in it.
+    """Weights & Biases, with one run per run folder: the id is a hash of the path, so that a resumed run continues it.
 
     Args:
         folder: run folder.

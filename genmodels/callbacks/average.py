@@ -14,7 +14,7 @@ STATE_KEY = "WeightAverage"
 
 
 class WeightAverage(Callback):
-    """Averages the parameters once a batch; validation sees the average, training and checkpoints the raw weights.
+    """Averages the parameters after every batch; validation uses the average, training and checkpoints the raw weights.
 
     The decay is warmed up as ``min(decay, (1 + t) / (10 + t))``, so that the random start is forgotten. Buffers
     (batch statistics, schedules) are taken from the model as they are. The average lies in the checkpoint under this

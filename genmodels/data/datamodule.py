@@ -31,7 +31,7 @@ class Split:
         return values[:n] if self.index is None else values.index_select(0, self.index[:n])
 
     def first(self, n: int) -> Split:
-        """The split of the first ``n`` rows."""
+        """The split that consists of the first ``n`` rows."""
         return Split(self.x, (torch.arange(len(self.x)) if self.index is None else self.index)[:n], self.labels)
 
 
@@ -43,7 +43,7 @@ class DataModule(LightningDataModule):
 
     Args:
         name: of the data set, as results call it.
-        spec: shape and levels that the data are held to.
+        spec: shape and levels that the data must have.
         source: reads the data; see :mod:`genmodels.data.sources`.
         batch_size: training examples of one process in one batch.
         eval_batch_size: likewise for validation and test.
@@ -101,7 +101,7 @@ class DataModule(LightningDataModule):
         """Read the data, once, and split them.
 
         Raises:
-            UserError: if they are not what the spec says, or whatever the source finds wrong.
+            UserError: if they are not what the spec says, or if the source cannot read them.
         """
         if self._splits:
             return
@@ -145,7 +145,7 @@ class DataModule(LightningDataModule):
         return {} if self._train_loader is None else self._train_loader.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next training loader begin where ``state`` says."""
+        """Restore the position, at which the next training loader begins."""
         self._position = state
 
     def split(self, name: str) -> Tensor:

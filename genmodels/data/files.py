@@ -22,11 +22,11 @@ from genmodels.files import atomic, write_whole
 log = logging.getLogger(__name__)
 
 STAMPS = ".verified.json"
-"""Beside the data: ``{name: [size, mtime_ns, sha256]}`` of each file that was hashed and found whole."""
+"""File beside the data: ``{name: [size, mtime_ns, sha256]}`` of each file whose hash was verified."""
 
 
-def ensure(folder: Path, files: Mapping[str, str], url: str) -> None:
-    """Make sure that ``folder`` holds every one of ``files``, whole; download what is missing.
+def fetch(folder: Path, files: Mapping[str, str], url: str) -> None:
+    """Make sure that ``folder`` holds all ``files`` with the right content; download what is missing.
 
     Args:
         folder: where the files lie.
@@ -53,7 +53,7 @@ def ensure(folder: Path, files: Mapping[str, str], url: str) -> None:
 
 
 def verify(folder: Path, files: Mapping[str, str]) -> None:
-    """Hash every file whose size or time has changed since it was last found whole.
+    """Hash every file whose size or time has changed since it was last verified.
 
     Raises:
         UserError: naming the file whose content is not what the hash says.
@@ -98,12 +98,12 @@ def _write_stamps(folder: Path, stamps: Mapping[str, list[int | str]]) -> None:
 
 
 def _download(folder: Path, missing: Mapping[str, str], url: str) -> None:
-    """Fetch ``missing`` into ``folder``; a file takes its name only after its content was found right."""
+    """Download ``missing`` into ``folder``; a file gets its name only after its content was verified."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = set(missing)
-    fetch = _from_archive if url.endswith(".tar.gz") else _one_by_one
+    retrieve = _from_archive if url.endswith(".tar.gz") else _one_by_one
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-        for name, data in fetch(url, missing, Path(scratch)):
+        for name, data in retrieve(url, missing, Path(scratch)):
             compress = name.endswith(".gz") and not data.startswith(b"\x1f\x8b")
             data = gzip.compress(data, mtime=0) if compress else data
             found = content_hash(data, compressed=name.endswith(".gz"))

@@ -72,7 +72,7 @@ class BatchLoader:
         return len(self._bounds)
 
     def __iter__(self) -> Iterator[Tensor]:
-        """One pass; nothing happens before the first batch is asked for."""
+        """One pass over the data; the next epoch begins when its first batch is requested."""
         if self._begun or self._next >= len(self):
             self._epoch, self._next = self._epoch + 1, 0
         self._begun = True
@@ -87,7 +87,7 @@ class BatchLoader:
         return {"epoch": self._epoch, "batch": self._next - self.in_flight()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next pass begin where ``state`` says."""
+        """Restore the position, at which the next pass begins."""
         self._epoch, self._next, self._begun = state["epoch"], state["batch"], False
 
     def _draw(self, epoch: int) -> tuple[Tensor | None, Tensor | None]:

@@ -1,6 +1,6 @@
 """Distributions on the plane. Three have a density in closed form: an oracle for every likelihood.
 
-All lie within a few units of the origin, so that no model needs to be told their scale.
+All lie within a few units of the origin, so that no model needs to know their scale.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Planar(ABC):
 
     @abstractmethod
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``, float32."""
+        """``n`` draws, ``[n, 2]`` float32."""
 
     def load(self, root: Path) -> Arrays:
         """Draw the data; ``root`` is not used."""
@@ -53,7 +53,7 @@ class Gaussian(Planar, HasDensity):
         return torch.distributions.MultivariateNormal(torch.tensor(list(self.mean)), covariance)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``."""
+        """``n`` draws, ``[n, 2]``."""
         distribution = self._distribution()
         return distribution.loc + torch.randn(n, 2, generator=generator) @ distribution.scale_tril.T
 
@@ -78,7 +78,7 @@ class Mixture(Planar, HasDensity):
         return self.radius * torch.stack([angle.cos(), angle.sin()], dim=1)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``."""
+        """``n`` draws, ``[n, 2]``."""
         component = torch.randint(self.components, (n,), generator=generator)
         return self.centers[component] + self.scale * torch.randn(n, 2, generator=generator)
 
@@ -102,7 +102,7 @@ class Checkerboard(Planar, HasDensity):
         return 2 * self.half_width / self.cells
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``."""
+        """``n`` draws, ``[n, 2]``."""
         column = torch.randint(self.cells, (n,), generator=generator)
         row = 2 * torch.randint(self.cells // 2, (n,), generator=generator) + column % 2
         corner = torch.stack([column, row], dim=1)
@@ -123,7 +123,7 @@ class Moons(Planar):
     noise: float = 0.1
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``."""
+        """``n`` draws, ``[n, 2]``."""
         angle = math.pi * torch.rand(n, generator=generator)
         upper = torch.stack([angle.cos() - 0.5, angle.sin() - 0.25], dim=1)
         turned = torch.rand(n, 1, generator=generator) < 0.5  # the lower moon is the upper one, turned by pi
@@ -137,7 +137,7 @@ class SwissRoll(Planar):
     noise: float = 0.07
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``."""
+        """``n`` draws, ``[n, 2]``."""
         angle = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=generator))
         spiral = angle[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1) * (2 / (4.5 * math.pi))
         return spiral + self.noise * torch.randn(n, 2, generator=generator)
