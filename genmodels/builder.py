@@ -89,17 +89,20 @@ class Factory:
         try:
             return self.target(*args, **{**self.arguments, **kwargs})
         except (ValueError, TypeError, MisconfigurationException) as error:
-            raise UserError(self.located(" ".join(str(error).split()))) from error
+            names = list(inspect.signature(self.target).parameters)
+            of_caller = {*names[: len(args)], *kwargs}
+            raise UserError(self.located(" ".join(str(error).split()), set(names) - of_caller)) from error
 
-    def located(self, sentence: str) -> str:
-        """A library's sentence with the key before it, joined by a dot if it begins with one of the parameters.
+    def located(self, sentence: str, names: set[str]) -> str:
+        """A library's sentence with the key before it, joined by a dot if it begins with one of the ``names``.
+
+        The names are of the parameters that the config may set; of others there is no key.
 
         >>> factory = Factory(lambda depth: None, {}, "model.network")
-        >>> factory.located("depth must be at least 1."), factory.located("Widths differ.")
+        >>> factory.located("depth must be at least 1.", {"depth"}), factory.located("Widths differ.", {"depth"})
         ('model.network.depth must be at least 1.', 'model.network: Widths differ.')
         """
         first = re.match(r"[A-Za-z_]\w*", sentence)
-        names = inspect.signature(self.target).parameters
         return f"{self.key}.{sentence}" if first and first.group() in names else f"{self.key}: {sentence}"
 
 

@@ -84,7 +84,7 @@ def changed(key, value):
     [
         ("latent_dim", -3, "model.latent_dim must be at least 1, got -3."),  # of the constructor
         ("spec.levels", 300, "model.spec.levels must be an integer from 2 to 256, or None, got 300."),  # of a child
-        ("observation._target_", "genmodels.core.observation.Gaussian", "model.observation.spec must be of real data"),
+        ("observation._target_", "genmodels.core.observation.Gaussian", "model.observation: spec must be of real data"),
         ("encoder._target_", "genmodels.networks.unet.unet", "unknown key model.encoder.depth"),
     ],
 )
