@@ -13,19 +13,18 @@ from pathlib import Path
 def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it to ``path`` at the end: readers see the old file or the new one.
 
-    The temporary file lies beside the target, whose folder is made, and has a name of its own, so that several
-    processes may write the same target. It ends as the target does, because some writers go by the ending or append
-    their own. The writer creates it, with the permissions of any new file. If the block raises, the temporary file is
-    removed and the target stays as it was.
+    The temporary file lies beside the target and has a name of its own, so that several processes may write the same
+    target. It ends as the target does, because some writers go by the ending or append their own. The writer creates
+    it, with the permissions of any new file. If the block raises, the temporary file is removed and the target stays
+    as it was.
 
     Args:
-        path: the file to write or replace.
+        path: the file to write or replace, in a folder that exists.
 
     Raises:
-        OSError: if the folder cannot be made, or nothing was written.
+        OSError: if nothing was written, or the target cannot be replaced.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{secrets.token_hex(4)}-{path.name}")
     try:
         yield part

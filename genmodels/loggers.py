@@ -102,6 +102,7 @@ class MetricsCsv(Logger):
         if not (self.rows and is_rank_zero()):
             return
         columns = sorted({name for row in self.rows.values() for name in row})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(self.path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["step", *columns])
             writer.writeheader()

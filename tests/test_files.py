@@ -24,12 +24,18 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_folder_is_made_and_the_old_file_replaced(tmp_path):
-    path = tmp_path / "new" / "run.json"
+def test_the_old_file_is_replaced(tmp_path):
+    path = tmp_path / "run.json"
     for text in ("old", "new"):
         write_whole(path, text)
     assert path.read_text() == "new"
-    assert list(path.parent.iterdir()) == [path]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_does_not_exist_is_not_made(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "misspelled" / "run.json", "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):

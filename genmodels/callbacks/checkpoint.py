@@ -74,8 +74,10 @@ class Checkpoint(Callback):
         """
         self._guard.check()
         destination = atomic(self.last) if is_rank_zero() else nullcontext(self.last)
-        with disk_errors_explained(self.last), destination as path:
-            trainer.save_checkpoint(path)
+        with disk_errors_explained(self.last):
+            self.last.parent.mkdir(parents=True, exist_ok=True)
+            with destination as path:
+                trainer.save_checkpoint(path)
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:

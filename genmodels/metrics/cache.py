@@ -64,6 +64,7 @@ def read(path: Path) -> Tensors | None:
 def write(path: Path, tensors: Tensors) -> None:
     """Keep ``tensors``; do nothing where the folder cannot be written to."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as part:
             save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, part)
     except (OSError, SafetensorError):

@@ -107,6 +107,7 @@ class SampleSets:
 
 def write(path: Path, x: Tensor, protocol: dict[str, Any]) -> None:
     """Samples ``x [N, *shape]`` and how they were drawn, in one compressed NumPy file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as part:
         np.savez_compressed(part, x=x.numpy(), protocol=np.array(json.dumps(protocol)))
 

@@ -105,6 +105,7 @@ def decode(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def _decode_all(files: list[Path], shape: tuple[int, ...], cache: Path) -> None:
     """Decode ``files`` into the array file ``cache``."""
+    cache.parent.mkdir(parents=True, exist_ok=True)
     with atomic(cache) as part:
         images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
 
