@@ -29,6 +29,8 @@ FLOORS = [
     {"settings", "compare"},
     {"plan"},
     {"experiment"},
+    {"composition"},
+    {"hints"},
     {"launch"},
     {"cli"},
 ]
