@@ -2,18 +2,23 @@
 
 The constructor's signature is the schema. Every ``_target_`` must lie, as named and as defined, under an allowed
 package; its keys must be parameters, and plain values must be of the annotated type.
+
+Libraries raise ``ValueError`` in their own terms, such as "depth must be at least 1, got 0."; here, and nowhere else,
+it becomes a sentence with the key that a user can type: "model.network.depth must be at least 1, got 0."
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import get_object
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -21,35 +26,92 @@ from genmodels.errors import UserError, nearest, require
 
 ALLOWED = ("genmodels.", "torch.optim.", "torch.nn.", "lightning.")
 PLAIN = (int, float, bool, str, type(None))
-RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_"}
+RESERVED = {"_target_", "_partial_"}
 
 
 def build(node: Any, key: str, **extra: Any) -> Any:
     """Check ``node``, found under ``key`` in the config, and instantiate it, with ``extra`` arguments as they are.
 
+    Children are built before what holds them, so that an error names the innermost key. A node with
+    ``_partial_: true`` becomes a :class:`Factory`.
+
     Raises:
         UserError: naming the key, for a forbidden target, an unknown or ill-typed argument, or a refused value.
     """
-    try:
-        plain = node
-        if OmegaConf.is_config(node):
-            missing = ", ".join(f"{key}.{name}" for name in sorted(OmegaConf.missing_keys(node)))
-            require(not missing, f"{missing} must be given on the command line.")
+    plain = node
+    if OmegaConf.is_config(node):
+        missing = ", ".join(f"{key}.{name}" for name in sorted(OmegaConf.missing_keys(node)))
+        require(not missing, f"{missing} must be given on the command line.")
+        try:
             plain = OmegaConf.to_container(node, resolve=True)
-        check(plain, key)
-        built = instantiate(plain, _convert_="all", _partial_=bool(extra))
-        return built(**extra) if extra else built
-    except OmegaConfBaseException as error:
-        raise UserError(f"{key}: {str(error).splitlines()[0]}.") from error
-    except Exception as error:
-        cause = error.__cause__ or error if isinstance(error, InstantiationException) else error
-        if isinstance(cause, (ValueError, TypeError)) or type(cause).__name__ == "MisconfigurationException":
-            raise UserError(f"{key}: {' '.join(str(cause).split())}") from error
-        raise cause from error
+        except OmegaConfBaseException as error:
+            raise UserError(f"{key}: {str(error).splitlines()[0]}.") from error
+    check(plain, key)
+    if not extra:
+        return built(plain, key)
+    factory: Factory = built({**plain, "_partial_": True}, key)
+    return factory(**extra)
+
+
+def built(node: Any, key: str) -> Any:
+    """What a checked plain ``node`` describes: mappings with a ``_target_`` become objects, the rest is copied."""
+    if isinstance(node, list):
+        return [built(child, f"{key}[{index}]") for index, child in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    children = {name: built(child, f"{key}.{name}") for name, child in node.items() if name not in RESERVED}
+    if "_target_" not in node:
+        return children
+    factory = Factory(resolve(node["_target_"], key), children, key)
+    return factory if node.get("_partial_") else factory()
+
+
+@dataclass(frozen=True)
+class Factory:
+    """A target and the arguments that the config gives it; like ``functools.partial``, with errors that name the key.
+
+    Args:
+        target: class or function.
+        arguments: keyword arguments, which those of a call replace.
+        key: where the config describes it.
+    """
+
+    target: Callable[..., Any]
+    arguments: dict[str, Any]
+    key: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the target.
+
+        Raises:
+            UserError: in place of the target's ``ValueError`` or ``TypeError``, with the key before its sentence.
+        """
+        try:
+            return self.target(*args, **{**self.arguments, **kwargs})
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            names = list(inspect.signature(self.target).parameters)
+            of_caller = {*names[: len(args)], *kwargs}
+            raise UserError(self.located(" ".join(str(error).split()), set(names) - of_caller)) from error
+
+    def located(self, sentence: str, names: set[str]) -> str:
+        """A library's sentence with the key before it, joined by a dot if it begins with one of the ``names``.
+
+        The names are of the parameters that the config may set; of others there is no key.
+
+        >>> factory = Factory(lambda depth: None, {}, "model.network")
+        >>> factory.located("depth must be at least 1.", {"depth"}), factory.located("Widths differ.", {"depth"})
+        ('model.network.depth must be at least 1.', 'model.network: Widths differ.')
+        """
+        first = re.match(r"[A-Za-z_]\w*", sentence)
+        return f"{self.key}.{sentence}" if first and first.group() in names else f"{self.key}: {sentence}"
 
 
 def check(node: Any, key: str) -> None:
-    """Hold every object described in ``node`` against its target's signature."""
+    """Check every object described in ``node`` against its target's signature.
+
+    Raises:
+        UserError: naming the key of a forbidden target, or of an unknown or ill-typed argument.
+    """
     for path, described in objects(node, key):
         target = resolve(described["_target_"], path)
         known = parameters(target)
@@ -111,10 +173,9 @@ def parameters(target: Callable[..., Any]) -> dict[str, Any] | None:
 
 def evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
     """The type behind an annotation that may be a string; ``Any`` for one that only type checkers can read."""
-    if not isinstance(annotation, str):
-        return annotation
+    alone = types.SimpleNamespace(__annotations__={"it": annotation})  # one at a time: some of them may be unreadable
     try:
-        return eval(annotation, scope)
+        return typing.get_type_hints(alone, scope)["it"]
     except Exception:
         return Any
 

@@ -1,4 +1,4 @@
-"""The one exception a person reads: a sentence that says what is wrong and how to mend it."""
+"""The one exception a user reads: a sentence that says what is wrong and how to fix it."""
 
 from __future__ import annotations
 

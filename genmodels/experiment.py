@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from genmodels import callbacks as cb
 from genmodels.builder import build
 from genmodels.compare import scores_by_name
+from genmodels.console import quiet_lightning, tell
+from genmodels.core.processes import is_rank_zero
 from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
+from genmodels.hardware import forget_peak_memory
 from genmodels.models.base import BaseModel
-from genmodels.runs import (
-    EXPECTED,
-    RunFolder,
-    config_hash,
-    expectations,
-    load_weights,
-    now,
-    provenance,
-    read_checkpoint,
-)
+from genmodels.plan import print_plan
+from genmodels.runs import RunFolder, config_hash, load_weights, now, read_checkpoint
+from genmodels.runs.provenance import provenance, training_cost
+from genmodels.settings import check_settings, plain
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything a run needs, built and checked, before anything is written."""
+    """Everything that a run needs, built and checked before anything is written."""
 
     config: DictConfig
     folder: RunFolder
@@ -59,9 +52,9 @@ class Experiment:
         """Build all parts from the config.
 
         Raises:
-            UserError: for anything in the config that cannot be.
+            UserError: for anything in the config that cannot be built.
         """
-        quiet()
+        quiet_lightning()
         forget_peak_memory()
         check_settings(config)
         seed_everything(config.seed, verbose=False)
@@ -70,7 +63,7 @@ class Experiment:
         model: BaseModel = build(config.model, "model")
         if config.get("scheduler"):
             model.scheduler_factory = None  # the schedule over the budget takes its place
-        try_optimizers(model)
+        model.configure_optimizers()  # once for nothing, so that bad arguments are reported before training
         metrics, loggers = (config.get(group) or {} for group in ("metrics", "logger"))
         folder = RunFolder(config.run_dir)
         evaluations = {name: build(node, f"metrics.{name}") for name, node in metrics.items() if chosen(node)}
@@ -98,12 +91,12 @@ class Experiment:
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
 
     def test(self, checkpoint: str | None = None, overrides: Sequence[str] = (), suffix: str = "") -> list[Score]:
-        """Evaluate the best checkpoint, or the one named, and record the scores, each with what it is a score of.
+        """Evaluate the best checkpoint, or the one named, and record the scores with the weights they belong to.
 
         Args:
             checkpoint: file name of another checkpoint than the best.
             overrides: what was changed in the config for this evaluation.
-            suffix: of the scores' names, where they must stand beside those of other weights of the same run.
+            suffix: appended to the scores' names, to tell them from those of other weights of the same run.
         """
         path = self.folder.checkpoint(checkpoint)
         load_weights(self.model, path, self.config.weights)
@@ -119,27 +112,14 @@ class Experiment:
                 )
                 for s in found
             ]
-            if self.trainer.is_global_zero:
+            if is_rank_zero():
                 self.folder.add_scores(named, self.evaluate.refusals)
             return named
 
         self.evaluate.keep = keep
         self.trainer.test(self.model, datamodule=self.data, verbose=False)
-        keep([])  # where everything was refused, that is to be known too
+        keep([])  # where no metric applies, the reasons are recorded too
         return self.evaluate.scores
-
-    def cost(self) -> dict[str, Any]:
-        """What training has cost."""
-        spent = self.budget.spent
-        return {
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "train_seconds": round(spent["time"], 3),
-            "batches": int(spent["batches"]),
-            "examples": int(spent["examples"]),
-            "epochs": int(spent["epochs"]),
-            "peak_memory_bytes": peak_memory(self.trainer.strategy.root_device),
-            "device": str(self.trainer.strategy.root_device),
-        }
 
 
 def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
@@ -158,9 +138,8 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
         print_plan(experiment)
         return None
     experiment.data.setup()
-    refusals = experiment.evaluate.ask(experiment.model, experiment.data)  # told now, not after training
-    primary = int(os.environ.get("LOCAL_RANK", 0)) == 0
-    if primary:
+    refusals = experiment.evaluate.ask(experiment.model, experiment.data)  # reported before training
+    if is_rank_zero():
         tell(*(f"{name} will be missing: {reason}" for name, reason in refusals.items()))
         details = {
             "model": type(experiment.model).__name__,
@@ -177,7 +156,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
             logger.log_hyperparams(plain(config))
         experiment.fit()
         scores = experiment.test()
-    if primary:
+    if is_rank_zero():
         tell(*(score.line for score in scores), str(folder.path))
     return objective(scores, config)
 
@@ -202,28 +181,18 @@ def recorded(experiment: Experiment) -> Iterator[None]:
             import wandb
 
             wandb.finish(exit_code=int(status != "finished"))
-        if experiment.folder.record_file.exists() and experiment.trainer.is_global_zero:
-            ending = {"status": status, "error": error, "ended": now(), "cost": experiment.cost()}
-            experiment.folder.update(**ending, best=experiment.checkpoint.chosen_by)
-
-
-def try_optimizers(model: BaseModel) -> None:
-    """Make the optimizers once, so that their bad arguments are told before anything is written.
-
-    Raises:
-        UserError: with the optimizer's own words.
-    """
-    try:
-        model.configure_optimizers()
-    except (ValueError, TypeError) as error:
-        raise UserError(f"model's optimizer or scheduler: {error}.") from error
+        if experiment.folder.record_file.exists() and is_rank_zero():
+            device = experiment.trainer.strategy.root_device
+            cost = training_cost(experiment.model, experiment.budget.spent, device)
+            best = experiment.checkpoint.chosen_by
+            experiment.folder.update(status=status, error=error, ended=now(), cost=cost, best=best)
 
 
 def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:
     """The callbacks that every run has and those of the config, in the order in which they must act."""
     guard, log = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.TrainingLog(budget)
     validate = cb.Validate(budget, config.validations)
-    chosen = {name: node for name, node in (config.get("callbacks") or {}).items() if node}
+    extra = {name: node for name, node in (config.get("callbacks") or {}).items() if node}
     schedule = [build(config.scheduler, "scheduler", budget=budget)] if config.get("scheduler") else []
     return [
         cb.Randomness(config.seed),
@@ -232,14 +201,14 @@ def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, titl
         *schedule,
         log,
         validate,
-        *(build(node, f"callbacks.{name}") for name, node in chosen.items()),
+        *(build(node, f"callbacks.{name}") for name, node in extra.items()),
         build(config.checkpoint, "checkpoint", folder=folder.checkpoints, validate=validate, guard=guard),
         cb.ProgressBar(title, budget, validate, log),
     ]
 
 
 def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instruments: list[Callback]) -> Trainer:
-    """Lightning's Trainer, less the options that the model takes over."""
+    """Lightning's Trainer, without the options that the model takes over."""
     options = plain(config.trainer)
     options["enable_checkpointing"] = any(isinstance(each, ModelCheckpoint) for each in instruments)
     require(
@@ -251,44 +220,8 @@ def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instr
 
 
 def chosen(node: Any) -> bool:
-    """Whether a metric is one, not switched off by ``null`` nor the mere settings that a recipe has for it."""
+    """Whether a metric is enabled: neither ``null`` nor mere settings that a recipe has for it, without a target."""
     return node is not None and not (OmegaConf.is_dict(node) and "_target_" not in node)
-
-
-def forget_peak_memory() -> None:
-    """Let the peak be that of what follows, since a sweep's jobs share a process; on Linux and on GPUs."""
-    if torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory(device: torch.device) -> int:
-    """Most bytes held at a time: of the GPU that was trained on, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def check_settings(config: DictConfig) -> None:
-    """Hold the root keys, which no signature describes, against their types and ranges."""
-    seed = config.seed
-    require(
-        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,
-        f"seed must be an integer from 0 to 4294967295, got {'null' if seed is None else seed}.",
-    )
-    for key in ("channels_last", "compile", "dry_run"):
-        require(isinstance(config[key], bool), f"{key} must be true or false, got {config[key]}.")
-    for entry in expectations(plain(config.get("expected"))):
-        require(
-            isinstance(entry, dict) and set(entry) == set(EXPECTED),
-            f"expected must be null, or have exactly {', '.join(EXPECTED)}, or be a list of such entries, got {entry}.",
-        )
-        for key in ("value", "tolerance"):
-            require(isinstance(entry[key], (int, float)), f"expected's {key} must be a number, got {entry[key]}.")
-    require(config.weights in ("ema", "raw"), f"weights must be ema or raw, got {config.weights}.")
-    count = config.validations
-    require(isinstance(count, int) and count >= 1, f"validations must be an integer of at least 1, got {count}.")
 
 
 def grouped(logger: dict[str, Any], config: DictConfig) -> dict[str, Any]:
@@ -297,7 +230,7 @@ def grouped(logger: dict[str, Any], config: DictConfig) -> dict[str, Any]:
 
 
 def objective(scores: list[Score], config: DictConfig) -> float | None:
-    """The value a sweep minimizes: the score named ``objective``, or the first; turned round if higher is better."""
+    """The value a sweep minimizes: the score named ``objective``, or the first; negated if higher is better."""
     chosen = [s for s in scores if config.objective in (None, s.name)]
     names = ", ".join(s.name for s in scores) or "none"
     unmeasured = f"objective={config.objective} was not measured; there is {names}."
@@ -308,43 +241,9 @@ def objective(scores: list[Score], config: DictConfig) -> float | None:
 
 
 def finished(folder: RunFolder, config: DictConfig) -> bool:
-    """Whether the folder holds this very experiment, complete: then a sweep that is started again passes over it."""
+    """Whether the folder holds this very experiment, complete: a sweep that is started again then skips it."""
     if not folder.record_file.exists():
         return False
     record = folder.read()
     same = (record["config_hash"], record["seed"]) == (config_hash(config), config.seed)
     return bool(same and record["status"] == "finished")
-
-
-def print_plan(experiment: Experiment) -> None:
-    """What would be trained, for ``dry_run=true``."""
-    console, spec = Console(highlight=False), experiment.data.spec
-    console.print(f"data       {experiment.data.name}: {spec.shape}, levels {spec.levels}")
-    for name, child in experiment.model.named_children():
-        size = sum(p.numel() for p in child.parameters())
-        console.print(f"{name:<10} {type(child).__name__}, {size:,} parameters")
-    units = {"time": "seconds"}
-    limits = ", ".join(f"{limit:,.0f} {units.get(key, key)}" for key, limit in experiment.budget.limits.items())
-    console.print(f"budget     {limits}, batches of {experiment.data.batch_size}")
-    console.print(f"metrics    {', '.join(experiment.evaluate.evaluations) or 'none'}")
-    console.print(f"folder     {experiment.folder.path}")
-
-
-def tell(*lines: str) -> None:
-    """Print lines as they are, however long."""
-    for line in lines:
-        Console().print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def plain(node: Any) -> Any:
-    """Resolved dicts and lists."""
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-
-
-def quiet() -> None:
-    """Silence hints of Lightning's that concern what this project does itself."""
-    import logging
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for pattern in (".*does not have many workers.*", ".*LeafSpec.*", ".*logging interval.*", ".*no val.*"):
-        warnings.filterwarnings("ignore", pattern)

@@ -1,10 +1,9 @@
-"""Loggers that suit a run folder: one metrics.csv that survives a resume, and wandb with a stable identity."""
+"""What is logged, and the loggers of a run folder: metrics.csv, which a resumed run continues, and wandb."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import os
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import Any
 import numpy as np
 from lightning import Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from genmodels.core import Score
+from genmodels.core.processes import is_rank_zero
 from genmodels.errors import require
+from genmodels.files import atomic
 
 
 def batches(trainer: Trainer) -> int:
@@ -36,7 +36,9 @@ def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
 
 
 def log_scores(trainer: Trainer, scores: Iterable[Score]) -> None:
-    """Send scores to the loggers as ``test/<name>``, with ``_se`` their errors; wandb's summary gets all of each.
+    """Send scores to the loggers as ``test/<name>``, their standard errors as ``test/<name>_se``.
+
+    Weights & Biases gets each whole score in its summary.
 
     Raises:
         UserError: for a bare number.
@@ -62,7 +64,7 @@ def log_image(trainer: Trainer, name: str, image: Image.Image) -> None:
 
 
 class MetricsCsv(Logger):
-    """``metrics.csv``: one row per step, one column per metric; a resumed run goes on where its checkpoint stands.
+    """``metrics.csv``: one row per step, one column per metric; a resumed run continues from its checkpoint's step.
 
     Args:
         folder: run folder.
@@ -79,9 +81,10 @@ class MetricsCsv(Logger):
     version = ""
     experiment = None
 
-    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Merge ``metrics`` into the row of ``step``, forgetting rows that a resumed run is about to write again."""
+        if not is_rank_zero():
+            return
         step = step or 0
         if not self._opened:
             self.rows = {n: row for n, row in self._read().items() if n < step}
@@ -92,25 +95,21 @@ class MetricsCsv(Logger):
             self._save_at = len(self.rows) + 20 + len(self.rows) // 10
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: config.yaml holds them."""
+        """Do nothing: config.yaml holds them."""
 
-    @rank_zero_only
     def save(self) -> None:
-        """Write the whole table beside, then rename over the old one."""
-        if not self.rows:
+        """Write the whole table, in the first process."""
+        if not (self.rows and is_rank_zero()):
             return
         columns = sorted({name for row in self.rows.values() for name in row})
-        part = self.path.with_suffix(".part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", newline="") as file:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(self.path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["step", *columns])
             writer.writeheader()
             writer.writerows({"step": str(step), **row} for step, row in sorted(self.rows.items()))
-        os.replace(part, self.path)
 
-    @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
+        """Write the rows since the last save."""
         self.save()
 
     def _read(self) -> dict[int, dict[str, str]]:
@@ -122,7 +121,7 @@ class MetricsCsv(Logger):
 
 
 class Wandb(WandbLogger):
-    """Weights & Biases, with one run per run folder: its id follows from the folder, so that a resume goes on in it.
+    """Weights & Biases, with one run per run folder: the id is a hash of the path, so that a resumed run continues it.
 
     Args:
         folder: run folder.

@@ -40,7 +40,7 @@ def image_grid(x: Tensor, spec: DataSpec, columns: int | None = None, smallest: 
 
 
 def rendered(figure: Figure) -> Image.Image:
-    """The figure as pixels."""
+    """The figure as an RGB image."""
     figure.tight_layout()
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
@@ -67,7 +67,7 @@ def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence
 
     Args:
         term: the bound's term at t = 1 .. T, in ``unit``.
-        rate: what must be sent to know x_t, in ``unit``.
+        rate: what must be sent until x_t is known, in ``unit``.
         distortion: root mean squared error of the estimate of x_0 at t.
         unit: of terms and rate.
     """
@@ -106,19 +106,19 @@ def densities(log_probs: Mapping[str, Tensor], half_width: float) -> Image.Image
 
 
 def strip(path: Tensor, spec: DataSpec) -> Image.Image:
-    """A row for each example of ``path [frames, n, C, H, W]``, its frames from left to right."""
+    """A grid with one row per example of ``path [frames, n, C, H, W]``, its frames from left to right."""
     return image_grid(path.transpose(0, 1).flatten(0, 1), spec, columns=len(path))
 
 
 def animation(path: Tensor, spec: DataSpec, file: Path) -> None:
-    """``path [frames, n, C, H, W]`` as a GIF of grids that rests on its last frame."""
+    """Save ``path [frames, n, C, H, W]`` as a GIF of grids, which shows its last frame longer."""
     first, *rest = [image_grid(frame, spec) for frame in path]
     times = [80] * len(rest) + [1500]  # milliseconds
     first.save(file, save_all=True, append_images=rest, duration=times, loop=0)
 
 
 def picture(x: Tensor, spec: DataSpec) -> Image.Image:
-    """The picture that suits the data: a grid of images, or points."""
+    """Raw data ``x [N, *shape]`` as a grid of images, or as a scatter plot of vectors."""
     return image_grid(x, spec) if spec.is_image else scatter(x)
 
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 from conformance.test_laboratory import settings
 
-from genmodels.core import Kind, Score, UserError
+from genmodels.core import Kind, Score
+from genmodels.errors import UserError
 from genmodels.experiment import run
 from genmodels.loggers import MetricsCsv, Wandb, log_scores
 

@@ -1,4 +1,4 @@
-"""The laboratory's instruments: budget, averaging, checkpoints, validation, evaluation, pictures, progress."""
+"""What happens around training: budget, averaging, checkpoints, validation, evaluation, pictures, progress."""
 
 from genmodels.callbacks.average import WeightAverage
 from genmodels.callbacks.budget import Budget

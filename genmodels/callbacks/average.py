@@ -10,9 +10,11 @@ from torch import Tensor
 
 from genmodels.errors import require
 
+STATE_KEY = "WeightAverage"
+
 
 class WeightAverage(Callback):
-    """Averages the parameters once a batch; validation sees the average, training and checkpoints the raw weights.
+    """Averages the parameters after every batch; validation uses the average, training and checkpoints the raw weights.
 
     The decay is warmed up as ``min(decay, (1 + t) / (10 + t))``, so that the random start is forgotten. Buffers
     (batch statistics, schedules) are taken from the model as they are. The average lies in the checkpoint under this
@@ -51,7 +53,7 @@ class WeightAverage(Callback):
             copy_into(pl_module, self.average)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the model its own weights back."""
+        """Restore the model's own weights."""
         if self._raw:
             copy_into(pl_module, self._raw)
             self._raw = {}
@@ -60,13 +62,23 @@ class WeightAverage(Callback):
         """An interruption during validation must not leave the average in the checkpoint's place."""
         self.on_validation_end(trainer, pl_module)
 
+    @property
+    def state_key(self) -> str:
+        """Key of this callback's state in a checkpoint, see :func:`averaged_weights`."""
+        return STATE_KEY
+
     def state_dict(self) -> dict[str, Any]:
         """The average and its age, for the checkpoint."""
         return {"updates": self.updates, "average": self.average}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up a checkpoint's average."""
+        """Restore a checkpoint's average."""
         self.updates, self.average = state_dict["updates"], state_dict["average"]
+
+
+def averaged_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The averaged parameters that a checkpoint holds, by their names; empty if it holds none."""
+    return dict(checkpoint["callbacks"].get(STATE_KEY, {}).get("average", {}))
 
 
 @torch.no_grad()

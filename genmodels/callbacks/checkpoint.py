@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from genmodels.callbacks.finite import StopOnNaN
 from genmodels.callbacks.validate import Validate
+from genmodels.core.processes import is_rank_zero
 from genmodels.errors import UserError, ensure
+from genmodels.files import atomic
 from genmodels.models.base import BaseModel
 
 
@@ -73,11 +75,9 @@ class Checkpoint(Callback):
         if better:
             self.best_batch = pl_module.batches
         self.save(trainer)
-        if better and trainer.is_global_zero:
-            part = self.best.with_suffix(".part")
-            with told(part):
+        if better and is_rank_zero():
+            with disk_errors_explained(self.best), atomic(self.best) as part:
                 shutil.copyfile(self.last, part)
-                part.replace(self.best)
         trainer.strategy.barrier()  # the other processes read these files next
 
     def _is_better(self, score: float) -> bool:
@@ -94,23 +94,22 @@ class Checkpoint(Callback):
         return {"monitor": self.monitor or self._validate.key, "value": self.best_score, "batches": self.best_batch}
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Ctrl-C keeps what has been learnt."""
+        """Save what has been learned when the user interrupts the training."""
         if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
-        """Write beside, then rename over ``last.ckpt``.
+        """Replace ``last.ckpt``; every process must call this, the first of them writes.
 
         Raises:
             UserError: if the loss is no longer finite, or the disk refuses.
         """
         self._guard.check()
-        part = self.last.with_suffix(".part")
-        with told(part):
-            part.parent.mkdir(parents=True, exist_ok=True)
-            trainer.save_checkpoint(part)
-            if trainer.is_global_zero:
-                part.replace(self.last)
+        destination = atomic(self.last) if is_rank_zero() else nullcontext(self.last)
+        with disk_errors_explained(self.last):
+            self.last.parent.mkdir(parents=True, exist_ok=True)
+            with destination as path:
+                trainer.save_checkpoint(path)
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -123,15 +122,18 @@ class Checkpoint(Callback):
 
 
 @contextmanager
-def told(part: Path) -> Iterator[None]:
-    """Turn a disk that refuses into a sentence, and leave nothing half written."""
+def disk_errors_explained(path: Path) -> Iterator[None]:
+    """Turn a failure to write ``path`` to disk into a sentence.
+
+    Raises:
+        UserError: naming the file and what to do.
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):  # how torch tells a full disk
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):  # how a full disk reads
             raise
         raise UserError(
-            f"{part.with_suffix('.ckpt')} could not be written ({error}); free some space on that disk, "
+            f"{path} could not be written ({error}); free some space on that disk, "
             "then go on with: genmodels resume run=FOLDER"
         ) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from lightning import Callback, Trainer
 
 from genmodels.core import Score
+from genmodels.core.processes import is_rank_zero
 from genmodels.data import DataModule
 from genmodels.loggers import log_image, log_scores
 from genmodels.metrics import Evaluation, SampleSets, Subject
@@ -19,7 +20,7 @@ from genmodels.models.base import BaseModel
 
 
 class Evaluate(Callback):
-    """Runs the evaluations of the config group ``metrics``; a number a model cannot have is refused with its reason.
+    """Runs the evaluations of the config group ``metrics``; those that do not apply to a model are listed with reasons.
 
     Args:
         evaluations: by the name that they have in the config.
@@ -28,8 +29,8 @@ class Evaluate(Callback):
 
     Attributes:
         samples_file: samples to score instead of drawing, or ``None``.
-        keep: is handed the scores of each evaluation as soon as they are known, so that no later one can lose them;
-            returns them as they are to be called.
+        keep: is called with the scores of each evaluation as soon as they are known, so that a later failure cannot
+            lose them; returns the scores under the names by which they are reported.
         scores: what was measured.
         refusals: name to sentence.
     """
@@ -44,10 +45,10 @@ class Evaluate(Callback):
         self.refusals: dict[str, str] = {}
 
     def ask(self, model: BaseModel, data: DataModule) -> dict[str, str]:
-        """Why each number that does not exist does not, by its name in the config.
+        """Reasons why metrics do not apply to this model and data, by the metrics' names in the config.
 
         Raises:
-            UserError: if one exists, but something that it needs is missing or broken.
+            UserError: if a metric applies, but something that it needs is missing or broken.
         """
         answers = {name: evaluation.unsupported_reason(model, data) for name, evaluation in self.evaluations.items()}
         return {name: answer for name, answer in answers.items() if answer is not None}
@@ -68,5 +69,5 @@ class Evaluate(Callback):
             found = self.keep(evaluation.measure(subject))
             log_scores(trainer, found)
             self.scores += found
-        if trainer.is_global_zero:
+        if is_rank_zero():
             samples.save(self.folder / "samples" / "drawn.npz")

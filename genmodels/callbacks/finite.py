@@ -1,4 +1,4 @@
-"""A loss that is no longer a number ends the training, at a checkpoint that still was."""
+"""A loss that is not finite ends the training before a checkpoint of the broken model is saved."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from genmodels.models.base import BaseModel
 
 
 class StopOnNaN(Callback):
-    """Remembers on the device the first batch whose loss was not finite, and asks for it only now and then.
+    """Remembers on the device the first batch whose loss was not finite, and reads it only now and then.
 
     Args:
-        every: batches between two questions on an accelerator, each of which waits for the device. On a CPU it
-            costs nothing, so every batch asks.
+        every: batches between two readings on an accelerator, each of which waits for the device. On a CPU a reading
+            costs nothing, so every batch is checked.
     """
 
     def __init__(self, every: int = 50) -> None:
@@ -36,7 +36,7 @@ class StopOnNaN(Callback):
             self.check()
 
     def check(self) -> None:
-        """Raise if a loss was not finite; whoever is about to save a checkpoint asks first.
+        """Raise if a loss was not finite; called before every save of a checkpoint.
 
         Raises:
             UserError: naming the batch.
@@ -46,7 +46,7 @@ class StopOnNaN(Callback):
 
 
 def diverged(what: str, batch: int) -> UserError:
-    """The sentence for a number that is no longer one."""
+    """The error for a number that is no longer finite."""
     return UserError(
         f"{what} became NaN or infinite at batch {batch}, so training stopped and checkpoints/last.ckpt, "
         "if there is one, is from before; lower model.optimizer.lr or set model.clip_norm."

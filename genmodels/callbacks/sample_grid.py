@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning import Callback, Trainer
@@ -13,7 +12,9 @@ from torch import Tensor
 
 from genmodels import plots
 from genmodels.core.abilities import Denoises, Encodes, HasLikelihood, Samples
+from genmodels.core.processes import is_rank_zero
 from genmodels.core.randomness import fixed_seed
+from genmodels.data.sources.base import HasDensity
 from genmodels.loggers import log_image
 from genmodels.models.base import BaseModel
 
@@ -34,15 +35,15 @@ class SampleGrid(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Draw with the weights that validation sees."""
-        if trainer.is_global_zero and isinstance(pl_module, Samples):
+        if is_rank_zero() and isinstance(pl_module, Samples):
             self.draw(trainer, pl_module, f"{pl_module.batches:07d}")
 
     def on_test_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """The picture of the finished model."""
-        if trainer.is_global_zero and isinstance(pl_module, Samples):
+        if is_rank_zero() and isinstance(pl_module, Samples):
             self.draw(trainer, pl_module, "final")
-            source: Any = trainer.datamodule.source  # type: ignore[attr-defined]
-            picture = density(pl_module, getattr(source, "log_prob", None))
+            source = trainer.datamodule.source  # type: ignore[attr-defined]
+            picture = density(pl_module, source.log_prob if isinstance(source, HasDensity) else None)
             if picture is not None:
                 picture.save(self.folder / "density.png")
                 log_image(trainer, "density", picture)
@@ -64,9 +65,9 @@ class SampleGrid(Callback):
 
 @torch.no_grad()
 def density(model: BaseModel, truth: Callable[[Tensor], Tensor] | None) -> Image.Image | None:
-    """The model's density on the plane, a bound's tightened, beside the true one if it is known.
+    """The model's density on the plane (a bound is tightened by 16 draws), beside the true one if it is known.
 
-    ``None`` for data that are not points of the plane, and for models of which it is not to be had in a few passes.
+    ``None`` for data that are not points of the plane, and for models whose density takes more than one pass.
     """
     if model.spec.shape != (2,) or model.spec.is_discrete or not isinstance(model, HasLikelihood):
         return None

@@ -3,6 +3,5 @@
 from genmodels.core.likelihood import Kind, Likelihood, bits_per_dim, log_mean_exp
 from genmodels.core.score import Score
 from genmodels.core.spec import DataSpec
-from genmodels.errors import UserError
 
-__all__ = ["DataSpec", "Kind", "Likelihood", "Score", "UserError", "bits_per_dim", "log_mean_exp"]
+__all__ = ["DataSpec", "Kind", "Likelihood", "Score", "bits_per_dim", "log_mean_exp"]

@@ -13,10 +13,13 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.core.quantization import from_symmetric
 from genmodels.core.spec import DataSpec
-from genmodels.errors import require
+from genmodels.errors import ensure
+
+LARGEST_LOG_SCALE = 7.0  # scales beyond exp(±7) of the data's range are not sound in float32
 
 
 def log_sub_exp_cdf(log_cdf_upper: Tensor, log_cdf_lower: Tensor) -> Tensor:
@@ -87,15 +90,15 @@ class Observation(ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """``log p(x | params) [B]`` in nats, in data space."""
+        """``log p(x | params) [B]`` in nats of raw data ``x [B, *shape]`` given ``params [B, *param_shape]``."""
 
     @abstractmethod
     def sample(self, params: Tensor) -> Tensor:
-        """One draw of ``x`` in data space."""
+        """One draw of raw data ``[B, *shape]`` given ``params [B, *param_shape]``."""
 
     @abstractmethod
     def mean(self, params: Tensor) -> Tensor:
-        """Mean (integer data: its nearest level) in data space; what people show as a VAE's sample."""
+        """Mean of x (of integers: the level nearest to it), raw data ``[B, *shape]``; often shown as a VAE's sample."""
 
     @abstractmethod
     def location(self, params: Tensor) -> Tensor:
@@ -103,91 +106,103 @@ class Observation(ABC):
 
 
 class Bernoulli(Observation):
-    """Independent Bernoulli dimensions; ``params`` are logits. For data of two levels."""
+    """Independent Bernoulli dimensions; ``params`` are logits. For data of two levels.
+
+    Raises:
+        ValueError: for other data.
+    """
 
     def __init__(self, spec: DataSpec) -> None:
-        require(spec.levels == 2, f"a Bernoulli decoder needs data of 2 levels, not {spec.levels}.")
+        ensure(spec.levels == 2, f"spec must have 2 levels for a Bernoulli decoder, got {spec.levels}.")
         super().__init__(spec)
 
     @property
+    @override
     def param_shape(self) -> tuple[int, ...]:
-        """One logit per dimension."""
-        return self.spec.shape
+        return self.spec.shape  # one logit per dimension
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """``sum_d x log σ(l) + (1 - x) log σ(-l)``."""
+        """``sum_d x log σ(l) + (1 - x) log σ(-l)``, ``[B]``."""
         return -F.binary_cross_entropy_with_logits(params.float(), x.float(), reduction="none").flatten(1).sum(1)
 
+    @override
     def sample(self, params: Tensor) -> Tensor:
-        """Coin flips, uint8."""
         return torch.bernoulli(torch.sigmoid(params.float())).to(torch.uint8)
 
+    @override
     def mean(self, params: Tensor) -> Tensor:
-        """The likelier level, uint8."""
         return (params > 0).to(torch.uint8)
 
     def location(self, params: Tensor) -> Tensor:
-        """``2 σ(l) - 1``."""
+        """``2 σ(l) - 1``, ``[B, *shape]``."""
         return 2 * torch.sigmoid(params.float()) - 1
 
 
 def _split(params: Tensor) -> tuple[Tensor, Tensor]:
-    """Halves of ``params`` along the channel: location, log-scale (bounded to where float32 is sound)."""
+    """Halves of ``params`` along the channel: location and log-scale, bounded by ±``LARGEST_LOG_SCALE``."""
     location, log_scale = params.float().chunk(2, dim=1)
-    return location, log_scale.clamp(-7.0, 7.0)
+    return location, log_scale.clamp(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
 
 
 class DiscretizedLogistic(Observation):
-    """Independent discretized logistic dimensions (PixelCNN++, eq. 2); location and log-scale per dimension."""
+    """Independent discretized logistic dimensions (PixelCNN++, eq. 2); location and log-scale per dimension.
+
+    Raises:
+        ValueError: for data that are not integers.
+    """
 
     def __init__(self, spec: DataSpec) -> None:
-        require(spec.is_discrete, "a discretized logistic decoder needs integer data; use Gaussian.")
+        ensure(spec.is_discrete, "spec must be of integer data for a discretized logistic decoder; use Gaussian.")
         super().__init__(spec)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """Sum over dimensions of :func:`discretized_logistic`."""
+        """Sum over dimensions of :func:`discretized_logistic`, ``[B]``."""
         location, log_scale = _split(params)
         return discretized_logistic(x, location, log_scale, cast("int", self.spec.levels)).flatten(1).sum(1)
 
     def sample(self, params: Tensor) -> Tensor:
-        """Rounding a logistic draw to the nearest level draws from the discretized law exactly."""
+        """A logistic draw rounded to the nearest level, which has the discretized distribution exactly."""
         location, log_scale = _split(params)
         p = torch.rand_like(location).clamp(1e-7, 1 - 1e-7)
         return from_symmetric(location + log_scale.exp() * torch.logit(p), self.spec)
 
+    @override
     def mean(self, params: Tensor) -> Tensor:
-        """The level nearest to the location."""
         return from_symmetric(self.location(params), self.spec)
 
     def location(self, params: Tensor) -> Tensor:
-        """The logistic's location: its mean, had it no ends."""
+        """Mean ``[B, *shape]`` of the logistic before it is discretized."""
         return _split(params)[0]
 
 
 class Gaussian(Observation):
-    """Independent Gaussian dimensions with learned mean and log standard deviation. For continuous data."""
+    """Independent Gaussian dimensions with learned mean and log standard deviation. For continuous data.
+
+    Raises:
+        ValueError: for integer data.
+    """
 
     def __init__(self, spec: DataSpec) -> None:
-        require(not spec.is_discrete, "a Gaussian density is no probability of integers; use DiscretizedLogistic.")
+        ensure(not spec.is_discrete, "spec must be of real data for a Gaussian decoder; use DiscretizedLogistic.")
         super().__init__(spec)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """``log N(x; mean, std²)``."""
+        """``log N(x; mean, std²)``, ``[B]``."""
         mean, log_std = _split(params)
         z = (x.float() - mean) * torch.exp(-log_std)
         return standard_normal_log_prob(z) - log_std.flatten(1).sum(1)
 
     def sample(self, params: Tensor) -> Tensor:
-        """``mean + std ε``."""
+        """``mean + std ε``, ``[B, *shape]``."""
         mean, log_std = _split(params)
         return mean + log_std.exp() * torch.randn_like(mean)
 
+    @override
     def mean(self, params: Tensor) -> Tensor:
-        """The mean."""
         return self.location(params)
 
+    @override
     def location(self, params: Tensor) -> Tensor:
-        """The mean."""
         return _split(params)[0]
 
 
@@ -214,11 +229,11 @@ class SphericalGaussian:
         sigma: standard deviation σ, or one per example, ``[N]``.
 
     Raises:
-        UserError: for a float sigma that is not positive.
+        ValueError: for a float sigma that is not positive.
     """
 
     def __init__(self, spec: DataSpec, sigma: float | Tensor) -> None:
-        require(isinstance(sigma, Tensor) or sigma > 0, f"an observation model needs a positive sigma, got {sigma}.")
+        ensure(isinstance(sigma, Tensor) or sigma > 0, f"sigma must be positive, got {sigma}.")
         self.spec = spec
         self.sigma = sigma
 
@@ -237,6 +252,6 @@ class SphericalGaussian:
         return standard_normal_log_prob(z) - self.spec.dims * log_sigma.flatten()
 
     def sample(self, location: Tensor) -> Tensor:
-        """A draw of raw data: rounding a Gaussian draw to the nearest level draws from the discretized law exactly."""
+        """A draw ``[N, *shape]`` of raw data: of integers, a Gaussian draw rounded to the nearest level."""
         location = location.float()
         return from_symmetric(location + self._sigma_like(location) * torch.randn_like(location), self.spec)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TypeVar
 
 import torch.distributed as dist
 
 T = TypeVar("T")
+PARTIAL_RANKS = ("SLURM_PROCID", "NODE_RANK", "GROUP_RANK", "LOCAL_RANK")
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -14,6 +16,19 @@ def rank_and_world() -> tuple[int, int]:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+def is_rank_zero() -> bool:
+    """Whether this is the first process of the job: true in exactly one process of all nodes, at any time.
+
+    In a process group its rank decides. Before there is one, the variables decide that launchers set: ``RANK``
+    (torchrun), else the process of a Slurm job, the node and the process on it, all of which are 0 for the first only.
+    """
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank() == 0
+    if "RANK" in os.environ:
+        return int(os.environ["RANK"]) == 0
+    return all(int(os.environ.get(name, "0")) == 0 for name in PARTIAL_RANKS)
 
 
 def shard(total: int) -> range:

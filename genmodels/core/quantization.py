@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmodels.core.likelihood import log_mean_exp
 from genmodels.core.spec import DataSpec
-from genmodels.errors import require
+from genmodels.errors import ensure
 
 
 def to_symmetric(x: Tensor, spec: DataSpec) -> Tensor:
@@ -101,12 +101,12 @@ def log_mass(
         spec: of the data.
         log_density: ``u [B, *shape] -> log p(u) [B]`` on the unit cube; on the data's own scale if continuous.
         samples: K.
-        dequantize: draws u, uniformly unless told otherwise.
+        dequantize: draws u; uniformly by default.
 
     Raises:
-        UserError: for fewer than one sample.
+        ValueError: for fewer than one sample.
     """
-    require(samples >= 1, f"a likelihood needs at least one sample, got {samples}.")
+    ensure(samples >= 1, f"samples must be at least 1, got {samples}.")
     if spec.levels is None:
         return log_density(x.float())
     draws = (dequantize(x, spec) for _ in range(samples))

@@ -11,10 +11,17 @@ import torch
 TRAINING, EVALUATION, SAMPLING = 1, 2, 3  # purposes
 
 
+def mixed_seed(*parts: int) -> int:
+    """One seed of 64 bits from integers of at least 0, by NumPy's ``SeedSequence``.
+
+    Zeros at the end change nothing: ``(1,)`` and ``(1, 0)`` give the same seed.
+    """
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+
+
 def seed_stream(*parts: int) -> None:
     """Seed torch from integers of at least 0 (seed, rank, purpose, ...), so mixed that no two names share a stream."""
-    named = np.random.SeedSequence([len(parts), *parts])  # (1,) and (1, 0) would be one name without the length
-    torch.manual_seed(int(named.generate_state(1, np.uint64)[0]))
+    torch.manual_seed(mixed_seed(len(parts), *parts))  # the length tells (1,) from (1, 0)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genmodels.errors import UserError
+from genmodels.errors import ensure
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class DataSpec:
             2 for binary data. ``None`` for continuous data.
 
     Raises:
-        UserError: for an empty or non-positive shape, a rank other than 1 or 3, or levels outside 2..256.
+        ValueError: for an empty or non-positive shape, a rank other than 1 or 3, or levels outside 2..256.
 
     >>> spec = DataSpec((1, 28, 28), 256)
     >>> spec.dims, spec.is_image, spec.is_discrete
@@ -34,10 +34,14 @@ class DataSpec:
     def __init__(self, shape: Sequence[int], levels: int | None = None) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in shape))
         object.__setattr__(self, "levels", levels)
-        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
-            raise UserError(f"data.spec.shape must be (D,) or (C, H, W) with positive sizes, got {self.shape}.")
-        if levels is not None and not (isinstance(levels, int) and 2 <= levels <= 256):
-            raise UserError(f"data.spec.levels must be an integer from 2 to 256, or null, got {levels!r}.")
+        ensure(
+            len(self.shape) in (1, 3) and min(self.shape) >= 1,
+            f"shape must be (D,) or (C, H, W) with positive sizes, got {self.shape}.",
+        )
+        ensure(
+            levels is None or (isinstance(levels, int) and 2 <= levels <= 256),
+            f"levels must be an integer from 2 to 256, or None, got {levels!r}.",
+        )
 
     @property
     def dims(self) -> int:
@@ -55,11 +59,17 @@ class DataSpec:
         return self.levels is not None
 
     def check(self, x: Tensor) -> None:
-        """Raise :class:`UserError` unless ``x [B, *shape]`` is a batch of this data, dtype included."""
-        if tuple(x.shape[1:]) != self.shape:
-            raise UserError(f"a batch of shape {tuple(x.shape)} is not of examples {self.shape}; mend data.spec.shape.")
-        if self.is_discrete == x.is_floating_point():
-            wanted = "uint8" if self.is_discrete else "float"
-            raise UserError(f"a batch of {x.dtype} where {wanted} is expected; mend data.spec.levels.")
-        if self.levels is not None and x.numel() and int(x.max()) >= self.levels:
-            raise UserError(f"data holds the value {int(x.max())}, but data.spec.levels={self.levels}.")
+        """Check that ``x [B, *shape]`` is a batch of this data, dtype included.
+
+        Raises:
+            ValueError: naming the shape, the dtype or the value that does not fit.
+        """
+        ensure(tuple(x.shape[1:]) == self.shape, f"shape is {self.shape}, but a batch has shape {tuple(x.shape)}.")
+        wanted = "integers" if self.is_discrete else "floats"
+        ensure(
+            self.is_discrete != x.is_floating_point(),
+            f"levels is {self.levels}, which means {wanted}, but a batch has dtype {x.dtype}.",
+        )
+        if self.levels is not None and x.numel():
+            highest = int(x.max())
+            ensure(highest < self.levels, f"levels is {self.levels}, but a batch holds the value {highest}.")

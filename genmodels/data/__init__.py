@@ -1,4 +1,4 @@
-"""Data's way in: file -> (decoded once) -> one tensor or memory map -> batches by index."""
+"""From files to batches: file -> (decoded once) -> one tensor or memory map -> batches by index."""
 
 from genmodels.data.datamodule import DataModule
 from genmodels.data.loader import BatchLoader

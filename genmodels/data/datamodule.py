@@ -10,12 +10,12 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from genmodels.core import DataSpec, UserError
+from genmodels.core import DataSpec
 from genmodels.data.loader import BatchLoader
 from genmodels.data.root import data_root
 from genmodels.data.sources.base import Source
 from genmodels.data.split import hold_out
-from genmodels.errors import nearest, require
+from genmodels.errors import UserError, nearest, require
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Split:
         return values[:n] if self.index is None else values.index_select(0, self.index[:n])
 
     def first(self, n: int) -> Split:
-        """The split of the first ``n`` rows."""
+        """The split that consists of the first ``n`` rows."""
         return Split(self.x, (torch.arange(len(self.x)) if self.index is None else self.index)[:n], self.labels)
 
 
@@ -43,7 +43,7 @@ class DataModule(LightningDataModule):
 
     Args:
         name: of the data set, as results call it.
-        spec: shape and levels that the data are held to.
+        spec: shape and levels that the data must have.
         source: reads the data; see :mod:`genmodels.data.sources`.
         batch_size: training examples of one process in one batch.
         eval_batch_size: likewise for validation and test.
@@ -101,7 +101,7 @@ class DataModule(LightningDataModule):
         """Read the data, once, and split them.
 
         Raises:
-            UserError: if they are not what the spec says, or whatever the source finds wrong.
+            UserError: if they are not what the spec says, or if the source cannot read them.
         """
         if self._splits:
             return
@@ -145,7 +145,7 @@ class DataModule(LightningDataModule):
         return {} if self._train_loader is None else self._train_loader.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next training loader begin where ``state`` says."""
+        """Restore the position, at which the next training loader begins."""
         self._position = state
 
     def split(self, name: str) -> Tensor:
@@ -210,5 +210,12 @@ class DataModule(LightningDataModule):
         return int(progress.ready - progress.processed)
 
     def _check(self, x: Tensor) -> None:
-        """Hold the data to the spec; a uint8 tensor need not be read to know that it is below 256."""
-        self.spec.check(x if self.spec.levels not in (None, 256) else x[:1])
+        """Check the data against the spec; a uint8 tensor need not be read to know that it is below 256.
+
+        Raises:
+            UserError: naming the key of the spec.
+        """
+        try:
+            self.spec.check(x if self.spec.levels not in (None, 256) else x[:1])
+        except ValueError as error:
+            raise UserError(f"data.spec.{error}") from error

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import json
 import logging
-import os
 import tarfile
 import tempfile
 import zlib
@@ -18,15 +17,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from genmodels.errors import UserError, require
+from genmodels.files import atomic, write_whole
 
 log = logging.getLogger(__name__)
 
 STAMPS = ".verified.json"
-"""Beside the data: ``{name: [size, mtime_ns, sha256]}`` of each file that was hashed and found whole."""
+"""File beside the data: ``{name: [size, mtime_ns, sha256]}`` of each file whose hash was verified."""
 
 
-def ensure(folder: Path, files: Mapping[str, str], url: str) -> None:
-    """Make sure that ``folder`` holds every one of ``files``, whole; download what is missing.
+def fetch(folder: Path, files: Mapping[str, str], url: str) -> None:
+    """Make sure that ``folder`` holds all ``files`` with the right content; download what is missing.
 
     Args:
         folder: where the files lie.
@@ -53,7 +53,7 @@ def ensure(folder: Path, files: Mapping[str, str], url: str) -> None:
 
 
 def verify(folder: Path, files: Mapping[str, str]) -> None:
-    """Hash every file whose size or time has changed since it was last found whole.
+    """Hash every file whose size or time has changed since it was last verified.
 
     Raises:
         UserError: naming the file whose content is not what the hash says.
@@ -92,18 +92,18 @@ def _read_stamps(folder: Path) -> dict[str, list[int | str]]:
 
 def _write_stamps(folder: Path, stamps: Mapping[str, list[int | str]]) -> None:
     try:
-        _replace(folder / STAMPS, json.dumps(stamps, indent=1).encode())
+        write_whole(folder / STAMPS, json.dumps(stamps, indent=1))
     except OSError:
         log.warning("%s cannot be written to: its files will be hashed again at every start.", folder)
 
 
 def _download(folder: Path, missing: Mapping[str, str], url: str) -> None:
-    """Fetch ``missing`` into ``folder``; a file takes its name only after its content was found right."""
+    """Download ``missing`` into ``folder``; a file gets its name only after its content was verified."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = set(missing)
-    fetch = _from_archive if url.endswith(".tar.gz") else _one_by_one
+    retrieve = _from_archive if url.endswith(".tar.gz") else _one_by_one
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-        for name, data in fetch(url, missing, Path(scratch)):
+        for name, data in retrieve(url, missing, Path(scratch)):
             compress = name.endswith(".gz") and not data.startswith(b"\x1f\x8b")
             data = gzip.compress(data, mtime=0) if compress else data
             found = content_hash(data, compressed=name.endswith(".gz"))
@@ -112,7 +112,8 @@ def _download(folder: Path, missing: Mapping[str, str], url: str) -> None:
                 f"{url} sent {name} with SHA-256 {found}, expected {missing[name]}: nothing was kept;"
                 f" put the right file into {folder}.",
             )
-            _replace(folder / name, data)
+            with atomic(folder / name) as part:
+                part.write_bytes(data)
             wanted.discard(name)
     require(not wanted, f"{url} holds no {', '.join(sorted(wanted))}: put the files into {folder}.")
 
@@ -135,15 +136,3 @@ def _retrieve(url: str, scratch: Path) -> Path:
     import pooch
 
     return Path(pooch.retrieve(url, known_hash=None, path=scratch))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write ``path`` at once or not at all."""
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(part, 0o644)  # mkstemp's 0600 would hide shared data from others
-        os.replace(part, path)
-    finally:
-        Path(part).unlink(missing_ok=True)

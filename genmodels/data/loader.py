@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from genmodels.core.randomness import mixed_seed
 from genmodels.errors import require
 
 
@@ -16,7 +16,7 @@ class BatchLoader:
     """Batches of raw data ``[B, *shape]``, cut from one tensor; any iterable is a dataloader to Lightning.
 
     The order of every epoch, flips included, is a function of ``(seed, epoch)``. One *global* batch is ``world``
-    neighboring batches, one a process, so that the examples of a training step do not depend on how many processes
+    neighboring batches, one per process, so that the examples of a training step do not depend on how many processes
     share them.
 
     Training (``drop_last``) gives every process the same number of equal batches and drops the remainder of the epoch,
@@ -72,7 +72,7 @@ class BatchLoader:
         return len(self._bounds)
 
     def __iter__(self) -> Iterator[Tensor]:
-        """One pass; nothing happens before the first batch is asked for."""
+        """One pass over the data; the next epoch begins when its first batch is requested."""
         if self._begun or self._next >= len(self):
             self._epoch, self._next = self._epoch + 1, 0
         self._begun = True
@@ -87,13 +87,12 @@ class BatchLoader:
         return {"epoch": self._epoch, "batch": self._next - self.in_flight()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next pass begin where ``state`` says."""
+        """Restore the position, at which the next pass begins."""
         self._epoch, self._next, self._begun = state["epoch"], state["batch"], False
 
     def _draw(self, epoch: int) -> tuple[Tensor | None, Tensor | None]:
         """Rows of ``x`` in this epoch's order, and which of them to flip, both ``[N]``; ``None``: as they are."""
-        seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0])
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch))
         order = self.index
         if self.shuffle:
             shuffled = torch.randperm(self.size, generator=generator).to(self.x.device)

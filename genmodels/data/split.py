@@ -1,4 +1,4 @@
-"""Setting examples aside by seed."""
+"""A random split that is determined by a seed."""
 
 from __future__ import annotations
 

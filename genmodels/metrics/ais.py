@@ -89,7 +89,7 @@ class AISEvaluation(Evaluation):
     @override
     def measure(self, subject: Subject) -> list[Score]:
         test = subject.data.split("test")
-        chosen = evenly_spaced(test, min(self.sizes["images"], len(test)))
+        chosen = evenly_spaced(test, self.sizes["images"])
         resumable = self._resumable(chosen, subject)
         decoder, observation = self._decoder(subject, resumable)
         batches = self._batches(chosen, decoder, subject, resumable)

@@ -97,9 +97,11 @@ def mean_and_error(values: Tensor) -> tuple[float, float | None]:
 
 
 def evenly_spaced(x: Tensor, n: int) -> Tensor:
-    """``n`` of the rows of ``x``, evenly spaced, both ends included: the first ones may be easier than the rest.
+    """``n`` rows of ``x [N, ...]``, all if there are fewer: evenly spaced, both ends included.
+
+    The first ones may be easier than the rest.
 
     >>> evenly_spaced(torch.arange(10), 4)
     tensor([0, 3, 6, 9])
     """
-    return x[torch.linspace(0, len(x) - 1, n).round().long()]
+    return x[torch.linspace(0, len(x) - 1, min(n, len(x))).round().long()]

@@ -1,11 +1,9 @@
-"""What was computed of real data, kept on disk: it changes only with the data and the network."""
+"""Results computed from real data, kept on disk: they change only with the data and the network."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from genmodels.core.processes import broadcast, rank_and_world
+from genmodels.core.processes import broadcast, is_rank_zero
+from genmodels.files import atomic
 
 Tensors = dict[str, Tensor]
 
@@ -40,12 +39,11 @@ class StatisticsCache:
     def get(self, what: str, x: Tensor, compute: Callable[[Tensor], Tensors]) -> Tensors:
         """``compute(x)`` of raw data ``x [N, *shape]``: read if it is there, else computed and kept."""
         path = self.folder / f"{self.data}-{what}-{self._key(what, x)}.safetensors"
-        first = rank_and_world()[0] == 0
-        found = broadcast(read(path) if first else None)  # one process decides, or the others would wait for it
+        found = broadcast(read(path) if is_rank_zero() else None)  # one process decides for all
         if found is not None:
             return found
         computed = compute(x)
-        if first:
+        if is_rank_zero():
             write(path, computed)
         return computed
 
@@ -56,7 +54,7 @@ class StatisticsCache:
 
 
 def read(path: Path) -> Tensors | None:
-    """What :func:`write` left, or ``None`` if nothing readable is there."""
+    """Tensors that :func:`write` kept, or ``None`` if there is no readable file."""
     try:
         return load_file(path)
     except (OSError, SafetensorError):
@@ -64,11 +62,10 @@ def read(path: Path) -> Tensors | None:
 
 
 def write(path: Path, tensors: Tensors) -> None:
-    """Keep ``tensors``, whole or not at all; silently not at all where the folder cannot be written to."""
+    """Keep ``tensors``; do nothing where the folder cannot be written to."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, Path(scratch, path.name))
-            os.replace(Path(scratch, path.name), path)
+        with atomic(path) as part:
+            save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, part)
     except (OSError, SafetensorError):
         pass

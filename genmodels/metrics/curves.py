@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genmodels import plots
 from genmodels.core import bits_per_dim
-from genmodels.core.processes import rank_and_world
+from genmodels.core.processes import is_rank_zero
 from genmodels.metrics.base import Subject
 
 
@@ -25,7 +25,7 @@ def keep_curves(curves: Mapping[str, Tensor], subject: Subject) -> None:
         curves: ``nats [n, T]`` and ``squared_error [n, T]``, column t - 1 being step t.
         subject: whose they are.
     """
-    if not curves or rank_and_world()[0] != 0:
+    if not curves or not is_rank_zero():
         return
     spec = subject.model.spec
     per_dim = (lambda nats: bits_per_dim(-nats, spec)) if spec.is_discrete else (lambda nats: nats / spec.dims)

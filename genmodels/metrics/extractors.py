@@ -1,7 +1,7 @@
 """Networks that turn images into the features a Fréchet distance compares.
 
-An extractor is a frozen stranger to the model under test: never its submodule, always in eval mode, without gradients,
-in full float32 (no autocast, no TF32), named by the hash of its weights.
+An extractor is independent of the model under test: never its submodule, always in eval mode, without gradients, in
+full float32 (no autocast, no TF32), and identified by the hash of its weights.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INCEPTION_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091
 
 
 class UnsuitableError(Exception):
-    """The data are of a kind that this extractor says nothing about; the message is the sentence for the person."""
+    """The extractor does not apply to data of this kind; the message is the sentence for the user."""
 
 
 class Extractor(ABC):

@@ -65,7 +65,7 @@ class FeatureSpace:
         return torch.cat(map_over_ranks(lambda i: self.extractor(parts[i]).cpu(), len(parts), f"features of {of}"))
 
     def _of_real(self, split: str, x: Tensor, n: int) -> Tensor:
-        chosen = evenly_spaced(x, min(n, len(x)))
+        chosen = evenly_spaced(x, n)
 
         def compute(x: Tensor) -> Tensors:
             return {"features": self.extract(x, f"the {split} data")}

@@ -1,10 +1,11 @@
-"""Distance to the truth, where the data are drawn from a density that is known."""
+"""Divergence from the true distribution, where the data are drawn from a known density."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genmodels.core import Kind, Score
+from genmodels.data.sources.base import HasDensity
 from genmodels.metrics.base import Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.likelihood import LikelihoodEvaluation
 
@@ -23,16 +24,17 @@ class KLToDataEvaluation(LikelihoodEvaluation):
     """
 
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
-        """No density of the model, or none of the data."""
-        if not hasattr(data.source, "log_prob"):
-            return f"the density behind {data.name} is unknown; it is known of gaussian, mixture and checkerboard."
+        """Why the model or the data have no density, or ``None``."""
+        if not isinstance(data.source, HasDensity):
+            return f"the density of {data.name} is unknown."
         return super().unsupported_reason(model, data)
 
     def measure(self, subject: Subject) -> list[Score]:
         """The divergence."""
         test = subject.data.split("test")
         found = self.likelihood(subject, test)
-        source: Any = subject.data.source
+        source = subject.data.source
+        assert isinstance(source, HasDensity)  # measure() is called only where there is no unsupported_reason
         truth = source.log_prob(evenly_spaced(test, len(found.nats)))
         value, se = mean_and_error(truth.double() - found.nats.double())
         kind = KINDS.get(found.kind, Kind.ESTIMATE)

@@ -242,7 +242,7 @@ class LikelihoodEvaluation(Evaluation):
         passes = model.passes_per_example * self.samples
         size = max(1, min(subject.data.eval_batch_size, PASSES_PER_BATCH // passes))
         n = self.affordable(passes, len(subject.data.split("test")))
-        batches = evenly_spaced(x, min(n, len(x))).split(size)
+        batches = evenly_spaced(x, n).split(size)
 
         def score(i: int) -> Likelihood:
             bf16 = torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16)

@@ -11,7 +11,7 @@ from torch import Tensor
 from genmodels import plots
 from genmodels.core import Score
 from genmodels.core.abilities import Samples
-from genmodels.core.processes import rank_and_world
+from genmodels.core.processes import is_rank_zero
 from genmodels.core.quantization import to_symmetric
 from genmodels.errors import require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
@@ -58,9 +58,9 @@ class MemorizationEvaluation(Evaluation):
         n = self.n or min(len(test), 1000)
         samples = subject.samples.get(n)
         near, which = nearest(samples, train, self.neighbors, subject)
-        held_out = nearest(evenly_spaced(test, min(n, len(test))), train, 1, subject)[0][:, 0]
+        held_out = nearest(evenly_spaced(test, n), train, 1, subject)[0][:, 0]
         distance = near[:, 0]
-        if subject.model.spec.is_image and rank_and_world()[0] == 0:
+        if subject.model.spec.is_image and is_rank_zero():
             self._draw(samples, train, distance, which, subject)
         protocol = {
             "space": "data, integers on [-1, 1]",

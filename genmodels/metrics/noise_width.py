@@ -34,7 +34,7 @@ def choose_sigma(model: DecodesLatent, subject: Subject, stream_name: tuple[int,
         Standard deviation on the [-1, 1] scale for integers, in the data's own units otherwise.
     """
     spec, device, data = subject.model.spec, subject.model.device, subject.data.split("val")
-    x = evenly_spaced(data, min(IMAGES, len(data))).to(device)
+    x = evenly_spaced(data, IMAGES).to(device)
     spread = float(to_symmetric(data, spec).std())
     candidates = torch.logspace(math.log10(0.03), math.log10(1.2), CANDIDATES, device=device) * spread
     decoder = gaussian_decoder(model, SphericalGaussian(spec, candidates.repeat_interleave(len(x))))

@@ -65,7 +65,7 @@ class ProbabilityFlowEvaluation(Evaluation):
     def measure(self, subject: Subject) -> list[Score]:
         """The finer estimate, whose protocol holds its difference from the coarser one."""
         spec, test = subject.model.spec, subject.data.split("test")
-        batches = evenly_spaced(test, min(len(test), self.max_examples or len(test))).split(self.batch_size)
+        batches = evenly_spaced(test, self.max_examples or len(test)).split(self.batch_size)
         coarse, fine = self.tolerance, self.tolerance / 10
         found = map_over_ranks(
             lambda i: [self.solve(subject, batches[i], i, tolerance) for tolerance in (coarse, fine)],

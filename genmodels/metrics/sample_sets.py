@@ -16,6 +16,7 @@ from torchmetrics import MaxMetric
 
 from genmodels.core.randomness import SAMPLING, stream
 from genmodels.errors import UserError, require
+from genmodels.files import atomic
 from genmodels.metrics.processes import map_over_ranks
 
 if TYPE_CHECKING:
@@ -129,15 +130,14 @@ def with_observation(protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(path: Path, x: Tensor, protocol: dict[str, Any]) -> None:
-    """Samples ``x [N, *shape]`` and how they were drawn, in one compressed NumPy file, whole or not at all."""
+    """Samples ``x [N, *shape]`` and how they were drawn, in one compressed NumPy file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
-    np.savez_compressed(part, x=x.numpy(), protocol=np.array(json.dumps(protocol)))
-    part.replace(path)
+    with atomic(path) as part:
+        np.savez_compressed(part, x=x.numpy(), protocol=np.array(json.dumps(protocol)))
 
 
 def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
-    """What :func:`write` wrote.
+    """Samples ``[N, *shape]`` of a file that :func:`write` wrote, and how they were drawn.
 
     Raises:
         UserError: if it is not such a file, or not of the model's data.
@@ -150,6 +150,6 @@ def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
         raise UserError(f"samples={path} cannot be read as an .npz file with an array x ({error}).") from error
     try:
         model.spec.check(x)
-    except UserError as error:
+    except ValueError as error:
         raise UserError(f"samples={path} are not of the run's data: {error}") from error
     return x, {"samples_file": path.name, **with_observation(protocol)}

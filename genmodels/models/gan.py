@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genmodels.core import DataSpec
 from genmodels.core.abilities import DecodesLatent, Samples
 from genmodels.core.quantization import dequantize, quantize
-from genmodels.errors import require
+from genmodels.errors import ensure
 from genmodels.models.base import AdversarialModel, Loss, NetworkFactory, OptimizerFactory, Player, SchedulerFactory
 
 
@@ -89,7 +89,7 @@ class WassersteinGP(Objective):
     penalized = True
 
     def __init__(self, weight: float = 10.0) -> None:
-        require(weight > 0, f"the gradient penalty's weight must be positive, got {weight}.")
+        ensure(weight > 0, f"weight must be positive, got {weight}.")
         self.weight = weight
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -154,9 +154,9 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         r1: float = 0.0,
     ) -> None:
         super().__init__(spec, scheduler, clip_norm)
-        require(latent_dim >= 1, f"model.latent_dim must be at least 1, got {latent_dim}.")
-        require(discriminator_steps >= 1, f"model.discriminator_steps must be at least 1, got {discriminator_steps}.")
-        require(r1 >= 0, f"model.r1 must not be negative, got {r1}.")
+        ensure(latent_dim >= 1, f"latent_dim must be at least 1, got {latent_dim}.")
+        ensure(discriminator_steps >= 1, f"discriminator_steps must be at least 1, got {discriminator_steps}.")
+        ensure(r1 >= 0, f"r1 must not be negative, got {r1}.")
         self.latent_dim = latent_dim
         self.objective = objective
         self.r1 = r1
@@ -166,10 +166,9 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         self.discriminator = discriminator(spec.shape, (1,))
         self.penalized = r1 > 0 or objective.penalized
         mixes = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules())
-        require(
+        ensure(
             not (self.penalized and mixes),
-            "a gradient penalty needs a discriminator without batch normalization: "
-            "set model.discriminator.batch_norm=false.",
+            "discriminator must be without batch normalization under a gradient penalty; set its batch_norm=false.",
         )
 
     def players(self) -> Sequence[Player]:

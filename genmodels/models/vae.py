@@ -12,7 +12,7 @@ from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
 from genmodels.core.abilities import Encodes, HasLikelihood, HasObservation, Samples
 from genmodels.core.observation import Observation, standard_normal_log_prob
 from genmodels.core.quantization import to_symmetric
-from genmodels.errors import require
+from genmodels.errors import ensure
 from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
 
 DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder, of importance samples and images together
@@ -55,8 +55,8 @@ class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
         sample_mean: bool = False,
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
-        require(latent_dim >= 1, f"model.latent_dim must be at least 1, got {latent_dim}.")
-        require(beta >= 0, f"model.beta must not be negative, got {beta}.")
+        ensure(latent_dim >= 1, f"latent_dim must be at least 1, got {latent_dim}.")
+        ensure(beta >= 0, f"beta must not be negative, got {beta}.")
         self.latent_dim = latent_dim
         self.beta = beta
         self.sample_mean = sample_mean

@@ -9,7 +9,7 @@ from conformance.test_laboratory import settings
 
 from genmodels import load
 from genmodels.callbacks import WeightAverage
-from genmodels.core import UserError
+from genmodels.errors import UserError
 from genmodels.experiment import Experiment, run
 
 

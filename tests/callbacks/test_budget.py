@@ -7,7 +7,7 @@ from conformance.kinds import MODELS
 from conformance.test_laboratory import settings
 
 from genmodels.callbacks import Budget
-from genmodels.core import UserError
+from genmodels.errors import UserError
 from genmodels.experiment import run
 from genmodels.runs import RunFolder
 

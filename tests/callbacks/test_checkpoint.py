@@ -8,7 +8,7 @@ import pytest
 from conformance.test_laboratory import settings
 from lightning import Callback
 
-from genmodels.core import UserError
+from genmodels.errors import UserError
 from genmodels.experiment import Experiment, run
 from genmodels.runs import RunFolder, read_checkpoint
 
@@ -39,7 +39,7 @@ def test_a_full_disk_is_told_and_the_checkpoint_before_survives(error, tmp_path)
     with pytest.raises(UserError, match=r"last\.ckpt could not be written"):
         experiment.fit()
     folder = tmp_path / "run" / "checkpoints"
-    assert not list(folder.glob("*.part"))
+    assert not list(folder.glob(".part-*"))
     assert read_checkpoint(folder / "last.ckpt")["callbacks"]["Budget"]["spent"]["batches"] == 2
 
 

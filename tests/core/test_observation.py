@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import AffineTransform, Normal, SigmoidTransform, TransformedDistribution, Uniform
 
-from genmodels.core import DataSpec, UserError
+from genmodels.core import DataSpec
 from genmodels.core.observation import (
     Bernoulli,
     DiscretizedLogistic,
@@ -132,7 +132,7 @@ def test_spherical_gaussian_of_reals_is_that_of_torch():
 
 
 def test_spherical_gaussian_refuses_a_sigma_that_is_not_positive():
-    with pytest.raises(UserError, match="positive"):
+    with pytest.raises(ValueError, match="positive"):
         SphericalGaussian(DataSpec((2,)), 0.0)
 
 
@@ -146,5 +146,5 @@ def test_mean_is_the_location_in_data_space(kind, levels):
 
 @pytest.mark.parametrize(("kind", "levels"), [(Bernoulli, 256), (DiscretizedLogistic, None), (Gaussian, 256)])
 def test_laws_refuse_data_they_are_not_for(kind, levels):
-    with pytest.raises(UserError):
+    with pytest.raises(ValueError, match=r"^spec must"):
         kind(DataSpec((2,), levels))

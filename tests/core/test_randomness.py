@@ -1,8 +1,9 @@
 """Named streams of random numbers."""
 
+import numpy as np
 import torch
 
-from genmodels.core.randomness import seed_stream, stream
+from genmodels.core.randomness import mixed_seed, seed_stream, stream
 
 
 def first_draw(*parts: int) -> float:
@@ -24,3 +25,9 @@ def test_the_stream_outside_is_left_alone() -> None:
     torch.rand(1)
     first_draw(7)
     assert torch.rand(1) == outside[1]
+
+
+def test_the_mixed_seed_is_numpys_and_has_64_bits() -> None:
+    assert mixed_seed(3, 5) == int(np.random.SeedSequence([3, 5]).generate_state(1, np.uint64)[0])
+    assert mixed_seed(1) == mixed_seed(1, 0)  # which is why seed_stream puts the length before the parts
+    assert max(mixed_seed(n) for n in range(100)) > 2**63

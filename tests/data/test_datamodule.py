@@ -7,9 +7,10 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from genmodels.core import DataSpec, UserError
+from genmodels.core import DataSpec
 from genmodels.data import DataModule, data_root
 from genmodels.data.sources import Arrays
+from genmodels.errors import UserError
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "data"
 OFFLINE = ["digits", "gaussian", "mixture", "checkerboard", "moons", "swiss_roll"]
@@ -108,9 +109,9 @@ def test_whole_set_is_moved_to_the_device_once():
         ({"seed": None}, "seed must be an integer"),
         ({"val_size": 1.0e6}, "cannot hold"),
         ({"flip": True, "spec": DataSpec((6,), 256)}, "mirrors images"),
-        ({"spec": DataSpec((1, 3, 3), 256)}, "mend data.spec.shape"),
-        ({"spec": DataSpec((1, 2, 3), 17)}, "data.spec.levels=17"),
-        ({"spec": DataSpec((1, 2, 3))}, "mend data.spec.levels"),
+        ({"spec": DataSpec((1, 3, 3), 256)}, "data.spec.shape is"),
+        ({"spec": DataSpec((1, 2, 3), 17)}, "data.spec.levels is 17"),
+        ({"spec": DataSpec((1, 2, 3))}, "data.spec.levels is None, which means floats"),
     ],
 )
 def test_bad_input_is_one_sentence(options, sentence):

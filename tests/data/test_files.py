@@ -5,9 +5,9 @@ import tarfile
 
 import pytest
 
-from genmodels.core import UserError
 from genmodels.data import files
-from genmodels.data.files import ensure
+from genmodels.data.files import fetch
+from genmodels.errors import UserError
 
 CONTENT = {"a.bin": b"alpha", "b.gz": b"beta"}
 HASHES = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
@@ -41,38 +41,38 @@ def web(monkeypatch, tmp_path):
 
 
 def test_what_is_there_and_whole_is_not_fetched(folder, web):
-    ensure(folder, HASHES, "http://x/{name}")
+    fetch(folder, HASHES, "http://x/{name}")
     assert web["requests"] == []
 
 
 def test_a_checked_file_is_not_hashed_again_until_it_changes(folder, monkeypatch):
-    ensure(folder, HASHES, "")
+    fetch(folder, HASHES, "")
     with monkeypatch.context() as patch:
         patch.setattr(files, "content_hash", lambda *_: pytest.fail("hashed again"))
-        ensure(folder, HASHES, "")
+        fetch(folder, HASHES, "")
     (folder / "a.bin").write_bytes(b"altered")
     with pytest.raises(UserError, match=r"a\.bin is truncated or altered.*expected.*delete the file"):
-        ensure(folder, HASHES, "")
+        fetch(folder, HASHES, "")
 
 
 def test_a_folder_that_cannot_be_written_is_said_to_be_hashed_every_time(folder, monkeypatch, caplog):
     def refuse(*_):
         raise PermissionError
 
-    monkeypatch.setattr(files, "_replace", refuse)
-    ensure(folder, HASHES, "")
+    monkeypatch.setattr(files, "write_whole", refuse)
+    fetch(folder, HASHES, "")
     assert "hashed again at every start" in caplog.text
 
 
 def test_a_truncated_gzip_is_named(folder):
     (folder / "b.gz").write_bytes(stored("b.gz")[:-6])
     with pytest.raises(UserError, match=r"b\.gz is truncated or altered"):
-        ensure(folder, HASHES, "")
+        fetch(folder, HASHES, "")
 
 
 def test_offline_names_folder_files_hashes_and_setting(tmp_path, web):
     with pytest.raises(UserError) as caught:
-        ensure(tmp_path / "set", HASHES, "http://x/{name}")
+        fetch(tmp_path / "set", HASHES, "http://x/{name}")
     for part in (str(tmp_path / "set"), *HASHES, *HASHES.values(), "GENMODELS_DATA", "data.root"):
         assert part in str(caught.value)
     assert not list((tmp_path / "set").iterdir())
@@ -80,7 +80,7 @@ def test_offline_names_folder_files_hashes_and_setting(tmp_path, web):
 
 def test_download_compresses_what_comes_plain(tmp_path, web):
     web["http://x/a.bin"], web["http://x/b.gz"] = stored("a.bin"), CONTENT["b.gz"]
-    ensure(tmp_path / "set", HASHES, "http://x/{name}")
+    fetch(tmp_path / "set", HASHES, "http://x/{name}")
     assert gzip.decompress((tmp_path / "set" / "b.gz").read_bytes()) == CONTENT["b.gz"]
     assert not [path for path in (tmp_path / "set").iterdir() if path.name.startswith(".download")]
 
@@ -93,14 +93,14 @@ def test_download_from_an_archive(tmp_path, web):
                 member.size = len(stored(name))
                 archive.addfile(member, io.BytesIO(stored(name)))
         web["http://x/all.tar.gz"] = memory.getvalue()
-    ensure(tmp_path, HASHES, "http://x/all.tar.gz")
+    fetch(tmp_path, HASHES, "http://x/all.tar.gz")
     assert (tmp_path / "a.bin").read_bytes() == CONTENT["a.bin"]
     with pytest.raises(UserError, match=r"holds no absent\.bin"):
-        ensure(tmp_path, {"absent.bin": "0"}, "http://x/all.tar.gz")
+        fetch(tmp_path, {"absent.bin": "0"}, "http://x/all.tar.gz")
 
 
 def test_a_wrong_download_is_not_kept(tmp_path, web):
     web["http://x/a.bin"] = b"an error page"
     with pytest.raises(UserError, match=r"sent a\.bin with SHA-256 .* nothing was kept"):
-        ensure(tmp_path, {"a.bin": HASHES["a.bin"]}, "http://x/{name}")
+        fetch(tmp_path, {"a.bin": HASHES["a.bin"]}, "http://x/{name}")
     assert not (tmp_path / "a.bin").exists()

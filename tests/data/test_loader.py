@@ -5,9 +5,10 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from genmodels.core import DataSpec, UserError
+from genmodels.core import DataSpec
 from genmodels.data import BatchLoader, DataModule
 from genmodels.data.sources import Arrays
+from genmodels.errors import UserError
 
 
 def seen(loader):

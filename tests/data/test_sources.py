@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from genmodels.core import UserError
 from genmodels.data.sources import (
     Checkerboard,
     Cifar10Binary,
     Digits,
     Gaussian,
+    HasDensity,
     Idx,
     ImageFolder,
     Mixture,
@@ -23,6 +23,7 @@ from genmodels.data.sources import (
     SwissRoll,
     image_folder,
 )
+from genmodels.errors import UserError
 
 NOWHERE = Path("unused")
 
@@ -189,6 +190,11 @@ def test_density_sums_to_one_and_predicts_the_draws(law):
     cell = ((draws + width / 2) * (coarse / width)).long().clamp(0, coarse - 1)
     frequency = torch.bincount(cell[:, 0] * coarse + cell[:, 1], minlength=coarse**2).view(coarse, coarse) / len(draws)
     assert (frequency - mass).abs().max() < 5 * math.sqrt(0.25 / len(draws))
+
+
+def test_a_source_declares_a_known_density():
+    assert all(isinstance(source, HasDensity) for source in (Gaussian(), Mixture(), Checkerboard()))
+    assert not any(isinstance(source, HasDensity) for source in (Moons(), SwissRoll(), Digits()))
 
 
 @pytest.mark.parametrize("law", [Gaussian, Mixture, Checkerboard, Moons, SwissRoll])

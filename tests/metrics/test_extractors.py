@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genmodels.core import DataSpec, UserError
+from genmodels.core import DataSpec
+from genmodels.errors import UserError
 from genmodels.metrics import InceptionV3, InDomainClassifier
 from genmodels.metrics import classifier as shipped_classifiers
 from genmodels.metrics.extractors import UnsuitableError, tf1_bilinear

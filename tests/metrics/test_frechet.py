@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 from torchmetrics.image.fid import _compute_fid
 
-from genmodels.core import UserError
+from genmodels.errors import UserError
 from genmodels.metrics import FeatureStatistics, frechet_distance
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genmodels.core import UserError
+from genmodels.errors import UserError
 from genmodels.metrics import kernel_distance
 
 

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from genmodels.core import DataSpec, Kind, Likelihood, Score, UserError
+from genmodels.core import DataSpec, Kind, Likelihood, Score
 from genmodels.core.abilities import HasLikelihood
+from genmodels.data.sources import HasDensity
+from genmodels.errors import UserError
 from genmodels.metrics import (
     GeneralizationEvaluation,
     KLToDataEvaluation,
@@ -191,13 +193,20 @@ def test_train_minus_test_is_the_difference_with_the_error_of_both():
     assert score.kind is Kind.ESTIMATE and score.text.startswith("~ ") and score.n == 20
 
 
+class StandardNormal(HasDensity):
+    """A source whose density is known."""
+
+    def log_prob(self, x):
+        return torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(1)
+
+
 def test_divergence_from_the_truth_is_zero_for_the_truth_and_known_between_gaussians():
     truth = torch.distributions.Normal(0.0, 1.0)
     test = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0))
     for shift in (0.0, 0.5):
         model = Model(CONTINUOUS, lambda x, shift=shift: truth.log_prob(x - shift).sum(1))
         data = data_of(test)
-        data.source = SimpleNamespace(log_prob=lambda x: truth.log_prob(x).sum(1))
+        data.source = StandardNormal()
         (score,) = KLToDataEvaluation().measure(Subject(model, data, None, 0, None))
         assert score.value == pytest.approx(shift**2, abs=0.02) and score.kind is Kind.ESTIMATE
     assert "unknown" in KLToDataEvaluation().unsupported_reason(model, data_of(test))

@@ -5,7 +5,7 @@ import pytest
 import scipy.spatial
 import torch
 
-from genmodels.core import UserError
+from genmodels.errors import UserError
 from genmodels.metrics import prdc
 
 

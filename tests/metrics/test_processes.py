@@ -95,7 +95,7 @@ def test_outside_a_process_group_one_process_does_all():
 
 def test_long_work_says_how_long_it_will_take_where_there_is_no_terminal(capsys, monkeypatch):
     clock = iter(range(100))
-    monkeypatch.setattr("genmodels.metrics.processes.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("genmodels.progress.time.monotonic", lambda: next(clock))
     assert list(track(range(20), 20, "sampling")) == list(range(20))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "sampling   20%  16 s left" and lines[-1] == "sampling  100%  0 s left"

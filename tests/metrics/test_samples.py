@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from genmodels.core import DataSpec, UserError
+from genmodels.core import DataSpec
 from genmodels.core.abilities import Samples
+from genmodels.errors import UserError
 from genmodels.metrics import SampleSets
 
 

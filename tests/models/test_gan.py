@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from genmodels.core import DataSpec, UserError
+from genmodels.core import DataSpec
 from genmodels.core.abilities import DecodesLatent, HasObservation
 from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.models.gan import GAN, Hinge, Minimax, NonSaturating, WassersteinGP, input_gradient
@@ -84,7 +84,7 @@ def test_penalties_enter_the_discriminators_loss():
 
 @pytest.mark.parametrize("options", [{"r1": 1.0}, {"objective": WassersteinGP()}])
 def test_penalties_refuse_batch_statistics(options):
-    with pytest.raises(UserError, match="batch_norm=false"):
+    with pytest.raises(ValueError, match="batch_norm=false"):
         gan(batch_norm=True, **options)
 
 

@@ -1,7 +1,8 @@
-"""What a source hands over."""
+"""The contract of a data source."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +30,15 @@ class Arrays:
 
 
 class Source(Protocol):
-    """A data set on disk, or a law to draw one from."""
+    """A data set on disk, or a distribution to draw one from."""
 
     def load(self, root: Path) -> Arrays:
         """Read everything, once; files are looked for, and kept, under ``root``."""
+
+
+class HasDensity(ABC):
+    """A source that draws from a distribution whose density is known."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """``log p(x) [B]`` in nats of raw data ``x [B, *shape]``: a log-mass of integers, a log-density of reals."""

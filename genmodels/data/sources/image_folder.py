@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import torch
 from genmodels.data.sources.base import Arrays
 from genmodels.data.split import hold_out
 from genmodels.errors import UserError, require
+from genmodels.files import atomic
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 MODES = {1: "L", 3: "RGB"}
@@ -27,9 +26,9 @@ MODES = {1: "L", 3: "RGB"}
 class ImageFolder:
     """Images of any size under ``path``, center-cropped to the wanted aspect and resized (bicubic, antialiased).
 
-    The decoded images are kept under the data root, in a file named after a hash of the list of files with their sizes
-    and times and of the wanted shape: what changes is decoded anew, what does not is read from the map. They lie there
-    in random order, because the first examples of a sorted tree are of one class.
+    The decoded images are kept under the data root, in a file named after a hash of the wanted shape and of the list of
+    files with their sizes and times: they are decoded again only if one of these changes. Their order is random,
+    because the first examples of a sorted tree are of one class.
 
     Args:
         path: the folder; with both ``train/`` and ``test/`` inside, these are the split.
@@ -53,7 +52,7 @@ class ImageFolder:
         shape = tuple(self.shape)
         require(
             len(shape) == 3 and shape[0] in MODES,
-            f"images have shape (C, H, W) with 1 or 3 channels, got {shape}; mend data.spec.shape.",
+            f"images have shape (C, H, W) with 1 or 3 channels, got {shape}; fix data.spec.shape.",
         )
         train, test = self._split(folder)
         cache = root / "image_folder" / f"{_key([*train, *test], shape)}.npy"
@@ -79,9 +78,9 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         UserError: if there is no such folder, or no image in it.
     """
-    require(folder.is_dir(), f"there is no folder {folder}; mend data.source.path.")
+    require(folder.is_dir(), f"there is no folder {folder}; fix data.source.path.")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    require(bool(files), f"{folder} holds no PNG or JPEG image; mend data.source.path.")
+    require(bool(files), f"{folder} holds no PNG or JPEG image; fix data.source.path.")
     return files
 
 
@@ -100,16 +99,14 @@ def decode(path: Path, shape: tuple[int, ...]) -> np.ndarray:
             upright = ImageOps.exif_transpose(image).convert(MODES[channels])
             fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} does not decode as an image ({error}); mend or remove it.") from error
+        raise UserError(f"{path} does not decode as an image ({error}); repair or remove it.") from error
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def _decode_all(files: list[Path], shape: tuple[int, ...], cache: Path) -> None:
-    """Decode ``files`` into the array file ``cache``, which appears whole or not at all."""
+    """Decode ``files`` into the array file ``cache``."""
     cache.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, part = tempfile.mkstemp(dir=cache.parent, prefix=".decoding-")
-    os.close(descriptor)
-    try:
+    with atomic(cache) as part:
         images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
 
         def write(i: int) -> None:
@@ -119,9 +116,6 @@ def _decode_all(files: list[Path], shape: tuple[int, ...], cache: Path) -> None:
             for _ in pool.map(write, range(len(files))):
                 pass
         images.flush()
-        os.replace(part, cache)
-    finally:
-        Path(part).unlink(missing_ok=True)
 
 
 def _order(n: int, seed: int) -> list[int]:

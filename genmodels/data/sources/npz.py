@@ -48,7 +48,7 @@ class Npz:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    require(path.is_file(), f"there is no file {path}; mend data.source.path.")
+    require(path.is_file(), f"there is no file {path}; fix data.source.path.")
     try:
         with zipfile.ZipFile(path):  # np.load would take an .npy file or a pickle too
             archive = np.load(path, allow_pickle=False)
@@ -59,7 +59,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _raw(path: Path, name: str, array: np.ndarray) -> Tensor:
-    """Uint8 or float32, no value changed in kind."""
+    """``array [N, *shape]`` as a uint8 tensor if it holds integers, float32 if it holds floats."""
     where = f"array '{name}' of {path}"
     require(array.ndim > 1 and len(array) > 0, f"{where} has shape {array.shape}; it must be [N, *shape] with N > 0.")
     if array.dtype.kind in "bui":

@@ -1,6 +1,6 @@
-"""Laws on the plane. Three have a density in closed form: an oracle for every likelihood.
+"""Distributions on the plane. Three have a density in closed form: an oracle for every likelihood.
 
-All lie within a few units of the origin, so that no model needs to be told their scale.
+All lie within a few units of the origin, so that no model needs to know their scale.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from genmodels.data.sources.base import Arrays
+from genmodels.data.sources.base import Arrays, HasDensity
 
 
 @dataclass(frozen=True)
 class Planar(ABC):
-    """Independent draws from a law on the plane.
+    """Independent draws from a distribution on the plane.
 
     Args:
         train_size: number of training examples.
@@ -33,7 +33,7 @@ class Planar(ABC):
 
     @abstractmethod
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``, float32."""
+        """``n`` draws, ``[n, 2]`` float32."""
 
     def load(self, root: Path) -> Arrays:
         """Draw the data; ``root`` is not used."""
@@ -42,29 +42,29 @@ class Planar(ABC):
 
 
 @dataclass(frozen=True)
-class Gaussian(Planar):
+class Gaussian(Planar, HasDensity):
     """One correlated Gaussian."""
 
     mean: Sequence[float] = (0.5, -0.5)
     covariance: Sequence[Sequence[float]] = ((1.0, 0.6), (0.6, 0.5))
 
-    def _law(self) -> torch.distributions.MultivariateNormal:
+    def _distribution(self) -> torch.distributions.MultivariateNormal:
         covariance = torch.tensor([list(row) for row in self.covariance])
         return torch.distributions.MultivariateNormal(torch.tensor(list(self.mean)), covariance)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``."""
-        law = self._law()
-        return law.loc + torch.randn(n, 2, generator=generator) @ law.scale_tril.T
+        """``n`` draws, ``[n, 2]``."""
+        distribution = self._distribution()
+        return distribution.loc + torch.randn(n, 2, generator=generator) @ distribution.scale_tril.T
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density ``[B]`` in nats of ``x [B, 2]``."""
-        log_density: Tensor = self._law().log_prob(x)
+        log_density: Tensor = self._distribution().log_prob(x)
         return log_density
 
 
 @dataclass(frozen=True)
-class Mixture(Planar):
+class Mixture(Planar, HasDensity):
     """Equal round Gaussians on a circle: eight modes, where a GAN shows which it dropped (Metz et al. 2017, §3.3.1)."""
 
     components: int = 8
@@ -78,7 +78,7 @@ class Mixture(Planar):
         return self.radius * torch.stack([angle.cos(), angle.sin()], dim=1)
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``."""
+        """``n`` draws, ``[n, 2]``."""
         component = torch.randint(self.components, (n,), generator=generator)
         return self.centers[component] + self.scale * torch.randn(n, 2, generator=generator)
 
@@ -90,7 +90,7 @@ class Mixture(Planar):
 
 
 @dataclass(frozen=True)
-class Checkerboard(Planar):
+class Checkerboard(Planar, HasDensity):
     """Uniform on the dark cells of a board over ``[-half_width, half_width]^2``, ``cells`` (even) to a side."""
 
     cells: int = 4
@@ -102,7 +102,7 @@ class Checkerboard(Planar):
         return 2 * self.half_width / self.cells
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``."""
+        """``n`` draws, ``[n, 2]``."""
         column = torch.randint(self.cells, (n,), generator=generator)
         row = 2 * torch.randint(self.cells // 2, (n,), generator=generator) + column % 2
         corner = torch.stack([column, row], dim=1)
@@ -123,7 +123,7 @@ class Moons(Planar):
     noise: float = 0.1
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``."""
+        """``n`` draws, ``[n, 2]``."""
         angle = math.pi * torch.rand(n, generator=generator)
         upper = torch.stack([angle.cos() - 0.5, angle.sin() - 0.25], dim=1)
         turned = torch.rand(n, 1, generator=generator) < 0.5  # the lower moon is the upper one, turned by pi
@@ -137,7 +137,7 @@ class SwissRoll(Planar):
     noise: float = 0.07
 
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Draw ``[n, 2]``."""
+        """``n`` draws, ``[n, 2]``."""
         angle = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=generator))
         spiral = angle[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1) * (2 / (4.5 * math.pi))
         return spiral + self.noise * torch.randn(n, 2, generator=generator)

@@ -1,4 +1,4 @@
-"""Data sets that are files somebody published."""
+"""Data sets published as files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from genmodels.data.files import ensure
+from genmodels.data.files import fetch
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Published:
 
     Args:
         folder: their folder under the data root.
-        url: where they come from, see :func:`genmodels.data.files.ensure`.
+        url: where they come from, see :func:`genmodels.data.files.fetch`.
         files: name to SHA-256 of the content, decompressed if the name ends in ``.gz``.
     """
 
@@ -24,10 +24,10 @@ class Published:
     files: Mapping[str, str]
 
     def fetched(self, root: Path) -> Path:
-        """The folder, with every file in it and whole.
+        """The folder, with every file in it verified.
 
         Raises:
             UserError: if a file is missing and cannot be downloaded, or is not what its hash says.
         """
-        ensure(root / self.folder, self.files, self.url)
+        fetch(root / self.folder, self.files, self.url)
         return root / self.folder

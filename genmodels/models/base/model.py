@@ -14,11 +14,12 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from genmodels.core import DataSpec, Likelihood, UserError
+from genmodels.core import DataSpec, Likelihood
 from genmodels.core.abilities import HasLikelihood, Samples
 from genmodels.core.distances import energy_distance
 from genmodels.core.processes import gather, rank_and_world
 from genmodels.core.quantization import to_symmetric
+from genmodels.errors import UserError
 from genmodels.models.base.training import (
     Loss,
     OptimizerFactory,

@@ -1,0 +1,21 @@
+"""What a run prints, and what it keeps others from printing."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+from rich.console import Console
+
+
+def tell(*lines: str) -> None:
+    """Print lines as they are, however long."""
+    for line in lines:
+        Console().print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def quiet_lightning() -> None:
+    """Silence Lightning's hints about what this project does itself."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for pattern in (".*does not have many workers.*", ".*LeafSpec.*", ".*logging interval.*", ".*no val.*"):
+        warnings.filterwarnings("ignore", pattern)

@@ -1,0 +1,19 @@
+"""Run folders: what a run writes, where it comes from, and how its model is restored."""
+
+from genmodels.files import write_whole
+from genmodels.runs.folder import RunFolder, now
+from genmodels.runs.identity import EXPECTED, config_hash, expectations
+from genmodels.runs.weights import load, load_weights, read_checkpoint, restore
+
+__all__ = [
+    "EXPECTED",
+    "RunFolder",
+    "config_hash",
+    "expectations",
+    "load",
+    "load_weights",
+    "now",
+    "read_checkpoint",
+    "restore",
+    "write_whole",
+]

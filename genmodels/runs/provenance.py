@@ -1,0 +1,61 @@
+"""Where a run comes from: the versions, the machine and the source tree that made it, and what it cost."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import genmodels
+from genmodels.hardware import cpu_name, peak_memory
+
+PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, hardware and the state of the source tree."""
+    versions = {"python": platform.python_version(), "genmodels": genmodels.__version__}
+    for package in PACKAGES:
+        versions[package] = importlib.metadata.version(package)
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    hardware = {"cpu": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpus": gpus}
+    return {"versions": versions, "hardware": hardware, "git": git_state()}
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the source tree and whether files differ from it; ``None`` outside a checkout."""
+    folder = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def training_cost(model: torch.nn.Module, spent: Mapping[str, float], device: torch.device) -> dict[str, Any]:
+    """What training has cost.
+
+    Args:
+        model: that was trained.
+        spent: seconds (``time``), ``batches``, ``examples`` and ``epochs`` of training.
+        device: on which it was trained.
+    """
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "train_seconds": round(spent["time"], 3),
+        "batches": int(spent["batches"]),
+        "examples": int(spent["examples"]),
+        "epochs": int(spent["epochs"]),
+        "peak_memory_bytes": peak_memory(device),
+        "device": str(device),
+    }

@@ -1,0 +1,73 @@
+"""From a checkpoint back to a model. Lightning is imported when it is needed: many only read the record of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import DictConfig
+
+from genmodels.errors import UserError, require
+from genmodels.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from genmodels.models.base import BaseModel
+
+
+def load_weights(model: BaseModel, checkpoint: str | Path, weights: str = "ema") -> None:
+    """Put a checkpoint's weights into ``model``: the averaged ones where ``weights`` is ``ema`` and there are any.
+
+    Raises:
+        UserError: if the file is damaged, or of another model or data.
+    """
+    from genmodels.callbacks.average import averaged_weights, copy_into
+
+    require(weights in ("ema", "raw"), f"weights must be ema or raw, got {weights}.")
+    state = read_checkpoint(checkpoint)
+    model.check_identity(state)
+    try:
+        model.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        sizes = " ".join(str(error).split())[:200]
+        raise UserError(f"{checkpoint} holds weights of other sizes than the config's model ({sizes}).") from error
+    average = averaged_weights(state)
+    if weights == "ema" and average:
+        copy_into(model, average)
+
+
+def read_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
+    """A checkpoint's content, with no code run in reading it.
+
+    Raises:
+        UserError: if it is missing, damaged, or holds more than tensors and plain types.
+    """
+    try:
+        return dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{checkpoint} is not a checkpoint that can be read ({reason}).") from error
+
+
+def load(run: str | Path, weights: str = "ema", checkpoint: str | None = None) -> BaseModel:
+    """The trained model of a run folder, in eval mode on the CPU.
+
+    Args:
+        run: run folder.
+        weights: ``ema`` or ``raw``.
+        checkpoint: ``best.ckpt`` or ``last.ckpt``; by default the best where there is one.
+
+    Raises:
+        UserError: if the folder or its checkpoint is not there or damaged.
+    """
+    folder = RunFolder.open(run)
+    return restore(folder, folder.config, weights, checkpoint)
+
+
+def restore(run: RunFolder, config: DictConfig, weights: str, checkpoint: str | None = None) -> BaseModel:
+    """As :func:`load`, with the run's config changed to ``config``."""
+    from genmodels.builder import build
+
+    model: BaseModel = build(config.model, "model")
+    load_weights(model, run.checkpoint(checkpoint), weights)
+    return model.eval()

@@ -1,0 +1,41 @@
+"""What is measured of the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+
+from genmodels import hardware
+from genmodels.hardware import cpu_name, forget_peak_memory, peak_memory
+
+
+@pytest.mark.skipif(not hardware.CLEAR_REFS.exists(), reason="Linux")
+def test_a_job_answers_for_its_own_memory_alone():
+    size = 500_000_000
+    cpu = torch.device("cpu")
+    forget_peak_memory()
+    bare = peak_memory(cpu)
+    held = torch.zeros(size, dtype=torch.uint8).fill_(1)
+    assert peak_memory(cpu) > bare + 0.9 * size
+    del held
+    forget_peak_memory()
+    assert peak_memory(cpu) < bare + 0.1 * size
+
+
+def test_without_proc_the_peak_is_psutils_where_it_knows_one(monkeypatch):
+    monkeypatch.setattr(hardware, "STATUS", Path("/nowhere/status"))
+    monkeypatch.setattr(hardware, "CLEAR_REFS", Path("/nowhere/clear_refs"))
+    forget_peak_memory()  # does nothing, and says nothing
+    held = psutil.Process().memory_info().rss
+    assert peak_memory(torch.device("cpu")) == pytest.approx(held, rel=0.1)
+    windows = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=1, peak_wset=2))
+    monkeypatch.setattr(psutil, "Process", lambda: windows)
+    assert peak_memory(torch.device("cpu")) == 2
+
+
+def test_the_processor_has_a_name():
+    assert cpu_name()
