@@ -70,7 +70,7 @@ def parse(words: list[str]) -> tuple[Command, Options, list[str]]:
     dashed = [f"--{word}" if word.partition("=")[0] in known and "=" in word else word for word in after]
     given, rest = parser().parse_known_args([name, *dashed])
     for word in rest:
-        require(not word.startswith("-"), f"unknown option '{word}'; {nearest(word.lstrip('-'), known)}")
+        require(not word.startswith("-"), f"unknown option '{word}'; {nearest(word.lstrip('-').split('=')[0], known)}")
     options = vars(given)
     return COMMANDS[options.pop("command")], options, rest
 

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from conformance.kinds import ROOT
 from conformance.test_laboratory import settings
 
 from genmodels.cli import main
@@ -50,6 +51,11 @@ def test_evaluate_again_gives_the_same_number(copy):
     main(["evaluate", f"run={copy}"])
     assert record(copy)["metrics"] == before["metrics"]
     assert record(copy)["started"] == before["started"]
+
+
+def test_the_order_of_words_plays_no_part(copy):
+    main(["evaluate", f"run={copy}", "metrics.likelihood.samples=5", "metrics=[likelihood]"])
+    assert record(copy)["metrics"]["bits_per_dim_k5"]["protocol"]["importance_samples"] == 5
 
 
 def test_evaluate_with_importance_samples_tightens_the_bound(copy):
@@ -119,6 +125,23 @@ def test_a_folder_that_was_moved_is_resumed_where_it_is(copy, trained):
     assert sorted((trained / "samples").iterdir()) == pictures
 
 
+def test_the_run_is_named_in_two_spellings_and_under_the_home_folder(copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(copy.parent))
+    main(["sample", "--run", f"~/{copy.name}", "--n=5", "out=~/a.npz", "model.sample_mean=true"])
+    assert np.load(copy.parent / "a.npz")["x"].shape == (5, 1, 8, 8)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["sample", "--help"], ["compare", "-h"], []], ids=" ".join)
+def test_help_needs_no_torch(words):
+    code = (
+        "import sys; from genmodels.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: genmodels{' ' + words[0] if len(words) > 1 else ''}")
+
+
 def test_compare_prints_each_run(trained, capsys):
     main(["compare", str(trained.parent)])
     out = capsys.readouterr().out
@@ -134,6 +157,10 @@ def test_unknown_command_and_key(fails, copy):
     assert "did you mean 'evaluate'" in fails("evalute", f"run={copy}")
     assert "unknown metrics 'kdd'; did you mean 'kd'" in fails("evaluate", f"run={copy}", "metrics=[kdd]")
     assert "did you mean 'model.latent_dim'" in fails("sample", f"run={copy}", "model.latnt_dim=2")
+    assert "say which run: run=FOLDER" in fails("sample")
+    assert "unknown option '--rum=x'; did you mean 'run'" in fails("resume", "--rum=x")
+    assert "data is chosen before training" in fails("evaluate", f"run={copy}", "data=mnist")
+    assert "this run has no model.sampler" in fails("sample", f"run={copy}", "model/sampler=ddim")
 
 
 def test_a_checkpoint_of_another_model(fails, copy, tmp_path):

@@ -10,13 +10,12 @@ import torch
 from conformance.kinds import ROOT
 
 from genmodels.callbacks import Budget
+from genmodels.composition import compose, option, options
 from genmodels.experiment import Experiment, plain
-from genmodels.launch import compose, options
 from genmodels.runs import expectations
 
 ON_CPU = ("digits", "mnist", "fashion_mnist")
-SHARED = {"mnist"}  # what recipes have in common, none itself
-RECIPES = sorted(set(options("experiment")) - SHARED)
+RECIPES = options("experiment")
 OF_PAPERS = [name for name in RECIPES if name.endswith("cifar10")]
 
 
@@ -30,6 +29,11 @@ def test_a_recipe_is_of_what_it_is_named_after(name):
     config = compose([f"experiment={name}"])
     model = config.model._target_.rsplit(".", 1)[1].lower()
     assert f"{model}_{config.data.name}" == name
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_leaves_seeds_and_sweeps_to_the_command_line(name):
+    assert not {"hydra", "seed"} & set(option("experiment", name))
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in OF_PAPERS])

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from genmodels.builder import resolve
-from genmodels.launch import compose, options
+from genmodels.composition import compose, groups, options
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
@@ -83,19 +83,40 @@ def test_every_model_file_has_its_config_and_the_other_way_round():
     assert files == {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "models").glob("test_*.py")}
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "conf" / "model").glob("*.yaml")), ids=lambda p: p.stem)
-def test_model_config_keys_are_the_constructors_parameters(file):
-    config = OmegaConf.load(file)
-    assert config._target_.startswith(f"genmodels.models.{file.stem}.")
+@pytest.mark.parametrize("name", options("model"))
+def test_model_config_keys_are_the_constructors_parameters(name):
+    config = compose([f"model={name}"]).model
+    assert config._target_.startswith(f"genmodels.models.{name}.")
     assert set(config) - {"_target_"} == set(inspect.signature(resolve(config._target_, "model")).parameters)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "conf" / "data").glob("*.yaml")), ids=lambda p: p.stem)
-def test_data_config_keys_are_the_constructors_parameters(file):
-    config = OmegaConf.load(file)
-    assert set(config) == {"data", "default_budget"}
+PARTS = [(group, name) for group in groups() if group.startswith("model/") for name in options(group)]
+
+
+@pytest.mark.parametrize(("group", "name"), PARTS, ids=lambda word: word.removeprefix("model/"))
+def test_an_option_of_a_part_of_a_model_lists_what_can_be_set(group, name):
+    node = compose([f"+{group}@part={name}"]).part
+    parameters = inspect.signature(resolve(node._target_, "part")).parameters
+    keys = set(node) - {"_target_", "_partial_"}
+    if node._target_.startswith("torch."):  # whose optimizers have parameters for experts, too
+        assert keys and keys <= set(parameters)
+    else:  # a factory's other parameters are handed over by the model
+        left_out = {key for key, p in parameters.items() if node.get("_partial_") and p.default is p.empty}
+        assert keys == set(parameters) - left_out
+
+
+@pytest.mark.parametrize("name", options("data"))
+def test_data_config_keys_are_the_constructors_parameters(name):
+    config = compose([f"data={name}"])
     assert set(config.data) - {"_target_"} == set(inspect.signature(resolve(config.data._target_, "data")).parameters)
-    assert config.data.name == file.stem
+    assert config.data.name == name
+    own = set(OmegaConf.load(ROOT / "conf" / "data" / f"{name}.yaml"))
+    assert own <= {"defaults", "data", "default_budget"} and config.default_budget.max_batches > 0
+
+
+def test_what_options_share_is_no_option():
+    shared = {path.stem for path in (ROOT / "conf").rglob("_*.yaml")}
+    assert shared and not shared & {name for group in groups() for name in options(group)}
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "conf" / "metrics").glob("*.yaml")), ids=lambda p: p.stem)
@@ -115,7 +136,7 @@ def test_top_level_is_fixed():
     assert {name for name in top if not name.startswith(".")} <= allowed
 
 
-@pytest.mark.parametrize("module", ["genmodels", "genmodels.launch", "genmodels.cli", "train"])
+@pytest.mark.parametrize("module", ["genmodels", "genmodels.launch", "genmodels.composition", "genmodels.cli", "train"])
 def test_entry_points_import_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -15,8 +15,10 @@ from functools import partial
 import numpy as np
 import pytest
 from conformance.kinds import ROOT
+from hydra.errors import MissingConfigException
 from PIL import Image
 
+from genmodels.hints import sentence
 from genmodels.launch import CompareSweep
 
 SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samples.n=4", "model.encoder.width=8",
@@ -83,7 +85,26 @@ BAD = {
     "weights": (["weights=averaged"], "weights must be ema or raw"),
     "target": (["model._target_=os.system"], "refused"),
     "batch size": (["data.batch_size=0"], "data.batch_size must be a positive integer, got 0."),
-    "missing path": (["data=npz"], "data.source.path"),
+    "missing path": (["data=npz"], "error: data.source.path must be given on the command line."),
+    "option's key": (["model=ddpm", "model.sampler.eta=1"], "'model.sampler.eta'; it is a key of model/sampler=ddim"),
+    "model's key": (["model=realnvp", "model.latent_dim=2"], "it is a key of model=gan and of model=vae"),
+    "key to add": (["trainer.limit_val_batches=2"], "to add it, write +trainer.limit_val_batches="),
+    "key without its group": (["optimizer.lr=3"], "unknown key 'optimizer'; did you mean 'model.optimizer'?"),
+    "unknown part": (["model=ddpm", "model/sampler=dim"], "unknown model/sampler 'dim'; did you mean 'ddim'?"),
+    "no such part": (["model=vae", "model/sampler=ddim"], "model/sampler; it belongs to model=ddpm"),
+    "another model's part": (
+        ["model=gan", "model/objective=simple"],
+        "model/objective=simple belongs to ddpm, not to gan; choose one of: hinge, minimax, non_saturating,",
+    ),
+    "removed key": (["~budget"], "the config has no budget"),
+    "removed seed": (["~seed"], "refers to seed, which the config does not have"),
+    "removed model": (["~model"], "the config has no model"),
+    "null": (["model=null"], "null is not an option of a config group"),
+    "two values": (["seed=0,1"], "seed=0,1 gives several values; add -m to sweep over them"),
+    "no value": (["model"], "'model' is not of the form key=value"),
+    "unquoted": (["data.source.path=~/x.npz"], "a value with special characters stands in quotes"),
+    "of another type": (["budget=[1]"], "budget: Cannot merge DictConfig with ListConfig"),
+    "unknown launcher": (["hydra/launcher=basik"], "unknown hydra/launcher 'basik'; did you mean 'basic'?"),
 }
 
 
@@ -95,6 +116,11 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(case, command, tmp_path):
     assert sentence in err
     assert len(err.splitlines()) == 1, err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plugin_that_is_not_installed_names_the_extra():
+    error = MissingConfigException("Could not find 'hydra/sweeper/optuna'", "hydra/sweeper/optuna", ["basic"])
+    assert sentence(error).endswith("pip install 'genmodels[sweeps]'")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "missing"])
@@ -191,3 +217,5 @@ def test_help_needs_no_torch(flag):
         [sys.executable, "-c", code, *flag.split("=")], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "latent_dim" in done.stdout
+    assert flag != "--help" or "model/sampler: ancestral, ddim\n" in done.stdout
+    assert " _base" not in done.stdout and " _mnist" not in done.stdout
