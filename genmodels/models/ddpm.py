@@ -237,7 +237,7 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
         return self.vlb_term(noised, x0_hat, v), per_example((noised.x0 - x0_hat).square())
 
     def vlb_term(self, noised: Noised, x0_hat: Tensor, v: Tensor | None) -> Tensor:
-        """``L_{t-1} [B]`` in nats at ``noised.t``, given the estimate ``x0_hat [B, *shape]`` of x_0: see :meth:`bound`."""
+        """``L_{t-1} [B]`` in nats at ``noised.t``, given the estimate ``x0_hat [B, *shape]`` of x_0 (eq. 5)."""
         q_mean, q_log_variance = self.process.posterior(noised.x0, noised.x_t, noised.t)  # q(x_{t-1} | x_t, x_0)
         p_mean, p_log_variance = self.reverse(noised.x_t, noised.t, x0_hat, v)  # p(x_{t-1} | x_t)
         kl = per_example(kl_divergence(q_mean, q_log_variance, p_mean, p_log_variance))  # 2. L_{t-1}, t >= 2
