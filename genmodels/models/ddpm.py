@@ -217,7 +217,7 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
         # 1. L_T = KL(q(x_T | x_0) || p(x_T)), in closed form.
         prior = self.process.prior_divergence(to_symmetric(x, self.spec))  # [B]
 
-        # Every other term is taken at its own x_t ~ q(x_t | x_0), for which the network estimates x_0.
+        # Every other term is taken at its own x_t ~ q(x_t | x_0), from which the network estimates x_0.
         chunks = [self.terms_at(*chunk) for chunk in every_time(x, self.process.steps)]
         terms, squared_error = (torch.cat(parts).view(-1, len(x)).T for parts in zip(*chunks, strict=True))  # [B, T]
 
@@ -237,12 +237,13 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
         return self.vlb_term(noised, x0_hat, v), per_example((noised.x0 - x0_hat).square())
 
     def vlb_term(self, noised: Noised, x0_hat: Tensor, v: Tensor | None) -> Tensor:
-        """``L_{t-1}`` in nats ``[B]`` at ``noised.t``, given the estimate ``x0_hat [B, *shape]`` of x_0."""
+        """``L_{t-1} [B]`` in nats at ``noised.t``, given the estimate ``x0_hat [B, *shape]`` of x_0 (eq. 5)."""
         q_mean, q_log_variance = self.process.posterior(noised.x0, noised.x_t, noised.t)  # q(x_{t-1} | x_t, x_0)
         p_mean, p_log_variance = self.reverse(noised.x_t, noised.t, x0_hat, v)  # p(x_{t-1} | x_t)
-        kl = per_example(kl_divergence(q_mean, q_log_variance, p_mean, p_log_variance))
-        first = noised.t == 1  # where the term is L_0
-        return kl.masked_scatter(first, self.decoder_nll(noised.x[first], p_mean[first], p_log_variance[first]))
+        kl = per_example(kl_divergence(q_mean, q_log_variance, p_mean, p_log_variance))  # 2. L_{t-1}, t >= 2
+        first = noised.t == 1
+        nll = self.decoder_nll(noised.x[first], p_mean[first], p_log_variance[first])  # 3. L_0
+        return kl.masked_scatter(first, nll)
 
     def decoder_nll(self, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         """``L_0 = -log p(x_0 | x_1) [B]`` in nats: of integers by a discretized Gaussian (eq. 13), or a density."""

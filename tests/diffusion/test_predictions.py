@@ -33,7 +33,7 @@ def test_conversions_invert_the_target(prediction):
 def test_learned_variance_lies_between_the_fixed_ones():
     torch.manual_seed(0)
     process, t, x_t = DiffusionProcess(linear(20)), torch.arange(1, 21), torch.randn(20, 3)
-    small, large = (fixed.log(process, x_t, t, None) for fixed in (FixedSmall(), FixedLarge()))
+    small, large = FixedSmall().log(process, x_t, t, None), extract(process.log_beta, t, x_t)
     for scale in (1.0, 100.0):
         prediction, v = Learned().split(scale * torch.randn(20, 6))
         learned = Learned().log(process, x_t, t, v)
@@ -41,6 +41,15 @@ def test_learned_variance_lies_between_the_fixed_ones():
         assert (learned >= small - 1e-6).all() and (learned <= large + 1e-6).all()
     ends = Learned().log(process, x_t, t, torch.tensor([[-100.0, 0.0, 100.0]]).expand(20, 3))
     torch.testing.assert_close(ends, torch.cat([small, (small + large) / 2, large], 1))
+
+
+def test_large_variance_is_beta_but_at_the_first_time():
+    """There both fixed variances are β̃_2, as in the published code's likelihood."""
+    process, t, x_t = DiffusionProcess(linear(20)), torch.arange(1, 21), torch.zeros(20, 3)
+    small, large = (fixed.log(process, x_t, t, None) for fixed in (FixedSmall(), FixedLarge()))
+    torch.testing.assert_close(large[1:].exp().squeeze(1), process.beta[2:])
+    assert small[0] == small[1] == large[0] < large[1]
+    assert (large[1:] > small[1:]).all()
 
 
 def test_gaussian_formulas():

@@ -312,16 +312,8 @@ def test_every_term_is_that_of_the_published_code(schedule, variance):
     torch.testing.assert_close(ours, exact, rtol=1e-5, atol=0)  # 1e-5 per term: L_0 too, with an exact CDF
     published = published_terms(schedule(1000), name, *shared, tanh_cdf)
     torch.testing.assert_close(ours[t > 1], published[t > 1], rtol=1e-5, atol=0)
-    difference = (ours - published)[t == 1] / spec.dims
-    print(
-        schedule.__name__,
-        name,
-        (ours / exact - 1).abs()[t > 1].max().item(),
-        (ours / exact - 1).abs()[t == 1].max().item(),
-        difference.mean().item(),
-        difference.abs().max().item(),
-        ours[t == 1].mean() / spec.dims,
-    )
+    difference = (ours - published)[t == 1] / spec.dims  # of about one nat per dimension
+    assert difference.mean().abs() < 0.003 and difference.abs().max() < 0.05
 
 
 def test_chunks_do_not_change_the_bound(monkeypatch):

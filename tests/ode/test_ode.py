@@ -120,7 +120,7 @@ def test_gradients_through_the_adaptive_solver_are_those_of_many_small_steps():
 @pytest.mark.parametrize("solver, atol", [(Midpoint(4), 1e-7), (Dopri5(1e-10), 1e-6)])
 @pytest.mark.parametrize("probes", [None, torch.tensor([[[1.0, -1.0, 1.0]] * 2, [[-1.0, -1.0, 1.0]] * 2])])
 def test_gradient_of_the_log_det_is_that_of_finite_differences(solver, atol, probes):
-    """With respect to a parameter and to the start, though the start itself required no gradient at first."""
+    """With respect to a parameter, from a start that requires no gradient, and with respect to the start."""
 
     def nats(weight, x):
         x, log_det, _ = integrate_with_log_det(lambda t, x: torch.tanh(x @ weight.T + t), x, 0, 1, solver, probes)
