@@ -12,11 +12,22 @@ from genmodels.mcmc.annealing import (
     upper_bound,
 )
 from genmodels.mcmc.hmc import hmc
-from genmodels.mcmc.paths import DifferentiablePath, GeometricPath, LogDensity, Path, State, select
+from genmodels.mcmc.paths import (
+    Base,
+    DifferentiablePath,
+    GeometricPath,
+    LogDensity,
+    Path,
+    State,
+    differentiated,
+    select,
+    standard_normal,
+)
 from genmodels.mcmc.tuning import Transition, tune, with_step_sizes
 
 __all__ = [
     "Annealed",
+    "Base",
     "DifferentiablePath",
     "GeometricPath",
     "Kernel",
@@ -25,6 +36,7 @@ __all__ = [
     "Progress",
     "State",
     "Transition",
+    "differentiated",
     "forward",
     "hmc",
     "lower_bound",
@@ -32,6 +44,7 @@ __all__ = [
     "reverse",
     "select",
     "sigmoid_schedule",
+    "standard_normal",
     "tune",
     "upper_bound",
     "with_step_sizes",

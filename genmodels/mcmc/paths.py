@@ -84,9 +84,30 @@ def select(accept: Tensor, new: State, old: State) -> State:
     return State(*(torch.where(columns if a.dim() > 1 else accept, a, b) for a, b in zip(new, old, strict=True)))
 
 
-def standard_normal(x: Tensor) -> Tensor:
-    """Summands ``[N, d]`` of the unnormalized log-density of N(0, I) at ``x [N, d]``; ``log Z_0 = d/2 log 2π``."""
-    return -0.5 * x.square()
+Base = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From ``x [N, d]`` to summands ``[N, d]``, whose sum over dimensions is ``log f_0``, and its gradient ``[N, d]``."""
+
+
+def standard_normal(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The unnormalized density of N(0, I) as a :data:`Base`, with ``log Z_0 = d/2 log 2π``."""
+    return -0.5 * x.square(), -x
+
+
+def differentiated(log_f0: LogDensity[Tensor]) -> Base:
+    """The :data:`Base` whose gradient autograd takes of ``log_f0: x [N, d] -> [N, d]``, summands of ``log f_0``.
+
+    Where the dimensions are independent, summand i is the log-density of dimension i.
+    """
+
+    def base(x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            summands = log_f0(x)
+            ensure(summands.shape == x.shape, f"log_f0 must return [N, d] = {[*x.shape]}, got {[*summands.shape]}.")
+            (gradient,) = torch.autograd.grad(summands.sum(), x)
+        return summands.detach(), gradient
+
+    return base
 
 
 class DifferentiablePath(Path[State]):
@@ -100,27 +121,21 @@ class DifferentiablePath(Path[State]):
 
     Args:
         log_g: ``x [N, d] -> log f_1/f_0 [N]``, differentiable.
-        log_f0: ``x [N, d] -> [N, d]``, differentiable: summands whose sum over dimensions is ``log f_0``, for instance
-            one summand per dimension where the dimensions are independent.
+        base: values and gradient of ``log f_0``, see :func:`differentiated` for one by autograd.
     """
 
-    def __init__(self, log_g: LogDensity[Tensor], log_f0: LogDensity[Tensor] = standard_normal) -> None:
+    def __init__(self, log_g: LogDensity[Tensor], base: Base = standard_normal) -> None:
         self.log_g = log_g
-        self.log_f0 = log_f0
+        self.base = base
 
     def state(self, x: Tensor) -> State:
-        """State at ``x [N, d]``: one pass forward and one backward, also under ``torch.no_grad``; it keeps no graph.
-
-        Raises:
-            ValueError: if ``log_f0`` returns anything but ``[N, d]``.
-        """
+        """State at ``x [N, d]``: one pass forward and one backward, also under ``torch.no_grad``; it keeps no graph."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            log_f0, log_g = self.log_f0(x), self.log_g(x)
-            ensure(log_f0.shape == x.shape, f"log_f0 must return [N, d] = {[*x.shape]}, got {[*log_f0.shape]}.")
-            (log_f0_gradient,) = torch.autograd.grad(log_f0.sum(), x)
+            log_g = self.log_g(x)
             (log_g_gradient,) = torch.autograd.grad(log_g.sum(), x)
-        return State(x.detach(), log_f0.detach(), log_f0_gradient, log_g.detach(), log_g_gradient)
+        x = x.detach()
+        return State(x, *self.base(x), log_g.detach(), log_g_gradient)
 
     @override
     def log_f(self, state: State, beta: float) -> Tensor:

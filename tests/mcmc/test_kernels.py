@@ -14,6 +14,7 @@ from genmodels.mcmc import (
     DifferentiablePath,
     GeometricPath,
     Path,
+    differentiated,
     forward,
     hmc,
     lower_bound,
@@ -193,7 +194,7 @@ def gaussian_path(log_f0):
     def log_f1(x):
         return -0.5 * torch.einsum("ni,ij,nj->n", x - MEAN1, PRECISION1, x - MEAN1)
 
-    return DifferentiablePath(lambda x: log_f1(x) - log_f0(x).sum(1), log_f0)
+    return DifferentiablePath(lambda x: log_f1(x) - log_f0(x).sum(1), differentiated(log_f0))
 
 
 def log_normalizer(normal):
@@ -247,6 +248,6 @@ def test_values_and_gradients_of_the_path_are_those_of_its_two_ends(name):
 
 
 def test_the_log_density_of_the_base_must_come_in_summands():
-    path = DifferentiablePath(lambda x: x.sum(1), lambda x: -0.5 * x.square().sum(1))
+    path = DifferentiablePath(lambda x: x.sum(1), differentiated(lambda x: -0.5 * x.square().sum(1)))
     with pytest.raises(ValueError, match=r"^log_f0 must return \[N, d\] = \[5, 2\], got \[5\]"):
         path.state(torch.randn(5, 2))
