@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from genmodels.data import DataModule
 from genmodels.metrics.classifier import WEIGHTS, Classifier
 from genmodels.metrics.processes import track
 
-CONF = Path(__file__).parents[2] / "conf" / "data"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def accuracy(network: Classifier, x: Tensor, labels: Tensor) -> float:
 
 def read(name: str, root: Path | None) -> DataModule:
     """The data module that ``conf/data/<name>.yaml`` describes."""
-    config = OmegaConf.merge({"seed": 0}, OmegaConf.load(CONF / f"{name}.yaml"), {"data": {"root": root and str(root)}})
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [f"data={name}", f"data.root={'null' if root is None else root}"])
     data: DataModule = instantiate(config.data)
     return data
 

@@ -5,14 +5,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from genmodels.core import DataSpec
 from genmodels.data import DataModule, data_root
 from genmodels.data.sources import Arrays
 from genmodels.errors import UserError
+from genmodels.launch import compose, options
 
-CONF = Path(__file__).resolve().parents[2] / "conf" / "data"
 OFFLINE = ["digits", "gaussian", "mixture", "checkerboard", "moons", "swiss_roll"]
 
 
@@ -38,15 +37,15 @@ def numbers(x):
 
 
 def config(name, *overrides):
-    return OmegaConf.merge({"seed": 3}, OmegaConf.load(CONF / f"{name}.yaml"), OmegaConf.from_dotlist(list(overrides)))
+    return compose([f"data={name}", "seed=3", *overrides])
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
-def test_yaml_is_the_constructors_signature(path):
-    cfg = config(path.stem)
-    assert list(cfg.data)[1:] == list(inspect.signature(DataModule).parameters)
-    assert cfg.data.name == path.stem and cfg.data.seed == 3 and cfg.default_budget.max_batches > 0
-    if path.stem in ("image_folder", "npz"):
+@pytest.mark.parametrize("name", options("data"))
+def test_yaml_is_the_constructors_signature(name):
+    cfg = config(name)
+    assert set(cfg.data) - {"_target_"} == set(inspect.signature(DataModule).parameters)
+    assert cfg.data.name == name and cfg.data.seed == 3 and cfg.default_budget.max_batches > 0
+    if name in ("image_folder", "npz"):
         cfg.data.source.path = "given"
     assert instantiate(cfg.data).spec.shape == tuple(cfg.data.spec.shape)
 

@@ -1,21 +1,17 @@
 """The official files, as the configuration reads them: counts and facts that are known of them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+
+from genmodels.launch import compose
 
 pytestmark = pytest.mark.realdata
-CONF = Path(__file__).resolve().parents[2] / "conf" / "data"
 
 
 def load(name, root):
-    cfg = OmegaConf.merge({"seed": 0}, OmegaConf.load(CONF / f"{name}.yaml"))
-    cfg.data.root = str(root)
-    data = instantiate(cfg.data)
+    data = instantiate(compose([f"data={name}", f"data.root={root}"]).data)
     data.setup()
     return data
 
