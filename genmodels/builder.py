@@ -1,4 +1,4 @@
-"""From a config node to an object: only ours and torch's, only with arguments that the signature knows.
+"""From a config node to an object: only of places that hold parts of a run, only with arguments that it knows.
 
 The constructor's signature is the schema. Every ``_target_`` must lie, as named and as defined, under an allowed
 package; its keys must be parameters, and plain values must be of the annotated type.
@@ -24,7 +24,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genmodels.errors import UserError, nearest, require
 
-ALLOWED = ("genmodels.", "torch.optim.", "torch.nn.", "lightning.")
+LIBRARIES = ("core", "networks", "transforms", "ode", "diffusion", "mcmc")
+ROOMS = (*LIBRARIES, "data", "models", "metrics", "loggers", "callbacks")
+LIGHTNING = ("Trainer", "pytorch.trainer.", "pytorch.callbacks.", "pytorch.loggers.")
+ALLOWED = (
+    *(f"genmodels.{room}." for room in ROOMS),
+    "torch.optim.",
+    "torch.nn.",
+    *(f"lightning.{place}" for place in LIGHTNING),
+)
 PLAIN = (int, float, bool, str, type(None))
 RESERVED = {"_target_", "_partial_"}
 

@@ -107,6 +107,7 @@ def evaluate(options: Options, overrides: list[str]) -> None:
     """
     folder, checkpoint, samples = run_folder(options), options["checkpoint"], options["samples"]
 
+    from genmodels.core.processes import is_rank_zero
     from genmodels.experiment import Experiment, tell
     from genmodels.runs import RunFolder
 
@@ -120,7 +121,7 @@ def evaluate(options: Options, overrides: list[str]) -> None:
     others += [run.checkpoint(checkpoint).stem] * (run.checkpoint(checkpoint) != run.checkpoint())
     suffix = "".join(f"_{word}" for word in others)
     scores = experiment.test(checkpoint, overrides, suffix)
-    if experiment.trainer.is_global_zero:
+    if is_rank_zero():
         tell(*(score.line for score in scores))
         tell(*(f"no {name}: {reason}" for name, reason in experiment.evaluate.refusals.items()))
 
@@ -224,6 +225,8 @@ def compare(options: Options, places: list[str]) -> None:
     if html is not None:
         write_report(results, Path(html).expanduser())
         print(html, file=sys.stderr)  # apart from a format that goes into a file
+    unreadable = "; ".join(f"{name}: {reason}" for name, reason in results.unreadable)
+    require(not unreadable, f"what is shown lacks {unreadable}")
 
 
 def run_folder(options: Options) -> Path:

@@ -122,6 +122,13 @@ def picture(x: Tensor, spec: DataSpec) -> Image.Image:
     return image_grid(x, spec) if spec.is_image else scatter(x)
 
 
+def pairs(x: Tensor, y: Tensor, spec: DataSpec) -> Image.Image:
+    """Raw data ``x [N, *shape]``, each followed by its counterpart in ``y [N, *shape]``; points in one scatter."""
+    if not spec.is_image:
+        return picture(torch.cat([x, y]), spec)
+    return image_grid(torch.stack([x, y], dim=1).flatten(0, 1), spec, columns=8)
+
+
 def side_by_side(pictures: Mapping[str, Image.Image], height: int = 300) -> Image.Image:
     """Pictures of one height in a row, each under its title."""
     from PIL import ImageDraw, ImageFont

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -17,12 +17,16 @@ PATIENCE = 3.0  # seconds of work during which :func:`track` prints no line
 class Reporter:
     """Shows the share of the work that is done, from :meth:`start` to :meth:`stop`.
 
+    A terminal has room for one bar: work within other work that has one shows none.
+
     Args:
         title: of the work.
         done: share of the work that was done before, from 0 to 1.
         patience: seconds during which no line is printed.
         transient: remove the bar at the end.
     """
+
+    _a_bar_is_open: ClassVar[bool] = False
 
     def __init__(self, title: str, done: float = 0.0, patience: float = 0.0, transient: bool = False) -> None:
         self.title = title
@@ -33,8 +37,9 @@ class Reporter:
         self._bar: Progress | None = None
 
     def start(self) -> None:
-        """Open the bar, if there is a terminal."""
-        if self.console.is_terminal:
+        """Open the bar, if there is a terminal without one."""
+        if self.console.is_terminal and not Reporter._a_bar_is_open:
+            Reporter._a_bar_is_open = True
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
             status = TextColumn("{task.fields[status]}")
             self._bar = Progress(*columns, status, console=self.console, transient=self._transient)
@@ -48,7 +53,7 @@ class Reporter:
             if now - self._drawn > REDRAW or done >= 1:
                 self._drawn = now
                 self._bar.update(self._bar.task_ids[0], completed=done, status=status())
-        elif int(10 * done) > self._tenths and now - self._began > self._patience:
+        elif not self.console.is_terminal and int(10 * done) > self._tenths and now - self._began > self._patience:
             self._tenths = int(10 * done)
             left = (now - self._began) / max(done - self._first, 1e-9) * (1 - done)
             parts = (self.title, f"{done:4.0%}", status(), f"{left:.0f} s left")
@@ -58,7 +63,7 @@ class Reporter:
         """Close the bar."""
         if self._bar is not None:
             self._bar.stop()
-            self._bar = None
+            self._bar, Reporter._a_bar_is_open = None, False
 
 
 def track(iterable: Iterable[T], total: int, description: str) -> Iterator[T]:

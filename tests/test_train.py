@@ -88,7 +88,7 @@ BAD = {
     "missing path": (["data=npz"], "error: data.source.path must be given on the command line."),
     "option's key": (["model=ddpm", "model.sampler.eta=1"], "'model.sampler.eta'; it is a key of model/sampler=ddim"),
     "model's key": (["model=realnvp", "model.latent_dim=2"], "it is a key of model=gan and of model=vae"),
-    "key to add": (["trainer.limit_val_batches=2"], "to add it, write +trainer.limit_val_batches="),
+    "key to add": (["trainer.limit_test_batches=2"], "to add it, write +trainer.limit_test_batches="),
     "key without its group": (["optimizer.lr=3"], "unknown key 'optimizer'; did you mean 'model.optimizer'?"),
     "unknown part": (["model=ddpm", "model/sampler=dim"], "unknown model/sampler 'dim'; did you mean 'ddim'?"),
     "no such part": (["model=vae", "model/sampler=ddim"], "model/sampler; it belongs to model=ddpm"),

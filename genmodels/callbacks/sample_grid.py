@@ -1,4 +1,4 @@
-"""Pictures of samples: from the same latents all through training, so that one sees them change."""
+"""Pictures of what a model makes: from the same random numbers throughout training, so that one sees it change."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ PIXELS, HALF_WIDTH, DRAWS = 128, 4.0, 16  # of a picture of a density on the pla
 class SampleGrid(Callback):
     """Writes ``samples/<batch>.png`` at every validation and hands it to the loggers that show images.
 
+    Of a model that encodes but has no samples, these are reconstructions of validation examples.
+
     Args:
         folder: where the pictures go.
         n: images in the grid.
@@ -35,12 +37,12 @@ class SampleGrid(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Draw with the weights that validation sees."""
-        if is_rank_zero() and isinstance(pl_module, Samples):
+        if is_rank_zero():
             self.draw(trainer, pl_module, f"{pl_module.batches:07d}")
 
     def on_test_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """The picture of the finished model."""
-        if is_rank_zero() and isinstance(pl_module, Samples):
+        """The pictures of the finished model."""
+        if is_rank_zero():
             self.draw(trainer, pl_module, "final")
             source = trainer.datamodule.source  # type: ignore[attr-defined]
             picture = density(pl_module, source.log_prob if isinstance(source, HasDensity) else None)
@@ -49,17 +51,21 @@ class SampleGrid(Callback):
                 log_image(trainer, "density", picture)
 
     def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
-        """Samples, and of the finished model what else there is to see of them, on disk and in the loggers."""
-        pictures = {}
+        """Samples or reconstructions, and of the finished model its paths, on disk and in the loggers."""
+        pictures: dict[str, tuple[str, Image.Image]] = {}  # file and image by title
         with fixed_seed(0, model.device), torch.no_grad():
             if isinstance(model, Samples):
-                pictures["samples"] = plots.picture(model.sample(self.n), model.spec)
+                pictures["samples"] = (name, plots.picture(model.sample(self.n), model.spec))
+            elif isinstance(model, Encodes):
+                x: Tensor = trainer.datamodule.split("val")[: self.n // 2].to(model.device)  # type: ignore[attr-defined]
+                file = "reconstructions" if name == "final" else name
+                pictures["reconstructions"] = (file, plots.pairs(x, model.decode(model.encode(x)), model.spec))
             if name == "final":
                 ways = paths(model, n=8, frames=12)
-                pictures |= {title: plots.strip(path, model.spec) for title, path in ways.items()}
+                pictures |= {title: (title, plots.strip(path, model.spec)) for title, path in ways.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
-        for title, image in pictures.items():
-            image.save(self.folder / (f"{name}.png" if title == "samples" else f"{title}.png"))
+        for title, (file, image) in pictures.items():
+            image.save(self.folder / f"{file}.png")
             log_image(trainer, title, image)
 
 

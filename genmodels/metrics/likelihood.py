@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from genmodels.core import DataSpec, Kind, Likelihood, Score, bits_per_dim
-from genmodels.core.abilities import HasLikelihood
+from genmodels.core.abilities import HasLikelihood, Samples
 from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
@@ -202,7 +202,9 @@ class LikelihoodEvaluation(Evaluation):
         """Why the likelihood does not exist, or ``None``."""
         if isinstance(model, HasLikelihood):
             return None
-        return f"{type(model).__name__} has no likelihood: its density is only implied by its samples."
+        sampled = isinstance(model, Samples)
+        why = "its density is only implied by its samples" if sampled else "it defines no distribution of data"
+        return f"{type(model).__name__} has no likelihood: {why}."
 
     def measure(self, subject: Subject) -> list[Score]:
         """The score, in the unit that the data call for."""
