@@ -25,7 +25,7 @@ from genmodels.errors import UserError, require
 from genmodels.hardware import forget_peak_memory
 from genmodels.models.base import BaseModel
 from genmodels.plan import print_plan
-from genmodels.runs import RunFolder, config_hash, load_weights, now, read_checkpoint
+from genmodels.runs import RunFolder, config_hash, load_weights, now, read_checkpoint, set_memory_format
 from genmodels.runs.provenance import provenance, training_cost
 from genmodels.settings import check_settings, plain
 
@@ -82,8 +82,7 @@ class Experiment:
         self.data.setup("fit")
         if checkpoint is None:
             self.model.initialize(self.data.first_train(512))
-        if self.config.channels_last:
-            self.model.to(memory_format=torch.channels_last)
+        set_memory_format(self.model, self.config)
         if self.config.compile:
             for network in self.model.compiled_networks():
                 network.compile()
@@ -100,6 +99,7 @@ class Experiment:
         """
         path = self.folder.checkpoint(checkpoint)
         load_weights(self.model, path, self.config.weights)
+        set_memory_format(self.model, self.config)
         subject = {"weights": self.config.weights, "checkpoint": path.name, "overrides": list(overrides)}
 
         def keep(found: list[Score]) -> list[Score]:

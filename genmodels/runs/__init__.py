@@ -3,7 +3,7 @@
 from genmodels.files import write_whole
 from genmodels.runs.folder import RunFolder, now
 from genmodels.runs.identity import EXPECTED, config_hash, expectations
-from genmodels.runs.weights import load, load_weights, read_checkpoint, restore
+from genmodels.runs.weights import load, load_weights, read_checkpoint, restore, set_memory_format
 
 __all__ = [
     "EXPECTED",
@@ -15,5 +15,6 @@ __all__ = [
     "now",
     "read_checkpoint",
     "restore",
+    "set_memory_format",
     "write_whole",
 ]
