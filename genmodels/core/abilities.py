@@ -50,7 +50,7 @@ class HasLikelihood(ABC):
         """``log p(x) [B]`` in nats of raw data ``x [B, *shape]``; more ``samples`` tighten a bound."""
 
     def validation_likelihood(self, x: Tensor) -> Likelihood:
-        """A cheaper :meth:`log_likelihood` for use during training: equal in expectation, or a looser bound."""
+        """A cheaper ``log p(x) [B]`` for use during training: equal in expectation, or a looser bound."""
         return self.log_likelihood(x)
 
     @property

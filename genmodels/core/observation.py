@@ -57,8 +57,8 @@ def discretized_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
 def discretized_gaussian(x: Tensor, mean: Tensor, log_std: Tensor, levels: int) -> Tensor:
     """Log-mass that a Gaussian assigns to the bin of each ``x``; the outer bins are unbounded (Ho et al. 2020, eq. 13).
 
-    Arguments and result are those of :func:`discretized_logistic`. Each bin is evaluated in its own tail, so that the
-    logarithm stays finite far from the mean.
+    Arguments and result ``[...]`` are those of :func:`discretized_logistic`. Each bin is evaluated in its own tail, so
+    that the logarithm stays finite far from the mean.
     """
     half = 1.0 / (levels - 1)
     centered = x.float() * (2.0 * half) - 1.0 - mean

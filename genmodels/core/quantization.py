@@ -135,5 +135,5 @@ def logit(u: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
 
 
 def unlogit(y: Tensor, alpha: float) -> Tensor:
-    """Inverse of :func:`logit`, shaped as ``y``."""
+    """Inverse of :func:`logit`: ``u [B, *shape]`` of ``y [B, *shape]``."""
     return (torch.sigmoid(y) - alpha) / (1 - 2 * alpha)

@@ -40,7 +40,7 @@ class Score:
         unit: ``bits/dim``, ``nats``, or ``""`` for a number without a unit.
         n: number of examples or samples behind the value.
         se: standard error, if it was measured.
-        kind: for likelihoods, what the underlying ``log p`` is.
+        kind: relation of the underlying ``log p`` to the true one, for likelihoods.
         better: ``lower`` or ``higher``; ``None`` for an auxiliary number that is not ranked.
         protocol: all other settings needed to reproduce the number.
         quantity: the name without n, number of draws, weights and checkpoint (``fd_digits``); the name by default.

@@ -44,7 +44,7 @@ class Objective(ABC):
         return None
 
     def terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Scalars to log."""
+        """Scalars to log, by name."""
         return {"score_real": real.mean(), "score_fake": fake.mean()}
 
 

@@ -3,7 +3,7 @@
 A latent variable ``z ~ p(z) = N(0, I)`` generates x through a decoder p(x|z). An encoder q(z|x), a diagonal Gaussian,
 approximates the posterior p(z|x). Training maximizes the evidence lower bound (ELBO):
 
-    log p(x) >= E_q(z|x)[ log p(x|z) ] - KL( q(z|x) || p(z) )                                              (eq. 2-3)
+    log p(x) >= E_{q(z|x)}[ log p(x|z) ] - KL( q(z|x) || p(z) )                                            (eq. 2-3)
 
 The KL divergence has a closed form (appendix B), and the expectation is estimated with the reparameterization
 ``z = mean(x) + std(x) ε``, ``ε ~ N(0, I)`` (§2.4).
@@ -31,8 +31,8 @@ DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder: importance sampl
 class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
     """Latent variable model ``p(z) p(x|z)`` with the amortized Gaussian posterior ``q(z|x)``.
 
-    The loss is ``-E_q[log p(x|z)] + beta KL(q(z|x) || p(z))``: the negative ELBO for ``beta = 1``, and that of the
-    beta-VAE otherwise (Higgins et al. 2017, eq. 4). Likelihoods are always reported with ``beta = 1``.
+    The loss is ``-E_q[log p(x|z)] + beta KL(q(z|x) || p(z))``: the negative ELBO for ``beta = 1``, otherwise the
+    loss of the beta-VAE (Higgins et al. 2017, eq. 4). Likelihoods are always reported with ``beta = 1``.
 
     Args:
         spec: the data that the model is built for.

@@ -39,7 +39,7 @@ class Transform(nn.Module, ABC):
         return Kind.EXACT if exact else Kind.ESTIMATE
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same as :meth:`encode`, by which hooks and ``torch.compile`` apply."""
+        """Return :meth:`encode`; hooks and ``torch.compile`` act on ``forward``."""
         return self.encode(x)
 
     def initialize(self, x: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Idx(Published):
 
 
 def read_idx(path: Path) -> Tensor:
-    """Array of an IDX file of unsigned bytes: two zeros, type 8, number of dimensions, their big-endian sizes, data.
+    """The uint8 tensor in an IDX file: two zeros, type 8, number of dimensions, their sizes (big-endian), and the data.
 
     Raises:
         UserError: if the file is not of this format.

@@ -193,7 +193,7 @@ class GenerativeModel(BaseModel):
         return Loss(loss.total, {"loss": loss.total, **loss.terms}, loss.is_objective)
 
     def monitor(self, x: Tensor) -> Likelihood | Tensor:
-        """The validation likelihood of a model that has one, otherwise the loss."""
+        """The validation likelihood ``[B]`` of a model that has one, otherwise the loss, a scalar."""
         return self.validation_likelihood(x) if isinstance(self, HasLikelihood) else self.loss(x).total
 
 
