@@ -33,7 +33,7 @@ def require(condition: bool, sentence: str) -> None:
 
 
 def ensure(condition: bool, sentence: str) -> None:
-    """Raise ``ValueError`` with ``sentence`` unless ``condition`` holds, in libraries, which know no configuration.
+    """Raise ``ValueError`` with ``sentence`` unless ``condition`` holds, for libraries, which have no configuration.
 
     A sentence about a parameter begins with its name (``"depth must be at least 1, got 0."``); the builder puts the
     configuration's key before it (``"model.network.depth must be at least 1, got 0."``).

@@ -20,7 +20,7 @@ def mixed_seed(*parts: int) -> int:
 
 
 def seed_stream(*parts: int) -> None:
-    """Seed torch by nonnegative integers (seed, rank, purpose, ...), each tuple of which has a stream of its own."""
+    """Seed torch by nonnegative integers (seed, rank, purpose, ...); different tuples give different streams."""
     torch.manual_seed(mixed_seed(len(parts), *parts))  # the length distinguishes (1,) from (1, 0)
 
 

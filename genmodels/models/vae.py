@@ -79,7 +79,7 @@ class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
         return mean, log_std.clamp(-7.0, 7.0)
 
     def loss(self, x: Tensor) -> Loss:
-        """Mean of ``(-log p(x|z) + beta KL) / D`` over ``x [B, *shape]``, each with one draw of z (eq. 10)."""
+        """Mean of ``(-log p(x|z) + beta KL) / D`` in nats over ``x [B, *shape]``, each with one draw of z (eq. 10)."""
         rate, distortion = self.rate_and_distortion(x)
         total = (distortion + self.beta * rate).mean() / self.spec.dims
         return Loss(total, {"distortion": distortion.mean(), "rate": rate.mean()})

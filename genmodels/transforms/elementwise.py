@@ -18,8 +18,8 @@ class ActNorm(Transform):
     """Learned shift and scale per channel (Kingma & Dhariwal 2018, §3.1, arXiv:1807.03039).
 
     ``z = (x + shift) exp(log_scale)``. It replaces RealNVP's batch normalization, with whose running
-    statistics test likelihoods diverge. After :meth:`initialize` on a batch, its output has zero mean and unit variance
-    in every channel.
+    statistics test likelihoods can diverge. After :meth:`initialize` on a batch, its output has zero mean and unit
+    variance in every channel.
 
     Args:
         shape: shape of one example, ``(C, H, W)`` or ``(D,)``.

@@ -201,7 +201,7 @@ class AdversarialModel(BaseModel, Samples):
     """A game of players, each with a loss and an optimizer, which are trained in turn on the same batch."""
 
     monitor_name = "energy_distance"
-    keeps_best = False  # the distance below detects failures, but does not rank good models
+    keeps_best = False  # the distance below reveals failures, but does not rank good models
 
     def monitor(self, x: Tensor) -> Likelihood | Tensor:
         """Energy distance between ``x [B, *shape]`` and B samples, with integers scaled to [-1, 1].
