@@ -1,4 +1,4 @@
-"""The one exception a user reads: a sentence that says what is wrong and how to fix it."""
+"""Errors that users read: sentences that state what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class UserError(Exception):
-    """Bad input. The entry points print the sentence, without a traceback, and exit with status 1."""
+    """Invalid input. The entry points print the sentence without a traceback and exit with status 1."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -33,7 +33,7 @@ def require(condition: bool, sentence: str) -> None:
 
 
 def ensure(condition: bool, sentence: str) -> None:
-    """Raise ``ValueError`` with ``sentence`` unless ``condition`` holds: what libraries say, in their own terms.
+    """Raise ``ValueError`` with ``sentence`` unless ``condition`` holds, for libraries, which have no configuration.
 
     A sentence about a parameter begins with its name (``"depth must be at least 1, got 0."``); the builder puts the
     configuration's key before it (``"model.network.depth must be at least 1, got 0."``).

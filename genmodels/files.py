@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it to ``path`` at the end: readers see the old file or the new one.
+    """Yield a temporary path to write to, and rename it to ``path`` at the end: readers see the old or the new file.
 
-    The temporary file lies beside the target and has a name of its own, so that several processes may write the same
-    target. It ends as the target does, because some writers go by the ending or append their own. The writer creates
-    it, with the permissions of any new file. If the block raises, the temporary file is removed and the target stays
-    as it was.
+    The temporary file is in the folder of the target under a unique name, so that several processes may write the same
+    target. It has the suffix of the target, because some writers infer the format from the suffix or append their own.
+    The writer creates it, with the permissions of any new file. If the block raises, the temporary file is removed and
+    the target is unchanged.
 
     Args:
         path: the file to write or replace, in a folder that exists.
@@ -34,10 +34,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` as a whole.
+    """Write ``text`` to the file ``path`` by :func:`atomic`.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be written.
     """
     with atomic(path) as part:
         part.write_text(text)

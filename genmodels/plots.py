@@ -1,4 +1,4 @@
-"""Every picture the project draws, in one style."""
+"""All pictures of the project, in one style."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE = "#0072b2", "#d55e00"  # of the palette that color-blind people tell apart (Okabe & Ito 2008)
+BLUE, ORANGE = "#0072b2", "#d55e00"  # from the color-blind-safe palette of Okabe & Ito 2008
 
 
 def image_grid(x: Tensor, spec: DataSpec, columns: int | None = None, smallest: int = 32) -> Image.Image:
-    """Grid of raw images ``x [N, C, H, W]``, a gray line between them, small ones enlarged to ``smallest`` pixels."""
+    """Grid of raw images ``x [N, C, H, W]`` with gray lines between; small ones are enlarged to ``smallest`` pixels."""
     n, channels, height, width = x.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
@@ -40,7 +40,7 @@ def image_grid(x: Tensor, spec: DataSpec, columns: int | None = None, smallest: 
 
 
 def rendered(figure: Figure) -> Image.Image:
-    """The figure as an RGB image."""
+    """``figure`` as an RGB image."""
     figure.tight_layout()
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
@@ -48,7 +48,7 @@ def rendered(figure: Figure) -> Image.Image:
 
 
 def scatter(x: Tensor) -> Image.Image:
-    """Points ``x [N, D]`` in their first two dimensions."""
+    """Scatter plot of the first two dimensions of ``x [N, D]``."""
     from matplotlib.figure import Figure
 
     points = x.float().cpu().numpy()
@@ -63,13 +63,13 @@ def scatter(x: Tensor) -> Image.Image:
 
 
 def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence[float], unit: str) -> Image.Image:
-    """A diffusion model's bound by timestep, and its distortion against its rate.
+    """Terms of a diffusion model's bound against the timestep, and its distortion against its rate.
 
     Args:
-        term: the bound's term at t = 1 .. T, in ``unit``.
-        rate: what must be sent until x_t is known, in ``unit``.
+        term: the term of the bound at t = 1 .. T, in ``unit``.
+        rate: the cost of sending x_t, in ``unit``.
         distortion: root mean squared error of the estimate of x_0 at t.
-        unit: of terms and rate.
+        unit: unit of terms and rate.
     """
     from matplotlib.figure import Figure
 
@@ -87,11 +87,11 @@ def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence
 
 
 def densities(log_probs: Mapping[str, Tensor], half_width: float) -> Image.Image:
-    """Densities on the square [-half_width, half_width]² side by side, on one scale.
+    """Densities on the square [-half_width, half_width]² side by side, with the same color scale.
 
     Args:
         log_probs: log-densities ``[rows, columns]`` in nats by title, rows along the second dimension from below.
-        half_width: of the square.
+        half_width: half the side of the square.
     """
     from matplotlib.figure import Figure
 
@@ -106,12 +106,12 @@ def densities(log_probs: Mapping[str, Tensor], half_width: float) -> Image.Image
 
 
 def strip(path: Tensor, spec: DataSpec) -> Image.Image:
-    """A grid with one row per example of ``path [frames, n, C, H, W]``, its frames from left to right."""
+    """Grid with one row per example of ``path [frames, n, C, H, W]``, whose frames run from left to right."""
     return image_grid(path.transpose(0, 1).flatten(0, 1), spec, columns=len(path))
 
 
 def animation(path: Tensor, spec: DataSpec, file: Path) -> None:
-    """Save ``path [frames, n, C, H, W]`` as a GIF of grids, which shows its last frame longer."""
+    """Save ``path [frames, n, C, H, W]`` as an animated GIF of grids, whose last frame lasts longer."""
     first, *rest = [image_grid(frame, spec) for frame in path]
     times = [80] * len(rest) + [1500]  # milliseconds
     first.save(file, save_all=True, append_images=rest, duration=times, loop=0)
@@ -123,14 +123,14 @@ def picture(x: Tensor, spec: DataSpec) -> Image.Image:
 
 
 def pairs(x: Tensor, y: Tensor, spec: DataSpec) -> Image.Image:
-    """Raw data ``x [N, *shape]``, each followed by its counterpart in ``y [N, *shape]``; points in one scatter."""
+    """Each image of ``x [N, *shape]`` followed by its counterpart in ``y [N, *shape]``; one scatter plot of vectors."""
     if not spec.is_image:
         return picture(torch.cat([x, y]), spec)
     return image_grid(torch.stack([x, y], dim=1).flatten(0, 1), spec, columns=8)
 
 
 def side_by_side(pictures: Mapping[str, Image.Image], height: int = 300) -> Image.Image:
-    """Pictures of one height in a row, each under its title."""
+    """Pictures in a row, scaled to the same height, each below its title."""
     from PIL import ImageDraw, ImageFont
 
     nearest = Image.Resampling.NEAREST
@@ -146,22 +146,22 @@ def side_by_side(pictures: Mapping[str, Image.Image], height: int = 300) -> Imag
     return canvas
 
 
-SERIES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # of the same palette
-MARKERS = "os^DvPX"  # one more than colors: the pairs repeat late
-INK = "#010203"  # stands for the page's own text color, light or dark
-LEGEND = 48  # characters in a row of a legend
-FRONT = -1  # style of a line that belongs to no model
+SERIES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # from the same palette
+MARKERS = "os^DvPX"  # one more than the colors, so that pairs repeat late
+INK = "#010203"  # placeholder for the text color of the page, light or dark
+LEGEND = 48  # characters per row of a legend
+FRONT = -1  # style of the Pareto front, which belongs to no model
 
 
 class Curve(NamedTuple):
-    """A line of a chart, or with one ``x`` a point.
+    """A line of a chart, or a point if there is a single ``x``.
 
     Attributes:
-        label: for the legend; ``""`` for none.
+        label: entry of the legend; ``""`` for none.
         x: abscissae.
-        y: ordinates, as many.
-        style: number of its color and marker, the same for one model in every chart; or :data:`FRONT`.
-        error: half the length of the error bar, for a point.
+        y: ordinates, one per abscissa.
+        style: index of color and marker, the same for one model in every chart; or :data:`FRONT`.
+        error: half the length of the error bar of a point.
         bound: -1 if the true ``y`` may lie anywhere below, 1 if above, 0 if ``y`` is no bound.
     """
 
@@ -174,12 +174,12 @@ class Curve(NamedTuple):
 
 
 def chart(curves: Sequence[Curve], x: str, y: str, log: str = "") -> str:
-    """Lines and points as SVG with a transparent ground, small enough for a phone.
+    """Lines and points as SVG with a transparent background, small enough for a phone.
 
     Args:
-        curves: what is drawn.
-        x: title of the abscissa.
-        y: title of the ordinate.
+        curves: the lines and points.
+        x: label of the x axis.
+        y: label of the y axis.
         log: which axes are logarithmic: ``""``, ``"x"``, ``"y"`` or ``"xy"``.
     """
     from matplotlib import rc_context
@@ -209,18 +209,18 @@ def chart(curves: Sequence[Curve], x: str, y: str, log: str = "") -> str:
 
 
 def decades(values: Sequence[float]) -> float:
-    """How many powers of ten positive values span; 0 if some are not positive."""
+    """Number of decades that ``values`` span; 0 if some are not positive."""
     return math.log10(max(values) / min(values)) if min(values) > 0 else 0.0
 
 
 def draw_curve(axes: Axes, curve: Curve) -> None:
-    """One line, or one point with its error bar and, for a bound, an arrow to where the truth may be."""
+    """Draw a line, or a point with its error bar and, for a bound, an arrow in the direction of the true value."""
     if curve.style == FRONT:
         axes.step(curve.x, curve.y, where="post", color="#888888", linewidth=1, linestyle="--")
         return
     color, marker = SERIES[curve.style % len(SERIES)], MARKERS[curve.style % len(MARKERS)]
     label = curve.label if len(curve.label) <= LEGEND else f"{curve.label[: LEGEND - 1]}…"
-    label = label.replace("$", r"\$").lstrip("_")  # neither a formula nor hidden
+    label = label.replace("$", r"\$").lstrip("_")  # matplotlib reads $ as math and hides a label with a leading _
     if len(curve.x) > 1:
         every = max(1, len(curve.x) // 6)
         axes.plot(curve.x, curve.y, color=color, label=label, marker=marker, ms=4, markevery=every, linewidth=1.4)

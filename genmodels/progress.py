@@ -1,4 +1,4 @@
-"""How far some work is: a bar on a terminal, elsewhere a line for every tenth."""
+"""Progress reports: a bar on a terminal, and otherwise a line for every tenth of the work."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 T = TypeVar("T")
-REDRAW = 0.1  # seconds between two states of the bar
+REDRAW = 0.1  # seconds between two updates of the bar
 PATIENCE = 3.0  # seconds of work during which :func:`track` prints no line
 
 
 class Reporter:
-    """Shows the share of the work that is done, from :meth:`start` to :meth:`stop`.
+    """Shows the completed fraction of some work, from :meth:`start` to :meth:`stop`.
 
-    A terminal has room for one bar: work within other work that has one shows none.
+    A terminal shows one bar at a time, so that work inside other work with a bar has none.
 
     Args:
-        title: of the work.
-        done: share of the work that was done before, from 0 to 1.
-        patience: seconds during which no line is printed.
+        title: title of the work.
+        done: fraction of the work that was completed before, from 0 to 1.
+        patience: initial seconds during which no line is printed.
         transient: remove the bar at the end.
     """
 
@@ -37,7 +37,7 @@ class Reporter:
         self._bar: Progress | None = None
 
     def start(self) -> None:
-        """Open the bar, if there is a terminal without one."""
+        """Open the bar, if there is a terminal and no other bar."""
         if self.console.is_terminal and not Reporter._a_bar_is_open:
             Reporter._a_bar_is_open = True
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -47,7 +47,7 @@ class Reporter:
             self._bar.start()
 
     def update(self, done: float, status: Callable[[], str] = str) -> None:
-        """Show that the share ``done`` is done, and ``status()`` beside it, which is called only when it is shown."""
+        """Show the completed fraction ``done`` and ``status()``, which is called only when it is shown."""
         now = time.monotonic()
         if self._bar is not None:
             if now - self._drawn > REDRAW or done >= 1:
@@ -67,7 +67,7 @@ class Reporter:
 
 
 def track(iterable: Iterable[T], total: int, description: str) -> Iterator[T]:
-    """Iterate over ``total`` items while their progress is shown, in lines only if it takes more than three seconds."""
+    """Iterate over ``total`` items and show the progress; lines are printed only after three seconds."""
     reporter = Reporter(description, patience=PATIENCE, transient=True)
     reporter.start()
     try:

@@ -1,4 +1,4 @@
-"""Ground floor: what data is, what a likelihood is, and how one becomes the other. Plain torch."""
+"""Data specifications, likelihoods, observation models and scores, in plain torch."""
 
 from genmodels.core.likelihood import Kind, Likelihood, bits_per_dim, log_mean_exp
 from genmodels.core.score import Score

@@ -1,4 +1,4 @@
-"""A log-likelihood that says what it is, and the one place where nats become bits per dimension."""
+"""Log-likelihoods, each labeled as exact, a bound or an estimate, and their conversion to bits per dimension."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Number = TypeVar("Number", float, Tensor)
 
 
 class Kind(Enum):
-    """What a reported ``log p(x)`` is, relative to the true one."""
+    """Relation of a reported ``log p(x)`` to the true one."""
 
     EXACT = "exact"
     LOWER_BOUND = "lower_bound"
@@ -26,7 +26,7 @@ class Kind(Enum):
 
     @property
     def symbol(self) -> str:
-        """Sign between "bits/dim" and its number. Bits are *negative* log p, so a lower bound prints ``<=``.
+        """Sign before a number of bits/dim. Bits are *negative* log p, so that a lower bound on log p has ``<=``.
 
         >>> [kind.symbol for kind in Kind]
         ['=', '<=', '>=', '~']
@@ -41,8 +41,8 @@ class Likelihood:
     Attributes:
         nats: ``log p(x) [B]`` in nats: a log-mass on integer data, a log-density on continuous data.
         kind: exact, a bound (of log p, not of bits), or an estimate.
-        terms: what a bound is made of, ``[B]`` each in nats, such as rate and distortion.
-        curves: what is known step by step of a model that has steps, ``[B, T]`` each, column t - 1 being step t.
+        terms: terms of a bound by name, such as rate and distortion, each ``[B]`` in nats.
+        curves: quantities by step of a model with T steps, by name, each ``[B, T]``; column t - 1 is step t.
     """
 
     nats: Tensor
@@ -52,7 +52,7 @@ class Likelihood:
 
 
 def bits_per_dim(nats: Number, spec: DataSpec) -> Number:
-    """Convert ``log p`` in nats to bits per dimension: ``-log p / (D log 2)``.
+    """Convert ``log p`` in nats, a number or a tensor of any shape, to bits per dimension: ``-log p / (D log 2)``.
 
     >>> uniform = -64 * math.log(17)  # every one of 64 dimensions uniform over 17 levels
     >>> round(bits_per_dim(uniform, DataSpec((1, 8, 8), 17)), 6) == round(math.log2(17), 6)
@@ -62,7 +62,7 @@ def bits_per_dim(nats: Number, spec: DataSpec) -> Number:
 
 
 def log_mean_exp(log_weights: Tensor) -> Tensor:
-    """``log (1/K) sum_k w_k`` over the first dimension of ``log_weights [K, B]``.
+    """``log (1/K) sum_k w_k [B]`` over the first dimension of ``log_weights [K, B]``.
 
     With importance weights ``w_k = p(x, z_k) / q(z_k)`` its expectation is a lower bound on ``log p(x)`` that tightens
     with K (Burda et al. 2016, eq. 8, arXiv:1509.00519).

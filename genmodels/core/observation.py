@@ -1,7 +1,7 @@
-"""Observation models p(x | parameters) in data space: what a decoder's output means.
+"""Observation models p(x | params) in data space, whose parameters a decoder outputs.
 
-Each is a stateless class with the same members. ``x [B, *shape]`` is raw data; ``params`` is a network's output of
-shape ``[B, *param_shape]``; log-probabilities are ``[B]`` in nats.
+``x [B, *shape]`` is raw data; ``params [B, *param_shape]`` is the output of a network; log-probabilities are ``[B]``
+in nats.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from genmodels.core.quantization import from_symmetric
 from genmodels.core.spec import DataSpec
 from genmodels.errors import ensure
 
-LARGEST_LOG_SCALE = 7.0  # scales beyond exp(±7) of the data's range are not sound in float32
+LARGEST_LOG_SCALE = 7.0  # scales beyond exp(±7) of the data's range are unreliable in float32
 
 
 def log_sub_exp_cdf(log_cdf_upper: Tensor, log_cdf_lower: Tensor) -> Tensor:
-    """``log(exp(a) - exp(b))`` for ``a > b``, without leaving log space."""
+    """``log(exp(log_cdf_upper) - exp(log_cdf_lower))``, elementwise ``[...]``, computed in log space."""
     return log_cdf_upper + torch.log(-torch.expm1((log_cdf_lower - log_cdf_upper).clamp(max=-1e-7)))
 
 
 def discretized_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
-    r"""Mass a logistic density puts on each level's bin, the two end bins reaching to infinity.
+    r"""Log-mass that a logistic distribution assigns to the bin of each ``x``; the two outer bins are unbounded.
 
-    Salimans et al. 2017 (PixelCNN++, eq. 2) on the scale where levels lie in [-1, 1]. With bin edges in units of the
-    scale, ``a`` above and ``b`` below, :math:`\sigma(a) - \sigma(b) = \sigma(a)\,\sigma(-b)\,(1 - e^{b - a})`, which
-    needs no clamp and sums to one over the levels exactly.
+    It is eq. 2 of PixelCNN++ (Salimans et al. 2017, arXiv:1701.05517), where the levels lie in [-1, 1]. For bin edges
+    ``a > b``, relative to the mean and in units of the scale,
+    :math:`\sigma(a) - \sigma(b) = \sigma(a)\,\sigma(-b)\,(1 - e^{b - a})`, which needs no clamping and sums to
+    exactly one over the levels.
 
     Args:
         x: integers ``[...]``.
         mean: ``[...]``, on [-1, 1].
-        log_scale: ``[...]``.
+        log_scale: ``[...]``, of the scale on [-1, 1].
         levels: number of levels.
 
     Returns:
-        ``log P(x)``, elementwise ``[...]``.
+        ``log P(x)`` in nats, elementwise ``[...]``.
     """
     half = 1.0 / (levels - 1)
     centered = x.float() * (2.0 * half) - 1.0 - mean
@@ -54,10 +55,10 @@ def discretized_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int
 
 
 def discretized_gaussian(x: Tensor, mean: Tensor, log_std: Tensor, levels: int) -> Tensor:
-    """Mass a Gaussian puts on each level's bin, the two end bins reaching to infinity (Ho et al. 2020, eq. 13).
+    """Log-mass that a Gaussian assigns to the bin of each ``x``; the outer bins are unbounded (Ho et al. 2020, eq. 13).
 
-    Arguments and result as for :func:`discretized_logistic`. Each bin is measured in the tail it lies in, so the
-    logarithm stays finite far from the mean.
+    Arguments and result ``[...]`` are those of :func:`discretized_logistic`. Each bin is evaluated in its own tail, so
+    that the logarithm stays finite far from the mean.
     """
     half = 1.0 / (levels - 1)
     centered = x.float() * (2.0 * half) - 1.0 - mean
@@ -65,7 +66,7 @@ def discretized_gaussian(x: Tensor, mean: Tensor, log_std: Tensor, levels: int) 
     upper, lower = (centered + half) * inverse_std, (centered - half) * inverse_std
     log_below = torch.special.log_ndtr(upper)
     log_above = torch.special.log_ndtr(-lower)
-    right = centered > 0  # there Φ(upper) - Φ(lower) = Φ(-lower) - Φ(-upper) cancels less
+    right = centered > 0  # there Φ(-lower) - Φ(-upper) cancels less than Φ(upper) - Φ(lower)
     log_big = torch.where(right, log_above, log_below)
     log_small = torch.special.log_ndtr(torch.where(right, -upper, lower))
     inner = log_sub_exp_cdf(log_big, log_small)
@@ -73,19 +74,19 @@ def discretized_gaussian(x: Tensor, mean: Tensor, log_std: Tensor, levels: int) 
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
-    """``log N(z; 0, I) [B]`` in nats, summed over all but the first dimension."""
+    """``log N(z; 0, I) [B]`` in nats of ``z [B, ...]``."""
     return -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(1)
 
 
 class Observation(ABC):
-    """p(x | params) for data of ``spec``; ``param_shape`` is what the decoder must output for one example."""
+    """A distribution p(x | params) of data described by ``spec``."""
 
     def __init__(self, spec: DataSpec) -> None:
         self.spec = spec
 
     @property
     def param_shape(self) -> tuple[int, ...]:
-        """Shape of the parameters of one example."""
+        """Shape of the parameters of one example, by default two per dimension: location and log-scale."""
         return (2 * self.spec.shape[0], *self.spec.shape[1:])
 
     @abstractmethod
@@ -98,7 +99,7 @@ class Observation(ABC):
 
     @abstractmethod
     def mean(self, params: Tensor) -> Tensor:
-        """Mean of x (of integers: the level nearest to it), raw data ``[B, *shape]``; often shown as a VAE's sample."""
+        """Mean of x as raw data ``[B, *shape]``, rounded to the nearest level for integers."""
 
     @abstractmethod
     def location(self, params: Tensor) -> Tensor:
@@ -106,10 +107,10 @@ class Observation(ABC):
 
 
 class Bernoulli(Observation):
-    """Independent Bernoulli dimensions; ``params`` are logits. For data of two levels.
+    """Independent Bernoulli distributions of each dimension with logits ``params``, for data of two levels.
 
     Raises:
-        ValueError: for other data.
+        ValueError: if the data have another number of levels.
     """
 
     def __init__(self, spec: DataSpec) -> None:
@@ -122,7 +123,7 @@ class Bernoulli(Observation):
         return self.spec.shape  # one logit per dimension
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """``sum_d x log σ(l) + (1 - x) log σ(-l)``, ``[B]``."""
+        """``sum_d x_d log σ(l_d) + (1 - x_d) log σ(-l_d) [B]`` in nats, for logits l."""
         return -F.binary_cross_entropy_with_logits(params.float(), x.float(), reduction="none").flatten(1).sum(1)
 
     @override
@@ -134,21 +135,21 @@ class Bernoulli(Observation):
         return (params > 0).to(torch.uint8)
 
     def location(self, params: Tensor) -> Tensor:
-        """``2 σ(l) - 1``, ``[B, *shape]``."""
+        """``2 σ(l) - 1 [B, *shape]``, for logits l."""
         return 2 * torch.sigmoid(params.float()) - 1
 
 
 def _split(params: Tensor) -> tuple[Tensor, Tensor]:
-    """Halves of ``params`` along the channel: location and log-scale, bounded by ±``LARGEST_LOG_SCALE``."""
+    """Location and log-scale, the two halves of the channels; the latter is clamped to ±``LARGEST_LOG_SCALE``."""
     location, log_scale = params.float().chunk(2, dim=1)
     return location, log_scale.clamp(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
 
 
 class DiscretizedLogistic(Observation):
-    """Independent discretized logistic dimensions (PixelCNN++, eq. 2); location and log-scale per dimension.
+    """Independent discretized logistic distributions (PixelCNN++, eq. 2) with a location and a log-scale per dimension.
 
     Raises:
-        ValueError: for data that are not integers.
+        ValueError: if the data are not integers.
     """
 
     def __init__(self, spec: DataSpec) -> None:
@@ -156,12 +157,12 @@ class DiscretizedLogistic(Observation):
         super().__init__(spec)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """Sum over dimensions of :func:`discretized_logistic`, ``[B]``."""
+        """Sum ``[B]`` of :func:`discretized_logistic` over the dimensions."""
         location, log_scale = _split(params)
         return discretized_logistic(x, location, log_scale, cast("int", self.spec.levels)).flatten(1).sum(1)
 
     def sample(self, params: Tensor) -> Tensor:
-        """A logistic draw rounded to the nearest level, which has the discretized distribution exactly."""
+        """A logistic draw ``[B, *shape]``, rounded to the nearest level, which gives the discretized distribution."""
         location, log_scale = _split(params)
         p = torch.rand_like(location).clamp(1e-7, 1 - 1e-7)
         return from_symmetric(location + log_scale.exp() * torch.logit(p), self.spec)
@@ -176,10 +177,10 @@ class DiscretizedLogistic(Observation):
 
 
 class Gaussian(Observation):
-    """Independent Gaussian dimensions with learned mean and log standard deviation. For continuous data.
+    """Independent Gaussians with a mean and a log standard deviation per dimension, for continuous data.
 
     Raises:
-        ValueError: for integer data.
+        ValueError: if the data are integers.
     """
 
     def __init__(self, spec: DataSpec) -> None:
@@ -187,13 +188,13 @@ class Gaussian(Observation):
         super().__init__(spec)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """``log N(x; mean, std²)``, ``[B]``."""
+        """``log N(x; mean, std²) [B]`` in nats."""
         mean, log_std = _split(params)
         z = (x.float() - mean) * torch.exp(-log_std)
         return standard_normal_log_prob(z) - log_std.flatten(1).sum(1)
 
     def sample(self, params: Tensor) -> Tensor:
-        """``mean + std ε``, ``[B, *shape]``."""
+        """``mean + std ε [B, *shape]``."""
         mean, log_std = _split(params)
         return mean + log_std.exp() * torch.randn_like(mean)
 
@@ -207,7 +208,7 @@ class Gaussian(Observation):
 
 
 def observation_for(spec: DataSpec) -> Observation:
-    """The observation model that the data's levels call for.
+    """The default observation model for the number of levels of the data.
 
     >>> [type(observation_for(DataSpec((4,), n))).__name__ for n in (2, 256, None)]
     ['Bernoulli', 'DiscretizedLogistic', 'Gaussian']
@@ -218,18 +219,18 @@ def observation_for(spec: DataSpec) -> Observation:
 
 
 class SphericalGaussian:
-    """Gaussian noise of one width around a location: what gives a deterministic decoder a likelihood.
+    """Isotropic Gaussian noise around a location, by which a deterministic decoder has a likelihood.
 
-    ``p_σ(x | location)`` is the density of ``N(location, σ² I)`` on continuous data; on integer data the mass of
-    :func:`discretized_gaussian`. ``location [N, *shape]`` and σ are on the [-1, 1] scale of :func:`to_symmetric` for
-    integers, in the data's own units otherwise.
+    ``p_σ(x | location)`` is the density of ``N(location, σ² I)`` on continuous data, and the mass of
+    :func:`discretized_gaussian` on integer data. ``location [N, *shape]`` and σ are on the [-1, 1] scale of
+    :func:`to_symmetric` for integers, in the data's own units otherwise.
 
     Args:
-        spec: data.
+        spec: shape and levels of the data.
         sigma: standard deviation σ, or one per example, ``[N]``.
 
     Raises:
-        ValueError: for a float sigma that is not positive.
+        ValueError: if a float sigma is not positive.
     """
 
     def __init__(self, spec: DataSpec, sigma: float | Tensor) -> None:
@@ -244,7 +245,7 @@ class SphericalGaussian:
         return torch.full([1] * location.dim(), self.sigma, device=location.device)
 
     def log_prob(self, x: Tensor, location: Tensor) -> Tensor:
-        """``log p_σ(x | location) [N]`` in nats of raw data ``x [N, *shape]``: mass of integers, density of reals."""
+        """``log p_σ(x | location) [N]`` in nats of raw data ``x [N, *shape]`` given ``location [N, *shape]``."""
         location, log_sigma = location.float(), self._sigma_like(location).log()
         if self.spec.levels is not None:
             return discretized_gaussian(x, location, log_sigma, self.spec.levels).flatten(1).sum(1)
@@ -252,6 +253,6 @@ class SphericalGaussian:
         return standard_normal_log_prob(z) - self.spec.dims * log_sigma.flatten()
 
     def sample(self, location: Tensor) -> Tensor:
-        """A draw ``[N, *shape]`` of raw data: of integers, a Gaussian draw rounded to the nearest level."""
+        """A draw of raw data ``[N, *shape]``, rounded to the nearest level for integers."""
         location = location.float()
         return from_symmetric(location + self._sigma_like(location) * torch.randn_like(location), self.spec)

@@ -1,4 +1,4 @@
-"""Several processes of one job: which one this is, and how they exchange what they found."""
+"""The ranks of the processes of one job, and the exchange of objects between them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ PARTIAL_RANKS = ("SLURM_PROCID", "NODE_RANK", "GROUP_RANK", "LOCAL_RANK")
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's rank and the number of processes: ``(0, 1)`` outside a process group."""
+    """Rank of this process and number of processes: ``(0, 1)`` outside a process group."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
 def is_rank_zero() -> bool:
-    """Whether this is the first process of the job: true in exactly one process of all nodes, at any time.
+    """Whether this is the first process of the job: true in exactly one process across all nodes, at any time.
 
-    In a process group its rank decides. Before there is one, the variables decide that launchers set: ``RANK``
-    (torchrun), else the process of a Slurm job, the node and the process on it, all of which are 0 for the first only.
+    In a process group its rank decides. Before one exists, the environment variables of launchers decide: ``RANK``
+    (torchrun) if it is set, or else the Slurm task, node and local ranks, which are all 0 in the first process only.
     """
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
@@ -32,7 +32,7 @@ def is_rank_zero() -> bool:
 
 
 def shard(total: int) -> range:
-    """Indices of the ``total`` items that fall to this process: every W-th one, of W processes.
+    """Indices of those of ``total`` items that belong to this process: every W-th one for W processes.
 
     >>> shard(3)
     range(0, 3)
@@ -42,7 +42,7 @@ def shard(total: int) -> range:
 
 
 def broadcast(value: T) -> T:
-    """Rank zero's ``value``, in every process."""
+    """The ``value`` of rank zero, returned in every process."""
     if rank_and_world()[1] == 1:
         return value
     held = [value]
@@ -51,7 +51,7 @@ def broadcast(value: T) -> T:
 
 
 def gather(value: T) -> list[T]:
-    """The ``value`` of every process, in the order of their ranks, in every process."""
+    """The ``value`` of every process in the order of ranks, returned in every process."""
     world = rank_and_world()[1]
     if world == 1:
         return [value]

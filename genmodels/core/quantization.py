@@ -1,6 +1,6 @@
-"""Between integers and reals: rescaling, uniform dequantization and the logit map, each with its log-determinant.
+"""Maps between integers and reals: rescaling, uniform dequantization and the logit, with their log-determinants.
 
-``x`` below is a batch ``[B, *shape]`` of integers ``0 .. levels - 1``; log-determinants are ``[B]`` in nats.
+Throughout, ``x [B, *shape]`` is a batch of integers ``0 .. levels - 1``; log-determinants are ``[B]`` in nats.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genmodels.errors import ensure
 
 
 def to_symmetric(x: Tensor, spec: DataSpec) -> Tensor:
-    """Map the center of every level linearly onto ``[-1, 1]``; continuous data pass unchanged. Float32.
+    """Map the levels linearly onto ``[-1, 1]``: float32 ``[B, *shape]``. Continuous data are unchanged.
 
     >>> to_symmetric(torch.tensor([[0, 8, 16]], dtype=torch.uint8), DataSpec((3,), 17))
     tensor([[-1.,  0.,  1.]])
@@ -27,7 +27,7 @@ def to_symmetric(x: Tensor, spec: DataSpec) -> Tensor:
 
 
 def from_symmetric(y: Tensor, spec: DataSpec) -> Tensor:
-    """Inverse of :func:`to_symmetric`: rounded to the nearest level and clamped, as uint8.
+    """Inverse of :func:`to_symmetric`: rounded to the nearest level and clamped, uint8 ``[B, *shape]``.
 
     >>> spec = DataSpec((3,), 256)
     >>> from_symmetric(torch.tensor([[-1.2, 0.0, 1.0]]), spec)
@@ -42,9 +42,12 @@ def from_symmetric(y: Tensor, spec: DataSpec) -> Tensor:
 def dequantize(x: Tensor, spec: DataSpec) -> tuple[Tensor, Tensor]:
     r"""Uniform dequantization onto the unit cube: :math:`u = (x + \epsilon) / levels`, :math:`\epsilon \sim U[0, 1)`.
 
-    By Jensen, :math:`\log P(x) \ge E_\epsilon \log p(u) - D \log levels` (Theis et al. 2016, eq. 3-5,
-    arXiv:1511.01844), so the returned ``log_det [B] = -D log(levels)`` makes a density in ``u`` a bound on the mass
-    of ``x``. Continuous data pass unchanged with ``log_det = 0``.
+    By Jensen's inequality, :math:`\log P(x) \ge E_\epsilon \log p(u) - D \log levels` (Theis et al. 2016, eq. 3-5,
+    arXiv:1511.01844). A log-density of ``u`` plus the returned ``log_det = -D log(levels)`` thus bounds the log-mass of
+    ``x`` from below. Continuous data are unchanged, with ``log_det = 0``.
+
+    Returns:
+        ``u [B, *shape]`` and ``log_det [B]``.
     """
     batch = x.shape[0]
     if spec.levels is None:
@@ -54,17 +57,20 @@ def dequantize(x: Tensor, spec: DataSpec) -> tuple[Tensor, Tensor]:
 
 
 def quantize(u: Tensor, spec: DataSpec) -> Tensor:
-    """Inverse of :func:`dequantize`: the level whose bin holds ``u``, clamped, as uint8; continuous data unchanged."""
+    """Inverse of :func:`dequantize`: the level whose bin contains ``u``, clamped, uint8 ``[B, *shape]``.
+
+    Continuous data are unchanged.
+    """
     if spec.levels is None:
         return u.float()
     return (u.float() * spec.levels).floor().clamp(0, spec.levels - 1).to(torch.uint8)
 
 
 def unit_to_symmetric(u: Tensor, spec: DataSpec) -> tuple[Tensor, Tensor]:
-    """From the unit cube of :func:`dequantize` to the scale of :func:`to_symmetric`, linearly.
+    """Map the unit cube of :func:`dequantize` linearly to the scale of :func:`to_symmetric`.
 
     The bin ``[k / levels, (k + 1) / levels)`` becomes the interval of width ``2 / (levels - 1)`` centered at level k,
-    so the cube reaches half a bin beyond [-1, 1] on either side. Continuous data pass unchanged.
+    so that the cube extends half a bin beyond [-1, 1] on either side. Continuous data are unchanged.
 
     Returns:
         ``y`` shaped as ``u`` and ``log|dy/du| = D log(2 levels / (levels - 1)) [B]``.
@@ -80,7 +86,7 @@ def unit_to_symmetric(u: Tensor, spec: DataSpec) -> tuple[Tensor, Tensor]:
 
 
 Dequantize = Callable[[Tensor, DataSpec], tuple[Tensor, Tensor]]
-"""A draw ``u ~ q(u | x)`` on the bins of ``x`` and ``-log q(u | x) [B]``: :func:`dequantize`, or a learned one."""
+"""``(x, spec) -> (u, -log q(u | x) [B])`` with ``u ~ q(u | x)`` in the bins of x: :func:`dequantize` or learned."""
 
 
 def log_mass(
@@ -90,21 +96,21 @@ def log_mass(
     samples: int = 1,
     dequantize: Dequantize = dequantize,
 ) -> Tensor:
-    """Lower bound ``log (1/K) sum_k p(u_k) / q(u_k | x)`` ``[B]`` in nats on the log-mass that a density puts on ``x``.
+    """Lower bound ``log (1/K) sum_k p(u_k) / q(u_k | x)`` ``[B]`` in nats on the log-mass of ``x`` under a density.
 
     The mass of x is the integral of the density over its bins, estimated by K importance samples from q; its log is a
     bound in expectation that tightens with K (Burda et al. 2016, eq. 8, arXiv:1509.00519; with a learned q Ho et al.
-    2019, §3.1, arXiv:1902.00275). Continuous data have no bins: one call of ``log_density``, and nothing is drawn.
+    2019, §3.1, arXiv:1902.00275). For continuous data it is the log-density itself.
 
     Args:
         x: raw data ``[B, *shape]``.
-        spec: of the data.
+        spec: shape and levels of the data.
         log_density: ``u [B, *shape] -> log p(u) [B]`` on the unit cube; on the data's own scale if continuous.
         samples: K.
         dequantize: draws u; uniformly by default.
 
     Raises:
-        ValueError: for fewer than one sample.
+        ValueError: if samples is less than 1.
     """
     ensure(samples >= 1, f"samples must be at least 1, got {samples}.")
     if spec.levels is None:
@@ -114,7 +120,7 @@ def log_mass(
 
 
 def logit(u: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    r"""Map the unit cube onto the reals, :math:`y = \log(p / (1 - p))` with :math:`p = \alpha + (1 - 2\alpha) u`.
+    r"""Map the unit cube to the reals, :math:`y = \log(p / (1 - p))` with :math:`p = \alpha + (1 - 2\alpha) u`.
 
     RealNVP (Dinh et al. 2017, §4.1) uses ``alpha + (1 - alpha) u``; the symmetric form keeps both ends finite
     (Papamakarios et al. 2017, §4.2).
@@ -129,5 +135,5 @@ def logit(u: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
 
 
 def unlogit(y: Tensor, alpha: float) -> Tensor:
-    """Inverse of :func:`logit`."""
+    """Inverse of :func:`logit`: ``u [B, *shape]`` of ``y [B, *shape]``."""
     return (torch.sigmoid(y) - alpha) / (1 - 2 * alpha)

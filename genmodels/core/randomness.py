@@ -1,4 +1,4 @@
-"""Streams of random numbers that are named by a few integers, so that anyone can open the same one again."""
+"""Reproducible streams of random numbers, each identified by a few integers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ TRAINING, EVALUATION, SAMPLING = 1, 2, 3  # purposes
 
 
 def mixed_seed(*parts: int) -> int:
-    """One seed of 64 bits from integers of at least 0, by NumPy's ``SeedSequence``.
+    """A 64-bit seed mixed from nonnegative integers by NumPy's ``SeedSequence``.
 
-    Zeros at the end change nothing: ``(1,)`` and ``(1, 0)`` give the same seed.
+    Trailing zeros change nothing: ``(1,)`` and ``(1, 0)`` give the same seed.
     """
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
 
 
 def seed_stream(*parts: int) -> None:
-    """Seed torch from integers of at least 0 (seed, rank, purpose, ...), so mixed that no two names share a stream."""
-    torch.manual_seed(mixed_seed(len(parts), *parts))  # the length tells (1,) from (1, 0)
+    """Seed torch by nonnegative integers (seed, rank, purpose, ...); different tuples give different streams."""
+    torch.manual_seed(mixed_seed(len(parts), *parts))  # the length distinguishes (1,) from (1, 0)
 
 
 @contextmanager
 def stream(*parts: int, device: torch.device) -> Iterator[None]:
-    """Draw from the stream of this name inside, and leave the stream outside untouched."""
+    """Context that draws from the stream of ``parts`` and restores torch's generators afterward."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         seed_stream(*parts)
         yield
@@ -34,7 +34,7 @@ def stream(*parts: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def fixed_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """As :func:`stream`, from torch's own seeding."""
+    """Like :func:`stream`, seeded by ``torch.manual_seed(seed)``."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

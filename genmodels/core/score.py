@@ -1,4 +1,4 @@
-"""An evaluated number: what it is, how accurate it is, how it was measured, and with which others it compares."""
+"""Evaluated numbers: their values, standard errors and protocols, and which of them are comparable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNITS_OF_LIKELIHOOD = ("bits/dim", "nats")
 
 
 def readable(value: float) -> str:
-    """Three decimals, or two significant digits of a number that would have too few.
+    """``value`` with three decimals, or with two significant digits if it is smaller than 0.01.
 
     >>> readable(13.64), readable(0.00123)
     ('13.640', '0.0012')
@@ -26,32 +26,33 @@ def readable(value: float) -> str:
 class Score:
     """One evaluated number.
 
-    Every entry of ``protocol`` is a condition: two scores compare only if they agree in it. The metric that measures
-    the score declares the exceptions, so that a setting which nobody thought of separates numbers rather than ranks
-    them side by side. No condition are: entries named in ``incidental``, the numbers in ``baselines``, nested mappings
-    (``sampling``, for example, which describes the model), and ``flag``.
+    Every entry of ``protocol`` is a condition: two scores are comparable only if they agree in it. The metric that
+    measures the score declares the exceptions, so that an unforeseen setting separates numbers instead of ranking them
+    together. The exceptions are the entries named in ``incidental`` and ``baselines``, nested mappings (such as
+    ``sampling``, which describes the model), and ``flag``.
 
-    Two entries have a meaning of their own: ``of`` is the number of examples from which the n were chosen, ``flag`` a
-    sentence that says why the number is not to be relied on.
+    Two entries have a fixed meaning: ``of`` is the number of examples from which the n were chosen, ``flag`` a sentence
+    that explains why the number is unreliable.
 
     Attributes:
         name: what is measured, with whatever the value depends on (``fd_digits_360`` names extractor and n).
         value: the number.
         unit: ``bits/dim``, ``nats``, or ``""`` for a number without a unit.
-        n: number of examples or samples it rests on.
+        n: number of examples or samples behind the value.
         se: standard error, if it was measured.
-        kind: for likelihoods, what the underlying ``log p`` is.
-        better: ``lower`` or ``higher``; ``None`` for a number that explains another and is not ranked.
-        protocol: everything else that a second person needs to obtain the same number.
+        kind: relation of the underlying ``log p`` to the true one, for likelihoods.
+        better: ``lower`` or ``higher``; ``None`` for an auxiliary number that is not ranked.
+        protocol: all other settings needed to reproduce the number.
         quantity: the name without n, number of draws, weights and checkpoint (``fd_digits``); the name by default.
         incidental: entries of the protocol in which comparable scores may differ: seconds, acceptance rates, caps.
-        baselines: entries of the protocol that are printed beside the value, with the word for each
+        baselines: entries of the protocol that are printed next to the value, with the label of each
             (``{"real": "real data"}``).
-        distance: whether it is a distance between samples and data as a whole, which reports draw against cost.
+        distance: whether it is a distance between the distributions of samples and data, which reports plot against
+            cost.
 
     Raises:
-        UserError: for a likelihood that does not say its kind.
-        ValueError: for a declaration of the wrong type.
+        UserError: if a likelihood has no kind.
+        ValueError: if a field has the wrong type.
 
     >>> Score("bits_per_dim", 1.234, "bits/dim", n=360, se=0.01, kind=Kind.LOWER_BOUND).text
     '<= 1.234 ± 0.010'
@@ -71,10 +72,10 @@ class Score:
     distance: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "quantity", self.quantity or self.name)  # which a later change of the name leaves
+        object.__setattr__(self, "quantity", self.quantity or self.name)  # kept when the name is replaced
         require(
             self.kind is not None or self.unit not in UNITS_OF_LIKELIHOOD,
-            f"{self.name} in {self.unit} must say its kind: exact, a bound or an estimate.",
+            f"{self.name} in {self.unit} must have a kind: exact, a bound or an estimate.",
         )
         self._check_types()
 
@@ -83,10 +84,10 @@ class Score:
         ensure(self.better in ("lower", "higher", None), f"better must be lower, higher or None, got {self.better!r}.")
         ensure(isinstance(self.protocol, Mapping), f"protocol must be a mapping, got {self.protocol!r}.")
         ensure(isinstance(self.quantity, str), f"quantity must be a string, got {self.quantity!r}.")
-        names = isinstance(self.incidental, tuple) and all(isinstance(key, str) for key in self.incidental)
-        ensure(names, f"incidental must be a tuple of strings, got {self.incidental!r}.")
-        words = isinstance(self.baselines, Mapping) and all(isinstance(word, str) for word in self.baselines.values())
-        ensure(words, f"baselines must map names of entries to words, got {self.baselines!r}.")
+        are_names = isinstance(self.incidental, tuple) and all(isinstance(key, str) for key in self.incidental)
+        ensure(are_names, f"incidental must be a tuple of strings, got {self.incidental!r}.")
+        have_labels = isinstance(self.baselines, Mapping) and all(isinstance(v, str) for v in self.baselines.values())
+        ensure(have_labels, f"baselines must map names of entries to labels, got {self.baselines!r}.")
         ensure(isinstance(self.distance, bool), f"distance must be true or false, got {self.distance!r}.")
 
     @property
@@ -103,16 +104,16 @@ class Score:
 
     @property
     def beside(self) -> dict[str, float]:
-        """The baselines that were measured, by their words.
+        """Values of the baselines that were measured, by label.
 
         >>> Score("is_x_9", 3.0, "", n=9, protocol={"real": 9.5}, baselines={"real": "real data"}).beside
         {'real data': 9.5}
         """
-        return {words: self.protocol[key] for key, words in self.baselines.items() if key in self.protocol}
+        return {label: self.protocol[key] for key, label in self.baselines.items() if key in self.protocol}
 
     @property
     def text(self) -> str:
-        """The number in print: sign of its kind, value, standard error."""
+        """The number as text: sign of its kind, value, standard error."""
         if not math.isfinite(self.value):
             return str(self.value)
         sign = f"{self.sign} " if self.sign else ""
@@ -121,7 +122,7 @@ class Score:
 
     @property
     def remark(self) -> str:
-        """Text that must stand beside the number: how many examples it rests on, its baselines and its flag.
+        """Remark to print with the number: the number of examples, the baselines and the flag.
 
         >>> Score("fd_digits_360", 13.6, "", n=360, protocol={"floor": 0.75}, baselines={"floor": "floor"}).remark
         'floor 0.750'
@@ -130,12 +131,12 @@ class Score:
         'n=100 of 360, gap 0.012'
         """
         parts = [] if self.name.endswith(f"_{self.n}") else [self.on]
-        parts += [f"{words} {readable(value)}" for words, value in self.beside.items()]
+        parts += [f"{label} {readable(value)}" for label, value in self.beside.items()]
         return ", ".join([*parts, *([self.protocol["flag"]] if "flag" in self.protocol else [])])
 
     @property
     def on(self) -> str:
-        """Number of examples it rests on, and of how many, if not of all."""
+        """The number of examples, and the total from which they were chosen if that is larger."""
         rest = f" of {self.protocol['of']}" if self.protocol.get("of", self.n) > self.n else ""
         return f"n={self.n}{rest}"
 
@@ -146,7 +147,7 @@ class Score:
 
     @property
     def sign(self) -> str:
-        """Sign before the value: bits are *negative* log p, so that a lower bound on log p is an upper one in bits.
+        """Sign before the value: bits are *negative* log p, so that a lower bound on log p is an upper bound in bits.
 
         >>> Score("nats", -1.5, "nats", n=100, kind=Kind.LOWER_BOUND).text
         '>= -1.500'
@@ -157,7 +158,7 @@ class Score:
         return negated.get(self.kind.symbol, self.kind.symbol)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types for JSON; the name is the key under which it is kept."""
+        """All fields but the name, which is the key of the entry in a record, as plain types for JSON."""
         return {
             "value": self.value,
             "unit": self.unit,
@@ -174,11 +175,11 @@ class Score:
 
     @classmethod
     def from_dict(cls, name: str, entry: Mapping[str, Any]) -> Score:
-        """Inverse of :meth:`to_dict`; a record without declarations has no exceptions from its conditions.
+        """Inverse of :meth:`to_dict`; without declarations, every entry of the protocol is a condition.
 
         Raises:
-            KeyError: for an entry that is missing.
-            ValueError: for a declaration of the wrong type, or an unknown kind.
+            KeyError: if another field is missing.
+            ValueError: if a field has the wrong type, or the kind is unknown.
         """
         kind = Kind(entry["kind"]) if entry["kind"] else None
         numbers = (entry["value"], entry["unit"], entry["n"], entry["se"])

@@ -1,4 +1,4 @@
-"""What one example of a data set is: its shape and the number of values a dimension can take."""
+"""The specification of one example of a data set: its shape and the number of values per dimension."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genmodels.errors import ensure
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Shape and alphabet of one example, declared once per data set.
+    """Shape and levels of one example, declared once per data set.
 
     Args:
         shape: shape of one example: ``(C, H, W)`` for images, ``(D,)`` for vectors.
@@ -21,7 +21,7 @@ class DataSpec:
             2 for binary data. ``None`` for continuous data.
 
     Raises:
-        ValueError: for an empty or non-positive shape, a rank other than 1 or 3, or levels outside 2..256.
+        ValueError: if the shape is not ``(D,)`` or ``(C, H, W)`` with positive sizes, or levels lies outside 2..256.
 
     >>> spec = DataSpec((1, 28, 28), 256)
     >>> spec.dims, spec.is_image, spec.is_discrete
@@ -55,14 +55,14 @@ class DataSpec:
 
     @property
     def is_discrete(self) -> bool:
-        """Whether an example is made of integers ``0 .. levels - 1``."""
+        """Whether an example consists of integers ``0 .. levels - 1``."""
         return self.levels is not None
 
     def check(self, x: Tensor) -> None:
-        """Check that ``x [B, *shape]`` is a batch of this data, dtype included.
+        """Check that ``x [B, *shape]`` has the shape, the type and the range of these data.
 
         Raises:
-            ValueError: naming the shape, the dtype or the value that does not fit.
+            ValueError: if the shape, the dtype or a value does not fit.
         """
         ensure(tuple(x.shape[1:]) == self.shape, f"shape is {self.shape}, but a batch has shape {tuple(x.shape)}.")
         wanted = "integers" if self.is_discrete else "floats"

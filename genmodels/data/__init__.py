@@ -1,4 +1,4 @@
-"""From files to batches: file -> (decoded once) -> one tensor or memory map -> batches by index."""
+"""From files to batches: each file is decoded once into a tensor or memory map, of which batches are indexed."""
 
 from genmodels.data.datamodule import DataModule
 from genmodels.data.loader import BatchLoader

@@ -1,4 +1,4 @@
-"""The one datamodule: a source, its splits, and their loaders."""
+"""The data module: a source, its splits, and their loaders."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from genmodels.errors import UserError, nearest, require
 
 @dataclass(frozen=True)
 class Split:
-    """Rows ``index`` of ``x [N, *shape]`` (``None``: all of them), and their labels ``[N]`` if any."""
+    """Rows ``index`` of ``x [N, *shape]``, or all if it is ``None``; ``labels [N]`` are those of x, if it has any."""
 
     x: Tensor
     index: Tensor | None = None
     labels: Tensor | None = None
 
     def rows(self, values: Tensor, n: int | None = None) -> Tensor:
-        """The split's first ``n`` rows of ``values``, all of them by default."""
+        """The first ``n`` rows of the split, or all of them, of ``values [N, ...]``."""
         return values[:n] if self.index is None else values.index_select(0, self.index[:n])
 
     def first(self, n: int) -> Split:
@@ -36,26 +36,26 @@ class Split:
 
 
 class DataModule(LightningDataModule):
-    """Splits of one data set, each read once and kept raw.
+    """The splits of one data set, read once and kept as raw data.
 
-    Official test examples stay apart. Validation examples are the source's own where it has them, else carved from the
-    training examples by ``seed``.
+    The source separates test from training examples. Validation examples are those of the source if it has any;
+    otherwise they are chosen from the training examples by ``seed``.
 
     Args:
-        name: of the data set, as results call it.
+        name: name of the data set in results.
         spec: shape and levels that the data must have.
         source: reads the data; see :mod:`genmodels.data.sources`.
-        batch_size: training examples of one process in one batch.
-        eval_batch_size: likewise for validation and test.
-        val_size: what to carve for validation: a fraction if below 1, else a count.
-        seed: decides the validation examples, the order of every epoch, and flips.
-        flip: mirror training images at random; only where a mirrored image is as likely as the image.
-        on_device: move the whole set to the accelerator once, and cut batches there.
+        batch_size: number of training examples per batch and process.
+        eval_batch_size: number of validation or test examples per batch and process.
+        val_size: size of the validation split taken from the training examples: a fraction if below 1, else a count.
+        seed: determines the validation split, the order of every epoch, and flips.
+        flip: mirror training images at random, for data whose mirror images are equally likely.
+        on_device: move the whole data set to the accelerator once, and index batches there.
         root: folder of data files, see :func:`genmodels.data.root.data_root`.
-        limit: keep only so many examples of each split, to try things out; ``None`` keeps all.
+        limit: largest number of examples in each split, for quick trials; ``None`` keeps all.
 
     Raises:
-        UserError: for a size or seed out of range, or ``flip`` on data that are not images.
+        UserError: if a size or the seed is out of range, or ``flip`` is set for data that are not images.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class DataModule(LightningDataModule):
         self._position: dict[str, int] | None = None
 
     def prepare_data(self) -> None:
-        """Download and decode in the first process of a machine, while the others wait to find it done."""
+        """Download and decode the data in the first process of each node, while the others wait."""
         self.setup()
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the data, once, and split them.
+        """Read the data once, and split them.
 
         Raises:
-            UserError: if they are not what the spec says, or if the source cannot read them.
+            UserError: if the data do not match the spec, or the source cannot read them.
         """
         if self._splits:
             return
@@ -120,7 +120,7 @@ class DataModule(LightningDataModule):
             self._splits = {name: split.first(self.limit) for name, split in self._splits.items()}
 
     def train_dataloader(self) -> BatchLoader:
-        """Shuffled and flipped; in the order of the data when Lightning overfits a few batches."""
+        """Loader of the training split, shuffled every epoch; in a fixed order for Lightning's ``overfit_batches``."""
         shuffle = self.trainer is None or not getattr(self.trainer, "overfit_batches", 0)
         self._train_loader = self._loader("train", self.batch_size, shuffle, drop_last=True, flip=self.flip)
         if self._position:
@@ -129,34 +129,38 @@ class DataModule(LightningDataModule):
         return self._train_loader
 
     def val_dataloader(self) -> BatchLoader:
-        """Every validation example once, always in the same order."""
+        """Loader of the validation split: every example once, in a fixed order."""
         return self._loader("val", self.eval_batch_size)
 
     def test_dataloader(self) -> BatchLoader:
-        """Every test example once, always in the same order."""
+        """Loader of the test split: every example once, in a fixed order."""
         return self._loader("test", self.eval_batch_size)
 
     def state_dict(self) -> dict[str, int]:
         """Position of the training loader.
 
-        Lightning keeps it too, but forgets it on resuming a checkpoint that was saved at the end of an epoch, and would
-        then repeat the order of the first one.
+        Lightning saves it too, but ignores it when resuming from a checkpoint saved at the end of an epoch, and would
+        then repeat the order of the first epoch.
         """
         return {} if self._train_loader is None else self._train_loader.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restore the position, at which the next training loader begins."""
+        """Restore the position at which the next training loader starts."""
         self._position = state
 
     def split(self, name: str) -> Tensor:
-        """All of ``"train"``, ``"val"`` or ``"test"``, raw ``[N, *shape]``, on the CPU."""
+        """All raw data ``[N, *shape]`` of ``"train"``, ``"val"`` or ``"test"``, on the CPU.
+
+        Raises:
+            UserError: if there is no split of this name.
+        """
         split = self._split(name)
         return split.rows(split.x)
 
     def train_and_val(self) -> Tensor:
-        """All data for training, held out for validation or not, raw ``[N, *shape]``, where possible in source order.
+        """Training and validation examples together, raw ``[N, *shape]``, in the order of the source if possible.
 
-        Real data that samples are compared with come from here, so that they do not depend on the seed of the split.
+        Samples are compared with these data, so that the comparison does not depend on the seed of the split.
         """
         train, val = self._split("train"), self._split("val")
         if train.x is val.x and self.limit is None:
@@ -164,12 +168,12 @@ class DataModule(LightningDataModule):
         return torch.cat([train.rows(train.x), val.rows(val.x)])
 
     def labels(self, name: str) -> Tensor | None:
-        """Classes ``[N]`` of :meth:`split`, int64, if the data have them."""
+        """Classes ``[N]`` of the examples of :meth:`split`, int64; ``None`` for data without classes."""
         split = self._split(name)
         return None if split.labels is None else split.rows(split.labels)
 
     def first_train(self, n: int) -> Tensor:
-        """The first ``n`` training examples (fewer if there are fewer): the same in every process and epoch."""
+        """The first ``n`` training examples ``[n, *shape]``, or all if there are fewer, in every process the same."""
         split = self._split("train")
         return split.rows(split.x, n)
 
@@ -194,7 +198,7 @@ class DataModule(LightningDataModule):
         )
 
     def _place(self, x: Tensor) -> Tensor:
-        """``x``, moved to the trainer's device if it is to live there; a tensor that splits share is moved once."""
+        """``x``, on the trainer's device if ``on_device``; a tensor that several splits share is moved once."""
         if not (self.on_device and self.trainer):
             return x
         device = self.trainer.strategy.root_device
@@ -203,17 +207,17 @@ class DataModule(LightningDataModule):
         return self._moved[id(x), device]
 
     def _in_flight(self) -> int:
-        """Batches drawn for a training step that has not ended: one if an exception ends it, else none."""
+        """Number of batches drawn for a training step that has not ended: 1 after an exception in it, else 0."""
         if self.trainer is None:
             return 0
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
         return int(progress.ready - progress.processed)
 
     def _check(self, x: Tensor) -> None:
-        """Check the data against the spec; a uint8 tensor need not be read to know that it is below 256.
+        """Check the data against the spec; uint8 data of 256 levels need not be scanned.
 
         Raises:
-            UserError: naming the key of the spec.
+            UserError: if they do not match; the message names the key of the spec.
         """
         try:
             self.spec.check(x if self.spec.levels not in (None, 256) else x[:1])

@@ -1,7 +1,7 @@
-"""Data files that are known by the SHA-256 of their content: found, checked once, or downloaded.
+"""Data files identified by the SHA-256 of their content: located or downloaded, and verified once.
 
-A hash is that of the *decompressed* content for names in ``.gz``, because the same content is compressed differently by
-different mirrors.
+For names that end in ``.gz`` it is the hash of the *decompressed* content, because mirrors compress the same content
+differently.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from genmodels.files import atomic, write_whole
 log = logging.getLogger(__name__)
 
 STAMPS = ".verified.json"
-"""File beside the data: ``{name: [size, mtime_ns, sha256]}`` of each file whose hash was verified."""
+"""File in the folder of the data: ``{name: [size, mtime_ns, sha256]}`` of each file whose hash was verified."""
 
 
 def fetch(folder: Path, files: Mapping[str, str], url: str) -> None:
-    """Make sure that ``folder`` holds all ``files`` with the right content; download what is missing.
+    """Ensure that ``folder`` contains all ``files`` with the right content; download those that are missing.
 
     Args:
-        folder: where the files lie.
-        files: name to SHA-256 of the content.
-        url: address of one file, with ``{name}`` (or ``{stem}``, the name without ``.gz``) in the place of its name; or
-            of one ``.tar.gz`` archive that holds them all.
+        folder: the folder of the files.
+        files: SHA-256 of the content by file name.
+        url: address of one file, with ``{name}`` (or ``{stem}``, the name without ``.gz``) in place of its name; or of
+            one ``.tar.gz`` archive that contains all files.
 
     Raises:
-        UserError: if a file is missing and cannot be downloaded, or its content is not what the hash says.
+        UserError: if a file is missing and cannot be downloaded, or its content does not match its hash.
     """
     missing = {name: sha for name, sha in files.items() if not (folder / name).exists()}
     if missing:
         try:
             _download(folder, missing, url)
-        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:  # what requests raises is an OSError too
+        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:  # errors of requests are OSErrors too
             reason = getattr(error, "strerror", None) or type(error).__name__
             listed = ", ".join(f"{name} ({sha})" for name, sha in missing.items())
             raise UserError(
                 f"{folder} lacks {listed} (SHA-256 of the content, decompressed) and {url} cannot be downloaded into it"
-                f" ({reason}): put the files there, or let data.root or GENMODELS_DATA name the folder"
-                f" that holds {folder.name}/."
+                f" ({reason}): put the files there, or set data.root or GENMODELS_DATA to the folder"
+                f" that contains {folder.name}/."
             ) from error
     verify(folder, files)
 
 
 def verify(folder: Path, files: Mapping[str, str]) -> None:
-    """Hash every file whose size or time has changed since it was last verified.
+    """Verify the hash of every file whose size or modification time has changed since it was last verified.
 
     Raises:
-        UserError: naming the file whose content is not what the hash says.
+        UserError: if the content of a file does not match its hash.
     """
     stamps = _read_stamps(folder)
     fresh: dict[str, list[int | str]] = {}
@@ -94,11 +94,11 @@ def _write_stamps(folder: Path, stamps: Mapping[str, list[int | str]]) -> None:
     try:
         write_whole(folder / STAMPS, json.dumps(stamps, indent=1))
     except OSError:
-        log.warning("%s cannot be written to: its files will be hashed again at every start.", folder)
+        log.warning("%s is not writable: its files will be hashed again at every start.", folder)
 
 
 def _download(folder: Path, missing: Mapping[str, str], url: str) -> None:
-    """Download ``missing`` into ``folder``; a file gets its name only after its content was verified."""
+    """Download ``missing`` into ``folder``; a file gets its name only after its content has been verified."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = set(missing)
     retrieve = _from_archive if url.endswith(".tar.gz") else _one_by_one
@@ -132,7 +132,7 @@ def _from_archive(url: str, names: Mapping[str, str], scratch: Path) -> Iterator
 
 
 def _retrieve(url: str, scratch: Path) -> Path:
-    """Download with pooch, which shows what it does; the content is checked by the caller."""
+    """Download with pooch, which logs the download; the caller verifies the content."""
     import pooch
 
     return Path(pooch.retrieve(url, known_hash=None, path=scratch))

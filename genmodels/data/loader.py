@@ -1,4 +1,4 @@
-"""The one loader: a whole data set as one tensor, batches taken from it by index."""
+"""The data loader: batches indexed from one tensor of the whole data set."""
 
 from __future__ import annotations
 
@@ -13,30 +13,34 @@ from genmodels.errors import require
 
 
 class BatchLoader:
-    """Batches of raw data ``[B, *shape]``, cut from one tensor; any iterable is a dataloader to Lightning.
+    """Batches of raw data ``[B, *shape]`` from one tensor; Lightning accepts any iterable as a dataloader.
 
-    The order of every epoch, flips included, is a function of ``(seed, epoch)``. One *global* batch is ``world``
-    neighboring batches, one per process, so that the examples of a training step do not depend on how many processes
-    share them.
+    The order of every epoch, including flips, is a function of ``(seed, epoch)``. One *global* batch consists of
+    ``world`` consecutive batches, one per process, so that the examples of a training step do not depend on the number
+    of processes.
 
-    Training (``drop_last``) gives every process the same number of equal batches and drops the remainder of the epoch,
-    unless the set is smaller than one global batch: then that is all of it. Evaluation sees every example exactly once;
-    processes have equally many batches, and numbers of examples that differ by one at most.
+    For training (``drop_last``), every process has the same number of batches of equal size, and the remainder of the
+    epoch is dropped; a data set smaller than one global batch becomes one smaller global batch. For evaluation, every
+    example occurs exactly once; processes have the same number of batches, and numbers of examples that differ by one
+    at most.
 
-    Each pass over the loader is the next epoch. ``state_dict`` says where the next batch to train on lies; Lightning
-    keeps it in the checkpoint, and after ``load_state_dict`` the first pass begins there.
+    Each pass over the loader is the next epoch. ``state_dict`` contains the position of the next training batch;
+    Lightning saves it in the checkpoint, and after ``load_state_dict`` the first pass starts there.
 
     Args:
         x: the data ``[N, *shape]``, in memory, memory-mapped, or on the device.
-        batch_size: examples of one batch of one process.
+        batch_size: number of examples per batch and process.
         index: rows of ``x`` to use, ``None`` for all.
-        shuffle: draw a new order every epoch; else batches of all rows are slices of ``x``, not copies.
-        drop_last: training; see above.
+        shuffle: draw a new order every epoch; otherwise batches of all rows are slices of ``x``, not copies.
+        drop_last: whether the loader is for training, see above.
         flip: mirror each example left to right with probability 1/2.
-        seed: decides orders and flips.
-        rank: number of this process.
+        seed: determines orders and flips.
+        rank: rank of this process.
         world: number of processes.
-        in_flight: how many of the batches drawn are not trained on yet: one when an exception ends a training step.
+        in_flight: number of batches drawn but not yet trained on: 1 after an exception in a training step.
+
+    Raises:
+        UserError: if there are fewer examples than processes.
 
     >>> loader = BatchLoader(torch.arange(5), batch_size=2)
     >>> len(loader), [batch.tolist() for batch in loader]
@@ -64,11 +68,11 @@ class BatchLoader:
         require(self.size >= world, f"{self.size} examples cannot be shared by {world} processes; use fewer devices.")
         self._bounds = (training_bounds if drop_last else evaluation_bounds)(self.size, batch_size, rank, world)
         self._epoch = 0
-        self._next = 0  # batch of this epoch that is drawn next
-        self._begun = False  # whether a pass has begun where `_epoch` and `_next` say
+        self._next = 0  # next batch of this epoch
+        self._begun = False  # whether a pass has begun at `_epoch` and `_next`
 
     def __len__(self) -> int:
-        """Batches of one epoch."""
+        """Number of batches per epoch."""
         return len(self._bounds)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -83,15 +87,15 @@ class BatchLoader:
             yield x if flips is None else mirror(x, flips[start:stop])
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch, and the number of its batches that were trained on."""
+        """The epoch, and the number of its batches that were trained on."""
         return {"epoch": self._epoch, "batch": self._next - self.in_flight()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restore the position, at which the next pass begins."""
+        """Restore the position at which the next pass starts."""
         self._epoch, self._next, self._begun = state["epoch"], state["batch"], False
 
     def _draw(self, epoch: int) -> tuple[Tensor | None, Tensor | None]:
-        """Rows of ``x`` in this epoch's order, and which of them to flip, both ``[N]``; ``None``: as they are."""
+        """Rows of ``x`` in the order of this epoch (``None``: all in order), and which to flip, both ``[N]``."""
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch))
         order = self.index
         if self.shuffle:
@@ -102,7 +106,7 @@ class BatchLoader:
 
 
 def training_bounds(n: int, batch_size: int, rank: int, world: int) -> list[tuple[int, int]]:
-    """First and last-plus-one place of each batch of process ``rank``: equal batches, the remainder dropped.
+    """Half-open index ranges of the batches of process ``rank``: equal batches, the remainder dropped.
 
     >>> training_bounds(10, 2, rank=1, world=2)
     [(2, 4), (6, 8)]
@@ -115,9 +119,9 @@ def training_bounds(n: int, batch_size: int, rank: int, world: int) -> list[tupl
 
 
 def evaluation_bounds(n: int, batch_size: int, rank: int, world: int) -> list[tuple[int, int]]:
-    """First and last-plus-one place of each batch of process ``rank``, which has one stretch of the data to itself.
+    """Half-open index ranges of the batches of process ``rank``, which partition a contiguous part of the data.
 
-    All processes have the same number of batches, none of them empty: one that waits for a collective is never alone.
+    All processes have the same number of batches, none of them empty, so that all of them reach collective operations.
 
     >>> evaluation_bounds(9, 2, rank=0, world=2), evaluation_bounds(9, 2, rank=1, world=2)
     ([(0, 2), (2, 3), (3, 4)], [(4, 6), (6, 8), (8, 9)])
@@ -130,5 +134,5 @@ def evaluation_bounds(n: int, batch_size: int, rank: int, world: int) -> list[tu
 
 
 def mirror(x: Tensor, which: Tensor) -> Tensor:
-    """Images ``x [B, C, H, W]``, those that ``which [B]`` marks flipped left to right."""
+    """Images ``x [B, C, H, W]``, flipped left to right where ``which [B]`` is true."""
     return torch.where(which[:, None, None, None], x.flip(-1), x)

@@ -80,7 +80,7 @@ def flow_log_prob(
         eps: the ε of the model at real-valued times.
         process: the forward process.
         x: ``[B, *shape]``, float32 or float64, in which the whole path is computed. The batch shares its steps.
-        tolerance: of the solver, relative and absolute.
+        tolerance: relative and absolute tolerance of the solver.
         probes: random signs ``[P, B, *shape]``, see :func:`genmodels.ode.integrate_with_log_det`.
 
     Returns:

@@ -62,7 +62,7 @@ def sigmoid_schedule(temperatures: int, delta: float = 4.0) -> Tensor:
     :math:`\tilde b_t = \sigma(\delta (2t/T - 1))`: dense at both ends.
 
     Raises:
-        ValueError: for fewer than one temperature, or a delta that is not positive.
+        ValueError: if temperatures is less than 1, or delta is not positive.
 
     >>> sigmoid_schedule(4).tolist()
     [0.0, 0.1049..., 0.5, 0.8950..., 1.0]
@@ -104,7 +104,7 @@ def reverse(path: Path[S], kernel: Kernel[S], state: S, betas: Tensor, progress:
             and block Gibbs sweeps are; a sweep over single units in the opposite order.
         state: exact draws of ``f_1``, one per chain, for an upper bound; any states for :func:`raise_bound`. The chains
             of one example may start from copies of one draw.
-        betas: from 0 to 1, in the order of :func:`forward`.
+        betas: inverse temperatures ``[T + 1]`` from 0 to 1, in the order of :func:`forward`.
         progress: wraps the iteration over transitions, of which the last comes first.
 
     Raises:

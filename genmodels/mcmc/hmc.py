@@ -32,7 +32,7 @@ def hmc(path: DifferentiablePath, state: State, beta: float, step_size: Tensor, 
 
     Args:
         path: densities ``f_b`` on ``R^d``.
-        state: of N chains.
+        state: state of N chains.
         beta: inverse temperature b in [0, 1].
         step_size: ``[N]``, one per chain.
         leapfrogs: steps per trajectory, at least 1.

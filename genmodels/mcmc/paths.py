@@ -43,8 +43,8 @@ class GeometricPath(Path[S]):
     """The geometric path between two log-densities of states of any kind, such as binary vectors.
 
     Args:
-        log_f0: of the start, finite wherever chains can go.
-        log_f1: of the end, finite likewise.
+        log_f0: log-density at the start, finite wherever chains can go.
+        log_f1: log-density at the end, finite wherever chains can go.
     """
 
     def __init__(self, log_f0: LogDensity[S], log_f1: LogDensity[S]) -> None:

@@ -33,13 +33,13 @@ def tune(
     leave no distribution invariant. For the same reason the pilot must share no random number with the run.
 
     Args:
-        transition: whose step size is tuned.
+        transition: the transition whose step size is tuned.
         state: exact draws of ``f_0`` for N chains in the order of the run's, drawn for the pilot alone.
         betas: inverse temperatures ``[T + 1]`` of the run.
         first: step sizes ``[N]`` to begin with.
         target: acceptance probability wanted (0.65 suits HMC: Beskos et al. 2013, arXiv:1001.4460).
         pilot: temperatures of the pilot, if the run has as many.
-        rate: of the adaptation.
+        rate: rate of the adaptation.
 
     Returns:
         Step sizes ``[T, N]``, for :func:`with_step_sizes`.

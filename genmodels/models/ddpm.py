@@ -48,9 +48,9 @@ class Objective(ABC):
 class Simple(Objective):
     """``L_simple = E |ε - ε_θ(x_t, t)|²`` per dimension, with t uniform (eq. 14, algorithm 1).
 
-    Of another prediction than ε it is the squared error of that. A learned variance gets no gradient from it. Then the
-    loss is ``L_hybrid = L_simple + λ L_vlb`` of Nichol & Dhariwal 2021 (eq. 16, arXiv:2102.09672), where L_vlb, in
-    nats/dim, trains the variance only: the mean is held fixed in it.
+    For another prediction than ε it is the squared error of that prediction. A learned variance gets no gradient from
+    it. Then the loss is ``L_hybrid = L_simple + λ L_vlb`` of Nichol & Dhariwal 2021 (eq. 16, arXiv:2102.09672), where
+    L_vlb, in nats/dim, trains the variance only: the mean is held fixed in it.
 
     Args:
         variational_weight: λ.
@@ -145,7 +145,7 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
         schedule: ``betas [T]``, see :mod:`genmodels.diffusion.schedules`.
         prediction: what the network predicts, see :mod:`genmodels.diffusion.predictions`.
         objective: :class:`Simple` or :class:`Variational`.
-        variance: of the reverse process, see :mod:`genmodels.diffusion.variances`.
+        variance: variance of the reverse process, see :mod:`genmodels.diffusion.variances`.
         sampler: see :mod:`genmodels.diffusion.samplers`.
         optimizer: see :class:`GenerativeModel`.
         scheduler: see :class:`GenerativeModel`.
@@ -323,7 +323,7 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
 
     @torch.no_grad()
     def validation_likelihood(self, x: Tensor) -> Likelihood:
-        """Unbiased for the bound from one pass per example: L_T, and one random term over its probability.
+        """Unbiased estimate of the bound from one pass per example: L_T, and one random term over its probability.
 
         Single values are noisy; their mean over a batch is less so, because the times are stratified over it.
         """

@@ -1,4 +1,13 @@
-"""Generative adversarial network (Goodfellow et al. 2014, arXiv:1406.2661), convolutional on images (DCGAN)."""
+"""Generative adversarial network (Goodfellow et al. 2014, arXiv:1406.2661), convolutional on images (DCGAN).
+
+A generator G maps noise ``z ~ N(0, I)`` to data. A discriminator D(x) estimates the probability that x is real. They
+play a minimax game:
+
+    min_G max_D V(D, G) = E_x[ log D(x) ] + E_z[ log(1 - D(G(z))) ]                                          (eq. 1)
+
+For the optimal D, ``V = 2 JSD(p_data || p_G) - log 4``, which is minimal if G has the distribution of the data
+(theorem 1). Other objectives replace V in the same game.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +27,7 @@ from genmodels.models.base import AdversarialModel, Loss, NetworkFactory, Optimi
 
 
 class Objective(ABC):
-    """What the two players play for. ``real`` and ``fake`` are the discriminator's raw scores ``[B, 1]``."""
+    """Losses of the two players. ``real`` and ``fake`` are the discriminator's scores ``[B, 1]``, before a sigmoid."""
 
     penalized = False  # whether the objective has a penalty on the gradient of each example's score
 
@@ -31,19 +40,19 @@ class Objective(ABC):
         """Loss of the generator, a scalar."""
 
     def penalty(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor | None:
-        """Term that holds the discriminator to the objective's function class, if the objective has one."""
+        """Penalty in the discriminator's loss at ``real`` and ``fake`` data ``[B, *shape]``: a scalar, or ``None``."""
         return None
 
     def terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """What a person wants to watch."""
+        """Scalars to log, by name."""
         return {"score_real": real.mean(), "score_fake": fake.mean()}
 
 
 class Minimax(Objective):
-    r"""The game of eq. 1: :math:`\min_G \max_D V = E[\log D(x)] + E[\log(1 - D(G(z)))]`, with D = sigmoid(score)."""
+    """The game of eq. 1, with D = sigmoid(score)."""
 
     def value(self, real: Tensor, fake: Tensor) -> Tensor:
-        """V(D, G)."""
+        """``V(D, G) = E[log D(x)] + E[log(1 - D(G(z)))]``, a scalar."""
         return F.logsigmoid(real).mean() + F.logsigmoid(-fake).mean()
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -51,17 +60,17 @@ class Minimax(Objective):
         return -self.value(real, fake)
 
     def generator(self, fake: Tensor) -> Tensor:
-        """The part of V that G can move."""
+        """E[log(1 - D(G(z)))], the term of V that depends on G."""
         return F.logsigmoid(-fake).mean()
 
     def terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """D(x), D(G(z)), and the Jensen-Shannon divergence that V would mean were D optimal (theorem 1), in nats."""
+        """E[D(x)], E[D(G(z))], and the Jensen-Shannon divergence in nats that V implies if D is optimal (theorem 1)."""
         jsd = (self.value(real, fake) + 2 * math.log(2)) / 2
         return {"d_real": torch.sigmoid(real).mean(), "d_fake": torch.sigmoid(fake).mean(), "jsd": jsd}
 
 
 class NonSaturating(Minimax):
-    """Same discriminator; the generator maximizes log D(G(z)), for stronger gradients early on (§3)."""
+    """The discriminator of eq. 1 and a generator that maximizes log D(G(z)), for stronger gradients early on (§3)."""
 
     def generator(self, fake: Tensor) -> Tensor:
         """-E[log D(G(z))]."""
@@ -83,7 +92,13 @@ class Hinge(Objective):
 class WassersteinGP(Objective):
     """Wasserstein-1 distance with gradient penalty (Gulrajani et al. 2017, arXiv:1704.00028, eq. 3).
 
-    The penalty is per example: give the discriminator ``batch_norm=false``.
+    The penalty is defined per example, and the discriminator must not use batch normalization.
+
+    Args:
+        weight: λ of eq. 3.
+
+    Raises:
+        ValueError: if the weight is not positive.
     """
 
     penalized = True
@@ -101,18 +116,18 @@ class WassersteinGP(Objective):
         return -fake.mean()
 
     def penalty(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        """``weight E[(||∇D(x̂)|| - 1)²]`` at uniform mixtures x̂ of real and fake."""
-        share = torch.rand(real.shape[0], *[1] * (real.dim() - 1), device=real.device)
-        norm = input_gradient(discriminator, torch.lerp(real, fake, share)).norm(dim=1)
+        """``weight E[(||∇D(x̂)|| - 1)²]`` at random interpolates x̂ between real and fake examples ``[B, *shape]``."""
+        fraction = torch.rand(real.shape[0], *[1] * (real.dim() - 1), device=real.device)
+        norm = input_gradient(discriminator, torch.lerp(real, fake, fraction)).norm(dim=1)
         return self.weight * (norm - 1).square().mean()
 
     def terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """The estimate of the Wasserstein-1 distance."""
+        """Estimate of the Wasserstein-1 distance."""
         return {"wasserstein": real.mean() - fake.mean()}
 
 
 def input_gradient(discriminator: nn.Module, x: Tensor) -> Tensor:
-    """Gradient of every example's score with respect to that example ``[B, D]``, itself differentiable; float32."""
+    """Gradient ``[B, D]`` of the score of each example of ``x [B, *shape]``, itself differentiable; float32."""
     with torch.autocast(x.device.type, enabled=False):
         x = x.detach().float().requires_grad_()
         score = discriminator(x).sum()
@@ -121,22 +136,25 @@ def input_gradient(discriminator: nn.Module, x: Tensor) -> Tensor:
 
 
 class GAN(AdversarialModel, Samples, DecodesLatent):
-    """Generator G(z), z ~ N(0, I), against discriminator D(x).
+    """Generator G and discriminator D, trained in turn (algorithm 1).
 
-    Integer data are dequantized onto [-1, 1], so that D cannot tell real from fake by discreteness alone.
+    Integer data are dequantized onto [-1, 1], so that D cannot distinguish real from fake by discreteness alone.
 
     Args:
-        spec: data.
-        latent_dim: dimensions of z.
+        spec: the data that the model is built for.
+        latent_dim: dimension of z.
         generator: ``((latent_dim,), data shape) -> network``.
-        discriminator: ``(data shape, (1,)) -> network`` giving a raw score.
-        objective: what the players play for.
-        optimizer: of the generator.
-        discriminator_optimizer: of the discriminator.
-        scheduler: of both, stepped per move, or ``None``.
-        clip_norm: largest gradient norm of a player, or ``None``.
-        discriminator_steps: moves of the discriminator for one of the generator (k of algorithm 1).
+        discriminator: ``(data shape, (1,)) -> network`` giving a score.
+        objective: losses of the two players.
+        optimizer: ``parameters -> Optimizer`` of the generator.
+        discriminator_optimizer: ``parameters -> Optimizer`` of the discriminator.
+        scheduler: ``optimizer -> LRScheduler`` of both, stepped after each step of its optimizer, or ``None``.
+        clip_norm: largest global gradient norm of a player, or ``None``.
+        discriminator_steps: steps of the discriminator per step of the generator (k of algorithm 1).
         r1: weight of the zero-centered penalty ``r1/2 E[||∇D(x)||²]`` on real data (Mescheder et al. 2018, eq. 9).
+
+    Raises:
+        ValueError: if a number is out of range, or a discriminator with a gradient penalty uses batch normalization.
     """
 
     def __init__(
@@ -165,14 +183,14 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         self.generator = generator((latent_dim,), spec.shape)
         self.discriminator = discriminator(spec.shape, (1,))
         self.penalized = r1 > 0 or objective.penalized
-        mixes = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules())
+        batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules())
         ensure(
-            not (self.penalized and mixes),
-            "discriminator must be without batch normalization under a gradient penalty; set its batch_norm=false.",
+            not (self.penalized and batch_norm),
+            "discriminator must not use batch normalization with a gradient penalty; set its batch_norm=false.",
         )
 
     def players(self) -> Sequence[Player]:
-        """The discriminator moves first (algorithm 1)."""
+        """The discriminator, then the generator (algorithm 1)."""
         d_optimizer, g_optimizer = self.optimizer_factories
         return (
             Player(self.discriminator, d_optimizer, self.discriminator_loss),
@@ -180,11 +198,11 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         )
 
     def compiled_networks(self) -> Iterable[nn.Module]:
-        """Compiled code has no second derivative, which a gradient penalty needs of the discriminator."""
+        """Both networks; not a penalized discriminator, since compiled code has no second derivatives."""
         return (self.generator,) if self.penalized else (self.generator, self.discriminator)
 
     def discriminator_loss(self, x: Tensor) -> Loss:
-        """Loss of D on raw data ``x`` and as many fresh samples, which are held fixed."""
+        """Loss of D on raw data ``x [B, *shape]`` and B new samples, through which no gradient flows."""
         real_x = self.embed(x)
         with torch.no_grad():
             fake_x = self.generator(self.draw_latent(len(x)))
@@ -200,7 +218,7 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         return Loss(total, terms)
 
     def generator_loss(self, x: Tensor) -> Loss:
-        """Loss of G on as many fresh samples as ``x`` has examples."""
+        """Loss of G on B new samples, for raw data ``x [B, *shape]``."""
         fake = self.discriminator(self.generator(self.draw_latent(len(x)))).float()
         loss = self.objective.generator(fake)
         return Loss(loss, {"generator_loss": loss})
@@ -210,24 +228,24 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         return torch.randn(n, self.latent_dim, device=self.device)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Raw data on the scale on which D sees them: [-1, 1] for integers, unchanged otherwise."""
+        """The input of D ``[B, *shape]`` for raw data: dequantized onto [-1, 1] for integers, unchanged otherwise."""
         u, _ = dequantize(x, self.spec)
         return 2 * u - 1 if self.spec.is_discrete else u
 
     def decode(self, z: Tensor) -> Tensor:
-        """G(z) in data space."""
+        """G(z) as raw data ``[B, *shape]``, for ``z [B, latent_dim]``."""
         y = self.generator(z)
         return quantize((y + 1) / 2, self.spec) if self.spec.is_discrete else y.float()
 
     def location(self, z: Tensor) -> Tensor:
-        """G(z), for integer data stretched by L / (L - 1).
+        """``G(z) [B, *shape]`` for ``z [B, latent_dim]``, multiplied by L / (L - 1) for integers of L levels.
 
-        G's scale gives each of L levels a bin of width 2/L, with level k in the middle, at ``(2k + 1)/L - 1``. The
-        stretch moves that to ``2k/(L - 1) - 1``, where :func:`genmodels.core.quantization.to_symmetric` has it.
+        In the output of G, level k has a bin of width 2/L centered at ``(2k + 1)/L - 1``. The factor moves the center
+        to ``2k/(L - 1) - 1``, its position on the scale of :func:`genmodels.core.quantization.to_symmetric`.
         """
         y = self.generator(z).float()
         return y if self.spec.levels is None else y * (self.spec.levels / (self.spec.levels - 1))
 
     def sample(self, n: int) -> Tensor:
-        """G(z) for ``n`` fresh z, in data space."""
+        """Raw data ``[n, *shape]``: G(z) for ``n`` draws of z."""
         return self.decode(self.draw_latent(n))

@@ -71,7 +71,7 @@ def image_flow(
 def vector_flow(shape: Sequence[int], network: NetworkFactory, depth: int) -> Chain:
     """``depth`` couplings ``[B, D] -> [B, D]``, pairs of odd-even and pairs of halves in turn.
 
-    One dimension has nothing to condition on: what is left of the flow is an affine map.
+    A single dimension has nothing to condition on, so that the flow is an affine map.
     """
     if shape[0] == 1:
         return Chain([ActNorm(shape)])
@@ -88,8 +88,8 @@ class RealNVP(NormalizingFlow):
         depth: number of couplings on vectors; on images it follows from the scales.
         scales: number of scales on images, each half as high and wide as the one before; ``None`` takes as many as
             leave a side of 4.
-        width_multiplier: on images, how much wider a coupling's network is wherever the resolution is halved;
-            the paper's is 2.
+        width_multiplier: for images, the factor on the width of a coupling's network wherever the resolution is halved;
+            2 in the paper.
         scale_decay: weight of the sum of the squared scales of all weight-normalized layers in the loss, which is in
             nats per dimension (§4.1, which does not name its unit).
         alpha: on integer data, the logit map's distance from 0 and 1, ``logit(alpha + (1 - 2 alpha) u)`` (§4.1).
@@ -100,8 +100,8 @@ class RealNVP(NormalizingFlow):
         clip_norm: largest global gradient norm, or ``None``.
 
     Raises:
-        ValueError: for a depth or width_multiplier below 1, scales that the image does not have, an alpha outside
-            (0, 0.5) or a negative scale_decay.
+        ValueError: if depth or width_multiplier is less than 1, the image does not have that many scales, alpha lies
+            outside (0, 0.5), or scale_decay is negative.
     """
 
     def __init__(

@@ -1,4 +1,13 @@
-"""Variational autoencoder (Kingma & Welling 2014, "Auto-Encoding Variational Bayes", arXiv:1312.6114)."""
+"""Variational autoencoder (Kingma & Welling 2014, "Auto-Encoding Variational Bayes", arXiv:1312.6114).
+
+A latent variable ``z ~ p(z) = N(0, I)`` generates x through a decoder p(x|z). An encoder q(z|x), a diagonal Gaussian,
+approximates the posterior p(z|x). Training maximizes the evidence lower bound (ELBO):
+
+    log p(x) >= E_{q(z|x)}[ log p(x|z) ] - KL( q(z|x) || p(z) )                                            (eq. 2-3)
+
+The KL divergence has a closed form (appendix B), and the expectation is estimated with the reparameterization
+``z = mean(x) + std(x) ε``, ``ε ~ N(0, I)`` (§2.4).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
 from genmodels.core.abilities import Encodes, HasLikelihood, HasObservation, Samples
@@ -15,30 +25,29 @@ from genmodels.core.quantization import to_symmetric
 from genmodels.errors import ensure
 from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
 
-DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder, of importance samples and images together
+DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder: importance samples times images
 
 
 class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
-    r"""Latent variable model :math:`p(z) p_\theta(x|z)` with amortized Gaussian posterior :math:`q_\phi(z|x)`.
+    """Latent variable model ``p(z) p(x|z)`` with the amortized Gaussian posterior ``q(z|x)``.
 
-    Training maximizes the evidence lower bound (eq. 3)
-
-    .. math:: L(x) = E_q[\log p_\theta(x|z)] - \beta\, KL(q_\phi(z|x) \| N(0, I)),
-
-    with the KL in closed form (appendix B) and z reparameterized (§2.4). ``beta = 1`` is the paper's bound; other
-    values are Higgins et al. 2017. Likelihoods are always reported with ``beta = 1``.
+    The loss is ``-E_q[log p(x|z)] + beta KL(q(z|x) || p(z))``: the negative ELBO for ``beta = 1``, otherwise the
+    loss of the beta-VAE (Higgins et al. 2017, eq. 4). Likelihoods are always reported with ``beta = 1``.
 
     Args:
-        spec: data.
-        latent_dim: dimensions of z.
+        spec: the data that the model is built for.
+        latent_dim: dimension of z.
         encoder: ``(data shape, (2 latent_dim,)) -> network``, giving mean and log standard deviation of q(z|x).
         decoder: ``((latent_dim,), parameter shape) -> network``.
-        observation: ``spec -> Observation``, the law p(x|z).
+        observation: ``spec -> Observation``, the distribution p(x|z).
         optimizer: ``parameters -> Optimizer``.
-        scheduler: ``optimizer -> LRScheduler`` stepped per batch, or ``None``.
-        clip_norm: largest gradient norm, or ``None``.
-        beta: weight of the KL while training.
-        sample_mean: ``sample`` shows the decoder's mean instead of a draw from the model's own distribution.
+        scheduler: ``optimizer -> LRScheduler``, stepped once per batch, or ``None``.
+        clip_norm: largest global gradient norm, or ``None``.
+        beta: weight of the KL divergence in the loss.
+        sample_mean: let samples be means of p(x|z) instead of draws from it.
+
+    Raises:
+        ValueError: if latent_dim is less than 1, or beta is negative.
     """
 
     def __init__(
@@ -65,24 +74,28 @@ class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
         self.decoder = decoder((latent_dim,), self.observation.param_shape)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of q(z|x), each ``[B, latent_dim]`` (eq. 9)."""
+        """Mean and log standard deviation ``[B, latent_dim]`` of q(z|x) for raw data ``x [B, *shape]`` (eq. 9)."""
         mean, log_std = self.encoder(to_symmetric(x, self.spec)).float().chunk(2, dim=1)
         return mean, log_std.clamp(-7.0, 7.0)
 
     def loss(self, x: Tensor) -> Loss:
-        """Negative ELBO in nats per dimension, with one draw of z per example (eq. 10)."""
+        """Mean of ``(-log p(x|z) + beta KL) / D`` in nats over ``x [B, *shape]``, each with one draw of z (eq. 10)."""
         rate, distortion = self.rate_and_distortion(x)
         total = (distortion + self.beta * rate).mean() / self.spec.dims
         return Loss(total, {"distortion": distortion.mean(), "rate": rate.mean()})
 
     def rate_and_distortion(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``KL(q(z|x) || p(z))`` and ``-log p(x|z)`` at one ``z ~ q(z|x)``, each ``[B]`` in nats."""
+        """``KL(q(z|x) || p(z))`` and ``-log p(x|z)`` at one ``z ~ q(z|x)``, ``[B]`` in nats, of ``x [B, *shape]``."""
         mean, log_std = self.posterior(x)
         z = mean + log_std.exp() * torch.randn_like(mean)
         return kl_to_standard_normal(mean, log_std), -self.observation.log_prob(x, self.decoder(z))
 
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
-        """ELBO for one sample; for K samples the importance-weighted bound (Burda et al. 2016, eq. 8)."""
+        """Lower bound on ``log p(x) [B]`` in nats of raw data ``x [B, *shape]``.
+
+        It is the ELBO for one sample, and the importance-weighted bound for K samples (Burda et al. 2016, eq. 8,
+        arXiv:1509.00519).
+        """
         if samples == 1:
             rate, distortion = self.rate_and_distortion(x)
             return Likelihood(-(rate + distortion), Kind.LOWER_BOUND, {"rate": rate, "distortion": distortion})
@@ -93,7 +106,10 @@ class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
         return Likelihood(log_mean_exp(weights), Kind.LOWER_BOUND)
 
     def log_weights(self, x: Tensor, mean: Tensor, log_std: Tensor, samples: int) -> Tensor:
-        """``log p(x, z) - log q(z|x) [K, B]`` at K draws ``z ~ q(z|x)``, all through the decoder at once."""
+        """``log p(x, z) - log q(z|x) [K, B]`` in nats at K ``samples`` ``z ~ q(z|x)``, decoded in one pass.
+
+        ``mean`` and ``log_std`` are the :meth:`posterior` of ``x [B, *shape]``.
+        """
         noise = torch.randn(samples, *mean.shape, device=mean.device).flatten(0, 1)
         mean, log_std, x = (t.repeat(samples, *[1] * (t.dim() - 1)) for t in (mean, log_std, x))
         z = mean + log_std.exp() * noise
@@ -102,36 +118,36 @@ class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
         return log_w.view(samples, -1)
 
     def sample(self, n: int) -> Tensor:
-        """``z ~ N(0, I)``, then ``x ~ p(x|z)``, or its mean if ``sample_mean``."""
+        """Raw data ``[n, *shape]``: ``z ~ p(z)``, then ``x ~ p(x|z)``, or the mean of p(x|z) if ``sample_mean``."""
         return self.decode(torch.randn(n, self.latent_dim, device=self.device), mean=self.sample_mean)
 
     @property
     def sampling_protocol(self) -> dict[str, Any]:
-        """Whether samples are draws or means."""
+        """Whether samples are draws from p(x|z) or its means."""
         return {"observation": "mean" if self.sample_mean else "draw"}
 
     def encode(self, x: Tensor) -> Tensor:
-        """Posterior mean ``[B, latent_dim]``."""
+        """Mean ``[B, latent_dim]`` of q(z|x), for raw data ``x [B, *shape]``."""
         return self.posterior(x)[0]
 
     def decode(self, z: Tensor, mean: bool = True) -> Tensor:
-        """Mean of p(x|z), or a draw from it, in data space."""
+        """Mean of p(x|z), or a draw from it: raw data ``[B, *shape]`` given ``z [B, latent_dim]``."""
         params = self.decoder(z)
         return self.observation.mean(params) if mean else self.observation.sample(params)
 
+    @override
     def location(self, z: Tensor) -> Tensor:
-        """Location of p(x|z)."""
         return self.observation.location(self.decoder(z))
 
+    @override
     def conditional_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
-        """``log p(x|z) [B]``."""
         return self.observation.log_prob(x, self.decoder(z))
 
+    @override
     def conditional_sample(self, z: Tensor) -> Tensor:
-        """``x ~ p(x|z)``."""
         return self.observation.sample(self.decoder(z))
 
 
 def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
-    """``KL(N(mean, std²) || N(0, I)) [B]`` in nats (Kingma & Welling 2014, appendix B)."""
+    """``KL(N(mean, std²) || N(0, I)) [B]`` in nats, for arguments ``[B, latent_dim]`` (appendix B)."""
     return 0.5 * (mean.square() + torch.exp(2 * log_std) - 1 - 2 * log_std).sum(1)

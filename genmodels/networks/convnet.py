@@ -1,4 +1,4 @@
-"""Residual convolutional encoder and decoder of images, without batch normalization; on vectors they are MLPs."""
+"""Residual convolutional encoder and decoder without batch normalization for images; MLPs for vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genmodels.networks.scales import coarsenings
 class ResidualBlock(nn.Module):
     """Pre-activation residual block ``x + conv(silu(conv(silu(x))))`` (He et al. 2016, arXiv:1603.05027).
 
-    The second convolution starts at zero, so that the block starts as the identity.
+    The second convolution is initialized to zero, so that the block starts as the identity.
     """
 
     def __init__(self, width: int) -> None:
@@ -32,10 +32,10 @@ class ResidualBlock(nn.Module):
 
 
 def check(width: int, blocks: int, depth: int) -> None:
-    """Refuse sizes that no network has.
+    """Check the sizes of a network.
 
     Raises:
-        ValueError: for a width below 1, or fewer than 0 blocks or hidden layers.
+        ValueError: if width is less than 1, or blocks or depth is negative.
     """
     ensure(width >= 1, f"width must be at least 1, got {width}.")
     ensure(blocks >= 0, f"blocks must not be negative, got {blocks}.")
@@ -47,18 +47,18 @@ def encoder(
 ) -> nn.Module:
     """Network ``[B, *in_shape] -> [B, *out_shape]`` from images or vectors to a flat code.
 
-    Images are halved down to about 4x4 (8x8 ones to 2x2), each time by a strided convolution that doubles the
-    channels, followed by residual blocks. Nothing is computed at the full resolution, which would cost most.
+    Images are halved to about 4x4 (8x8 images to 2x2) by strided convolutions, which double the channels and are
+    each followed by residual blocks. Nothing is computed at the full resolution, where it is most expensive.
 
     Args:
         in_shape: ``(C, H, W)`` or ``(D,)``.
         out_shape: ``(K,)``.
         width: channels after the first halving; an MLP is eight times as wide.
-        blocks: residual blocks per scale, on images.
-        depth: number of hidden layers, on vectors.
+        blocks: number of residual blocks per scale, for images.
+        depth: number of hidden layers, for vectors.
 
     Raises:
-        ValueError: for a width below 1, or fewer than 0 blocks or hidden layers.
+        ValueError: if width is less than 1, or blocks or depth is negative.
 
     >>> import torch
     >>> encoder((1, 8, 8), (6,), width=4)(torch.zeros(3, 1, 8, 8)).shape
@@ -87,11 +87,11 @@ def decoder(
         in_shape: ``(K,)``.
         out_shape: ``(C, H, W)`` or ``(D,)``.
         width: channels before the last doubling of the resolution; an MLP is eight times as wide.
-        blocks: residual blocks per scale, on images.
-        depth: number of hidden layers, on vectors.
+        blocks: number of residual blocks per scale, for images.
+        depth: number of hidden layers, for vectors.
 
     Raises:
-        ValueError: for a width below 1, or fewer than 0 blocks or hidden layers.
+        ValueError: if width is less than 1, or blocks or depth is negative.
 
     >>> import torch
     >>> decoder((6,), (1, 8, 8), width=4)(torch.zeros(3, 6)).shape

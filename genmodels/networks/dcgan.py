@@ -1,4 +1,4 @@
-"""Generator and discriminator of DCGAN (Radford et al. 2016, §3, arXiv:1511.06434); on vectors they are MLPs."""
+"""Generator and discriminator of DCGAN (Radford et al. 2016, §3, arXiv:1511.06434) for images; MLPs for vectors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genmodels.networks.scales import coarsenings
 
 
 def initialize(module: nn.Module) -> None:
-    """Draw the weights of a layer from N(0, 0.02²) as in the paper's §4, scales of normalization from N(1, 0.02²)."""
+    """Draw weights from N(0, 0.02²), as in §4 of the paper, and scales of batch normalization from N(1, 0.02²)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -22,10 +22,10 @@ def initialize(module: nn.Module) -> None:
 
 
 def check(width: int, depth: int, hidden: int | None) -> None:
-    """Refuse sizes that no network has.
+    """Check the sizes of a network.
 
     Raises:
-        ValueError: for a width or hidden below 1, or a negative depth.
+        ValueError: if width or hidden is less than 1, or depth is negative.
     """
     ensure(width >= 1, f"width must be at least 1, got {width}.")
     ensure(depth >= 0, f"depth must not be negative, got {depth}.")
@@ -37,20 +37,20 @@ def generator(
 ) -> nn.Module:
     """Network ``[B, *in_shape] -> [B, *out_shape]`` from a latent code to data on [-1, 1].
 
-    On images, a projection is followed by transposed convolutions with batch normalization and ReLU, each of which
-    doubles the sides and halves the channels, and by tanh. On vectors, the output of the MLP is unbounded because
+    For images, a projection is followed by transposed convolutions with batch normalization and ReLU, each of which
+    doubles the sides and halves the channels, and by tanh. For vectors, the output of the MLP is unbounded because
     continuous data are.
 
     Args:
         in_shape: ``(K,)``.
         out_shape: ``(C, H, W)`` or ``(D,)``.
         width: channels of the last hidden layer; an MLP is four times as wide.
-        depth: number of hidden layers, on vectors.
-        hidden: on images, units of a fully connected layer before the projection, or ``None``. Small images leave few
-            convolutions and ask for it (InfoGAN: Chen et al. 2016, appendix C.1, arXiv:1606.03657).
+        depth: number of hidden layers, for vectors.
+        hidden: for images, units of a fully connected layer before the projection, or ``None``. It is useful for small
+            images, which allow few convolutions (InfoGAN: Chen et al. 2016, appendix C.1, arXiv:1606.03657).
 
     Raises:
-        ValueError: for a width or hidden below 1, or a negative depth.
+        ValueError: if width or hidden is less than 1, or depth is negative.
     """
     check(width, depth, hidden)
     if len(out_shape) == 1:
@@ -86,20 +86,20 @@ def discriminator(
 ) -> nn.Module:
     """Network ``[B, *in_shape] -> [B, *out_shape]`` from data on [-1, 1] to a score.
 
-    On images, strided convolutions with leaky ReLU halve the sides and double the channels.
+    For images, strided convolutions with leaky ReLU halve the sides and double the channels.
 
     Args:
         in_shape: ``(C, H, W)`` or ``(D,)``.
         out_shape: ``(1,)`` for one score per example.
         width: channels of the first layer; an MLP is four times as wide.
-        depth: number of hidden layers, on vectors.
-        batch_norm: normalize every layer but the first, on images. Gradient penalties are per example and need it off.
+        depth: number of hidden layers, for vectors.
+        batch_norm: for images, normalize every layer but the first. Gradient penalties, defined per example, forbid it.
         spectral_norm: divide every weight by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
-        hidden: on images, units of a fully connected layer after the convolutions, or ``None``: without it the score
+        hidden: for images, units of a fully connected layer after the convolutions, or ``None``. Without it the score
             of a small image is a sum over patches (InfoGAN: Chen et al. 2016, appendix C.1, arXiv:1606.03657).
 
     Raises:
-        ValueError: for a width or hidden below 1, or a negative depth.
+        ValueError: if width or hidden is less than 1, or depth is negative.
     """
     check(width, depth, hidden)
     if len(in_shape) == 1:

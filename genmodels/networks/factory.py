@@ -1,4 +1,4 @@
-"""The factories that a configuration hands to a model: the model owns the shapes, the YAML file width and depth."""
+"""Network factories: the configuration sets width and depth, the model the shapes."""
 
 from __future__ import annotations
 

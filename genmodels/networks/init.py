@@ -10,7 +10,7 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def zero_init(module: Layer) -> Layer:
-    """Set all parameters of ``module`` to zero and return it: a residual branch that it ends starts as zero.
+    """Set all parameters of ``module`` to zero and return it; a residual branch that ends in it starts at zero.
 
     >>> zero_init(nn.Linear(2, 1)).weight.tolist()
     [[0.0, 0.0]]

@@ -25,10 +25,10 @@ def mlp(
         out_shape: shape of one output.
         width: units of a hidden layer.
         depth: number of hidden layers; 0 is one affine map.
-        activation: makes the nonlinearity after each hidden layer.
+        activation: factory of the nonlinearity after each hidden layer.
 
     Raises:
-        ValueError: for a width below 1 or a negative depth.
+        ValueError: if width is less than 1, or depth is negative.
 
     >>> import torch
     >>> mlp((1, 8, 8), (3, 2), width=16)(torch.zeros(5, 1, 8, 8)).shape

@@ -1,4 +1,4 @@
-"""Weight-normalized residual networks that keep the resolution: convolutional on images, fully connected on vectors."""
+"""Weight-normalized residual networks at constant resolution: convolutional for images, fully connected for vectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def convolution(in_channels: int, out_channels: int, kernel_size: int) -> nn.Mod
 
 
 def linear(in_channels: int, out_channels: int, kernel_size: int) -> nn.Module:
-    """Fully connected layer ``[B, in_channels] -> [B, out_channels]``; ``kernel_size`` means nothing on a vector."""
+    """Fully connected layer ``[B, in_channels] -> [B, out_channels]``; ``kernel_size`` is ignored."""
     return nn.Linear(in_channels, out_channels)
 
 
@@ -41,14 +41,14 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """Residual blocks whose outputs are all summed into the last layer.
+    """Residual blocks with skip connections: the last layer acts on the sum of all their outputs.
 
     RealNVP (Dinh et al. 2017, §3.7 and §4.1, arXiv:1605.08803): residual blocks with skip connections and weight
-    normalization (Salimans & Kingma 2016, arXiv:1602.07868). The last layer starts at zero, so that a coupling layer
-    starts as the identity (Kingma & Dhariwal 2018, §3.3, arXiv:1807.03039).
+    normalization (Salimans & Kingma 2016, arXiv:1602.07868). The last layer is initialized to zero, so that a
+    coupling layer starts as the identity (Kingma & Dhariwal 2018, §3.3, arXiv:1807.03039).
 
     Args:
-        layer: makes a layer of given channels and kernel size.
+        layer: factory of layers.
         in_channels: channels of the input.
         out_channels: channels of the output.
         width: channels of a hidden layer.
@@ -93,11 +93,11 @@ def resnet(
     patches: bool = True,
     width_multiplier: int = 1,
 ) -> nn.Module:
-    """Residual network ``[B, *in_shape] -> [B, *out_shape]``: convolutional on images, fully connected on vectors.
+    """Residual network ``[B, *in_shape] -> [B, *out_shape]``: convolutional for images, fully connected for vectors.
 
-    With ``patches``, an image of even sides above 4 is worked on as 2 x 2 patches, four times cheaper at the same
-    width; RealNVP's paper does not. Every corner of a patch has channels of its own, so that the network can tell the
-    colors of a checkerboard apart.
+    With ``patches``, which are not in the RealNVP paper, images of even sides above 4 are processed as 2 x 2 patches,
+    four times cheaper at the same width. Every pixel of a patch has channels of its own, so that the network can
+    distinguish the colors of a checkerboard.
 
     Args:
         in_shape: shape of one input, ``(C, H, W)`` or ``(D,)``.
@@ -105,11 +105,11 @@ def resnet(
         width: channels, or units, of a hidden layer.
         blocks: number of residual blocks.
         dropout: probability of dropping a unit within a block.
-        patches: work on patches of images.
-        width_multiplier: multiple of ``width`` to use.
+        patches: process images as patches.
+        width_multiplier: factor by which ``width`` is multiplied.
 
     Raises:
-        ValueError: for a width or width_multiplier below 1, fewer than 0 blocks, or a dropout outside [0, 1).
+        ValueError: if width or width_multiplier is less than 1, blocks is negative, or dropout lies outside [0, 1).
 
     >>> import torch
     >>> resnet((1, 8, 8), (2, 8, 8), width=4)(torch.zeros(3, 1, 8, 8)).shape

@@ -1,4 +1,4 @@
-"""How often the resolution of an image is halved: the rule by which networks fit their depth to the data."""
+"""How often networks halve the resolution of an image, which adapts their depth to the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def halvings(height: int, width: int, smallest: int = 4) -> int:
 
 
 def coarsenings(height: int, width: int) -> int:
-    """:func:`halvings` for networks that compute at coarse scales only, which halve small images twice where possible.
+    """:func:`halvings` for networks without layers at full resolution, which halve small images twice if possible.
 
     >>> [coarsenings(n, n) for n in (8, 28, 32, 64, 7)]
     [2, 2, 3, 4, 0]

@@ -1,4 +1,4 @@
-"""Time-conditioned networks: a sinusoidal embedding of the time, and a residual MLP for vectors."""
+"""Time conditioning: a sinusoidal embedding of time, and a residual MLP for vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genmodels.networks.init import zero_init
 
 
 class SinusoidalEmbedding(nn.Module):
-    """Sines and cosines of ``t`` at geometric frequencies from 1 to 1/10000 (Vaswani et al. 2017, §3.5).
+    """Sines and cosines of ``t`` at geometrically spaced frequencies from 1 to 1/10000 (Vaswani et al. 2017, §3.5).
 
     Args:
         dim: length of the embedding, even.
@@ -31,7 +31,7 @@ class SinusoidalEmbedding(nn.Module):
 
 
 def time_embedding(dim: int) -> nn.Sequential:
-    """A network ``t [B] -> [B, dim]``: sinusoidal features through two linear layers."""
+    """A network ``t [B] -> [B, dim]``: sinusoidal features followed by two linear layers."""
     sinusoids = 2 * math.ceil(dim / 4)
     return nn.Sequential(SinusoidalEmbedding(sinusoids), nn.Linear(sinusoids, dim), nn.SiLU(), nn.Linear(dim, dim))
 

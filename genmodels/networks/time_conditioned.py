@@ -1,4 +1,4 @@
-"""Time-conditioned networks, such as a diffusion model's, as the data ask: a U-Net for images, an MLP for vectors."""
+"""Time-conditioned networks, such as those of diffusion models: a U-Net for images, an MLP for vectors."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def time_conditioned(
     Args:
         in_shape: ``(C, H, W)`` or ``(D,)``.
         out_shape: ``(C', H, W)`` or ``(D',)``, of the same rank.
-        width: channels at the image's own resolution. On vectors there are ``max(4 width, D)`` hidden units, since a
-            narrower network could not pass noise on.
-        depth: residual blocks, on images at each resolution.
+        width: channels at full resolution. For vectors there are ``max(4 width, D)`` hidden units, since fewer than D
+            could not represent the noise.
+        depth: number of residual blocks, for images at each resolution.
         dropout: probability of dropping a feature.
-        levels: number of levels of integer data, for :func:`fourier_features` of the input; ``None``, as in the paper
-            of DDPM, for the input alone.
-        patch: side of the square patches that replace pixels, p² times cheaper at the same width; 1, as in the paper,
-            for pixels.
+        levels: number of levels of integer data, to add :func:`fourier_features` to the input; ``None``, as in the DDPM
+            paper, adds none.
+        patch: side p of square patches as which images are processed, p² times cheaper at the same width; 1, as in the
+            DDPM paper, stands for pixels.
         attention: see :func:`unet`; sides are counted in patches.
         width_multipliers: see :func:`unet`.
 

@@ -1,4 +1,4 @@
-"""The time-conditioned U-Net of Ho et al. 2020 (appendix B, arXiv:2006.11239); its depth follows from the image."""
+"""The time-conditioned U-Net of Ho et al. 2020 (appendix B, arXiv:2006.11239), at a depth set by the image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ATTENTION_SIDE = 16  # the paper attends at 16x16 of its 32x32 images
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm with at most 32 groups of at least 4 channels, as 32 groups are on the paper's 128 channels.
+    """GroupNorm with at most 32 groups of at least 4 channels; for the paper's 128 channels these are its 32 groups.
 
     >>> [group_norm(c).num_groups for c in (128, 32, 6, 3)]
     [32, 8, 1, 1]
@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
 
 class Residual(nn.Module):
-    """A residual block: two convolutions with the time added between them, and optionally attention after it."""
+    """A residual block of two convolutions, with the time embedding added between them and optional attention after."""
 
     def __init__(self, in_channels: int, out_channels: int, time_dim: int, dropout: float, attend: bool) -> None:
         super().__init__()
@@ -70,14 +70,14 @@ class Residual(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net: every feature map of the way down is concatenated to the way up. The output is initialized to zero.
+    """A U-Net, in which every feature map of the way down is concatenated to one of the way up; the output starts at 0.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        widths: channels at each resolution, from the image's own down.
-        attend: whether to use attention, at each resolution; the middle block always does.
-        blocks: residual blocks at each resolution.
+        widths: channels at each resolution, from the highest to the lowest.
+        attend: whether to use attention at each resolution; the middle always has attention.
+        blocks: number of residual blocks at each resolution.
         dropout: probability of dropping a feature inside a residual block.
     """
 
@@ -140,19 +140,20 @@ def unet(
     dropout: float = 0.0,
     attention: int = ATTENTION_SIDE,
 ) -> UNet:
-    """A U-Net that halves the image while it can, with attention at one resolution and in the middle.
+    """A U-Net that halves the image as often as possible, with attention at one resolution and in the middle.
 
     Args:
         in_shape: ``(C, H, W)`` of the input, any size.
         out_shape: ``(C', H, W)`` of the output.
-        width: channels at the image's own resolution.
-        width_multipliers: factors of ``width`` at each resolution, from the image's own down; the last one repeats.
-        blocks: residual blocks at each resolution.
+        width: base number of channels.
+        width_multipliers: channels at each resolution in multiples of ``width``, from the highest to the lowest
+            resolution; the last one repeats.
+        blocks: number of residual blocks at each resolution.
         dropout: see :class:`UNet`.
         attention: the first resolution whose longer side is at most this has attention.
 
     Raises:
-        ValueError: if the two shapes differ in size, or a number is less than 1.
+        ValueError: if the two shapes differ in height or width, or a number is less than 1.
 
     >>> net = unet((1, 8, 8), (2, 8, 8), width=8)
     >>> net(torch.zeros(3, 1, 8, 8), torch.ones(3)).shape

@@ -1,4 +1,4 @@
-"""What an invertible layer is, and how layers compose."""
+"""The interface of invertible transforms, and their composition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genmodels.core import Kind
 
 
 class Transform(nn.Module, ABC):
-    """An invertible map ``x <-> z`` that knows its log-determinant.
+    """An invertible map ``x <-> z`` with its log-determinant.
 
     Arithmetic on ``x`` stays in the dtype of ``x``; under autocast only the networks of couplings run in low precision,
     so that log-determinants are float32 there.
@@ -30,32 +30,32 @@ class Transform(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """``x = f⁻¹(z)``, ``[B, *shape]``."""
+        """``x = f⁻¹(z) [B, *shape]``."""
 
     @property
     def kind(self) -> Kind:
-        """What the log-determinant is: ``EXACT``, or ``ESTIMATE`` if that of any transform within this one is."""
+        """``EXACT``, or ``ESTIMATE`` if the log-determinant of this or an inner transform is estimated."""
         exact = all(part.exact for part in self.modules() if isinstance(part, Transform))
         return Kind.EXACT if exact else Kind.ESTIMATE
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """:meth:`encode`, under the name that hooks and ``torch.compile`` know."""
+        """Return :meth:`encode`; hooks and ``torch.compile`` act on ``forward``."""
         return self.encode(x)
 
     def initialize(self, x: Tensor) -> Tensor:
-        """Set data-dependent initial values from ``x [B, *shape]``; returns ``z`` for the next layer to do the same."""
+        """Set data-dependent initial values from ``x [B, *shape]``, and return ``z`` for the next transform."""
         return self.encode(x)[0]
 
 
 class Chain(Transform):
-    """Composition, first transform first: log-determinants add up."""
+    """Composition of transforms in the given order, whose log-determinants add up."""
 
     def __init__(self, transforms: Iterable[Transform]) -> None:
         super().__init__()
         self.transforms = nn.ModuleList(transforms)
 
     def __iter__(self) -> Iterator[Transform]:
-        """Iterate over the transforms, first one first."""
+        """Iterate over the transforms in the order of :meth:`encode`."""
         return cast("Iterator[Transform]", iter(self.transforms))
 
     @override

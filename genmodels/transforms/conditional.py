@@ -1,4 +1,4 @@
-"""Maps whose parameters a network computes: what a coupling or an autoregressive layer does to each dimension."""
+"""Invertible maps whose parameters a network computes, for coupling and autoregressive layers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Additive(ConditionalMap):
 class BoundedAffine(ConditionalMap):
     """``z = x exp(s) + t`` with ``s = scale * tanh(raw)`` (RealNVP: Dinh et al. 2017, §3.3 and §4.1, arXiv:1605.08803).
 
-    ``scale`` is learned, one per channel. It bounds ``|s|``, so that neither direction can blow up.
+    ``scale`` is learned, one per channel. It bounds ``|s|``, so that both directions are stable.
 
     Args:
         shape: shape of one ``x``, channels first.

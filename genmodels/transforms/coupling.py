@@ -1,4 +1,4 @@
-"""Coupling layers: one part of x stays and decides, through a network, how the other part moves."""
+"""Coupling layers: one part of x stays unchanged and determines, through a network, the map of the other part."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from genmodels.transforms.conditional import BoundedAffine, ConditionalMapFactor
 class Coupling(Transform):
     """``z = (x_s, g(x_m; θ(x_s)))`` with a network θ and an invertible map g (NICE: Dinh et al. 2015, §3.2).
 
-    The Jacobian is block triangular, so that ``log |det dz/dx| = log |det dg/dx_m|`` whatever the network.
+    The Jacobian is block triangular, so that ``log |det dz/dx| = log |det dg/dx_m|`` for any network.
 
-    A subclass says which part stays, ``x_s``, and which moves, ``x_m``.
+    A subclass defines which part stays, ``x_s``, and which moves, ``x_m``.
 
     Args:
         stays: shape of one ``x_s``.
         moves: shape of one ``x_m``, of the same resolution.
-        network: makes θ; its output holds the map's parameters one after another along the channels.
-        conditional_map: makes g.
+        network: factory of θ, whose output concatenates the parameters of the map along the channels.
+        conditional_map: factory of g.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class Coupling(Transform):
 
     @abstractmethod
     def join(self, stays: Tensor, moves: Tensor) -> Tensor:
-        """Inverse of :meth:`split`."""
+        """Inverse of :meth:`split`: ``x [B, *shape]``."""
 
     def log_det(self, terms: Tensor) -> Tensor:
-        """``log |det dz/dx| [B]`` from the map's terms ``[B, *moves]``: their sum over the dimensions that move."""
+        """``log |det dz/dx| [B]`` in nats: the sum of the map's ``terms [B, *moves]`` over the dimensions that move."""
         return terms.flatten(1).sum(1)
 
     def params(self, stays: Tensor) -> Tensor:
-        """``θ(x_s) [B, P, *moves]``, in the dtype of ``x_s`` whatever precision the network runs in."""
+        """``θ(x_s) [B, P, *moves]``, in the dtype of ``x_s``, under autocast too."""
         out: Tensor = self.network(stays).to(stays.dtype)
         return out.unflatten(1, (self.map.params_per_dim, -1))
 
@@ -73,17 +73,18 @@ class Coupling(Transform):
 class CheckerboardCoupling(Coupling):
     """Coupling between the two colors of a checkerboard of pixels (RealNVP: Dinh et al. 2017, eq. 9, arXiv:1605.08803).
 
-    ``z = b x + (1 - b) g(x; θ(b x))`` with the mask ``b``, 1 where a pixel stays. Convolutions need the whole grid: the
-    network sees zeros where pixels move, and its output where they stay is not used. The map must be elementwise.
+    ``z = b x + (1 - b) g(x; θ(b x))`` with the mask ``b``, 1 where a pixel stays. Since convolutions need the whole
+    grid, the input of the network is zero where pixels move, and its output is ignored where they stay. The map must be
+    elementwise.
 
     Args:
         shape: shape of one example, ``(C, H, W)``.
-        network: makes the coupling network.
-        parity: which color stays, 0 (that of the top left pixel) or 1; alternate it.
-        conditional_map: makes the map of the pixels that move.
+        network: factory of the coupling network.
+        parity: which color stays, 0 (that of the top left pixel) or 1; successive layers alternate.
+        conditional_map: factory of the map of the pixels that move.
 
     Raises:
-        ValueError: if an example is no image.
+        ValueError: if shape is not ``(C, H, W)``.
     """
 
     mask: Tensor
@@ -117,16 +118,16 @@ class CheckerboardCoupling(Coupling):
 class OddEvenCoupling(Coupling):
     """Coupling between the dimensions of odd and of even index of a vector (NICE: Dinh et al. 2015, §5.1).
 
-    The network sees the half that stays, and nothing else.
+    The input of the network is the half that stays.
 
     Args:
         shape: shape of one example, ``(D,)`` with at least two dimensions.
-        network: makes the coupling network.
-        parity: which indices stay, the even ones for 0, the odd ones for 1; alternate it.
-        conditional_map: makes the map of the half that moves.
+        network: factory of the coupling network.
+        parity: which indices stay, the even ones for 0, the odd ones for 1; successive layers alternate.
+        conditional_map: factory of the map of the half that moves.
 
     Raises:
-        ValueError: if an example is no vector of at least two dimensions.
+        ValueError: if shape is not ``(D,)`` with at least two dimensions.
     """
 
     order: Tensor
@@ -157,16 +158,16 @@ class OddEvenCoupling(Coupling):
 class ChannelCoupling(Coupling):
     """Coupling between the first and the second half of the channels (RealNVP, eq. 7-8), or of a vector.
 
-    The network sees the half that stays, and nothing else.
+    The input of the network is the half that stays.
 
     Args:
-        shape: shape of one example, at least two channels.
-        network: makes the coupling network.
-        parity: which half stays as it is, 0 the first or 1 the second; alternate it.
-        conditional_map: makes the map of the half that moves.
+        shape: shape of one example, with at least two channels.
+        network: factory of the coupling network.
+        parity: which half stays, 0 for the first, 1 for the second; successive layers alternate.
+        conditional_map: factory of the map of the half that moves.
 
     Raises:
-        ValueError: for fewer than two channels.
+        ValueError: if there are fewer than two channels.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Transforms of each dimension by itself: normalization of activations and the logit."""
+"""Elementwise transforms: activation normalization and the logit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from genmodels.transforms.base import Transform
 class ActNorm(Transform):
     """Learned shift and scale per channel (Kingma & Dhariwal 2018, §3.1, arXiv:1807.03039).
 
-    ``z = (x + shift) exp(log_scale)``. It takes the place of RealNVP's batch normalization, whose running statistics
-    make test likelihoods explode. A batch handed to :meth:`initialize` comes out with zero mean and unit variance in
-    every channel.
+    ``z = (x + shift) exp(log_scale)``. It replaces RealNVP's batch normalization, with whose running
+    statistics test likelihoods can diverge. After :meth:`initialize` on a batch, its output has zero mean and unit
+    variance in every channel.
 
     Args:
         shape: shape of one example, ``(C, H, W)`` or ``(D,)``.
@@ -33,17 +33,17 @@ class ActNorm(Transform):
         self.log_scale = nn.Parameter(torch.zeros(channels, *[1] * len(resolution)))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``z`` shaped as ``x [B, *shape]``, and ``log_det = H W sum_c log_scale_c`` for every example, ``[B]``."""
+        """``z [B, *shape]`` of ``x [B, *shape]``, and ``log_det = H W sum_c log_scale_c [B]`` in nats."""
         log_det = self.positions * self.log_scale.sum()
         return (x + self.shift) * torch.exp(self.log_scale), log_det.expand(x.shape[0])
 
     def decode(self, z: Tensor) -> Tensor:
-        """``x = z exp(-log_scale) - shift``, shaped as ``z [B, *shape]``."""
+        """``x = z exp(-log_scale) - shift [B, *shape]``."""
         return z * torch.exp(-self.log_scale) - self.shift
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> Tensor:
-        """Standardize the batch ``x [B, *shape]``. A channel that does not vary is only shifted."""
+        """Standardize the channels of ``x [B, *shape]`` and return the result; a constant channel is only shifted."""
         over = [0, *range(2, x.ndim)]
         std, mean = torch.std_mean(x, dim=over, correction=0)
         std = torch.where(std > 1e-6, std, torch.ones_like(std))
@@ -53,13 +53,13 @@ class ActNorm(Transform):
 
 
 class Logit(Transform):
-    """The unit cube onto the reals, ``z = logit(alpha + (1 - 2 alpha) x)`` (:func:`genmodels.core.quantization.logit`).
+    """Unit cube to reals, ``z = logit(alpha + (1 - 2 alpha) x)`` (:func:`genmodels.core.quantization.logit`).
 
     Args:
         alpha: distance kept from 0 and 1.
 
     Raises:
-        ValueError: for an alpha outside (0, 0.5).
+        ValueError: if alpha lies outside (0, 0.5).
     """
 
     def __init__(self, alpha: float) -> None:
@@ -72,5 +72,5 @@ class Logit(Transform):
         return quantization.logit(x, self.alpha)
 
     def decode(self, z: Tensor) -> Tensor:
-        """``x [B, *shape]``, which lies up to about ``alpha`` outside the cube where ``z`` is extreme."""
+        """``x [B, *shape]``, which lies outside the cube, by about ``alpha`` at most, for extreme ``z``."""
         return quantization.unlogit(z, self.alpha)

@@ -1,7 +1,4 @@
-"""Multi-scale architecture: trade resolution for channels, and factor out half of them at every scale (RealNVP §3.6).
-
-Dinh et al. 2017, arXiv:1605.08803.
-"""
+"""The transforms of a multi-scale architecture (RealNVP: Dinh et al. 2017, §3.6, arXiv:1605.08803)."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ from genmodels.transforms.base import Transform
 
 
 class Squeeze(Transform):
-    """``[B, C, H, W]`` with even H and W to ``[B, 4C, H/2, W/2]``: each 2 x 2 square of pixels becomes channels.
+    """Map ``[B, C, H, W]`` with even H and W to ``[B, 4C, H/2, W/2]``: each 2 x 2 square of pixels becomes channels.
 
     It only reorders dimensions, so that the log-determinant is 0. Channels are ordered by position first, so that
-    either half of them holds one row of the square in every color.
+    each half of them contains one row of the square in all colors.
     """
 
     @override
@@ -37,7 +34,7 @@ class Squeeze(Transform):
 
 
 class Flatten(Transform):
-    """``[B, *shape]`` to ``[B, D]``, the last axis fastest; the log-determinant is 0.
+    """Map ``[B, *shape]`` to ``[B, D]`` in row-major order; the log-determinant is 0.
 
     Args:
         shape: shape of one example.
@@ -57,16 +54,16 @@ class Flatten(Transform):
 
 
 class FactorOut(Transform):
-    """The first half of the channels becomes code, the second half goes on to the next scale (RealNVP, eq. 14-16).
+    """The first half of the channels becomes code, the second half is passed to the next scale (RealNVP, eq. 14-16).
 
-    All scales end in one flat code ``[B, D]``, this scale's share first, so that one base distribution covers them.
+    The codes of all scales are concatenated to ``[B, D]``, this scale's first, for a single base distribution.
 
     Args:
-        shape: shape of one example, an even number of channels.
+        shape: shape of one example, with an even number of channels.
         rest: transform of the second half, ``[B, C/2, H, W]`` to ``[B, D/2]``.
 
     Raises:
-        ValueError: for an odd number of channels.
+        ValueError: if the number of channels is odd.
     """
 
     def __init__(self, shape: Sequence[int], rest: Transform) -> None:
@@ -76,13 +73,13 @@ class FactorOut(Transform):
         self.rest = rest
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, C, H, W]`` to ``[B, D]``; the log-determinant is that of ``rest``."""
+        """``z [B, D]`` of ``x [B, C, H, W]``; the log-determinant is that of ``rest``."""
         out, rest = x.chunk(2, dim=1)
         z, log_det = self.rest(rest)
         return torch.cat([out.flatten(1), z], dim=1), log_det
 
     def decode(self, z: Tensor) -> Tensor:
-        """``[B, D]`` to ``[B, C, H, W]``."""
+        """``x [B, C, H, W]`` of ``z [B, D]``."""
         size = math.prod(self.half_shape)
         out, rest = z[:, :size], z[:, size:]
         return torch.cat([out.reshape(-1, *self.half_shape), self.rest.decode(rest)], dim=1)

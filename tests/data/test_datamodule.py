@@ -106,7 +106,7 @@ def test_whole_set_is_moved_to_the_device_once():
     [
         ({"batch_size": 0}, "data.batch_size must be a positive integer"),
         ({"seed": None}, "seed must be an integer"),
-        ({"val_size": 1.0e6}, "cannot hold"),
+        ({"val_size": 1.0e6}, "cannot hold out"),
         ({"flip": True, "spec": DataSpec((6,), 256)}, "mirrors images"),
         ({"spec": DataSpec((1, 3, 3), 256)}, "data.spec.shape is"),
         ({"spec": DataSpec((1, 2, 3), 17)}, "data.spec.levels is 17"),

@@ -126,7 +126,7 @@ def test_image_folder_names_the_image_that_will_not_decode(folder, tmp_path):
     broken = folder / "class1" / "3.png"
     Image.fromarray(np.random.default_rng(0).integers(256, size=(20, 20), dtype=np.uint8)).save(broken)
     broken.write_bytes(broken.read_bytes()[:200])
-    with pytest.raises(UserError, match=r"3\.png does not decode as an image"):
+    with pytest.raises(UserError, match=r"3\.png cannot be decoded as an image"):
         ImageFolder(str(folder), (3, 8, 8)).load(tmp_path)
     assert not list((tmp_path / "image_folder").iterdir())
 
@@ -136,7 +136,7 @@ def test_image_folder_refuses_sixteen_bits_and_wrong_places(folder, tmp_path):
     with pytest.raises(UserError, match=r"deep\.png has more than 8 bits"):
         ImageFolder(str(folder), (1, 4, 4)).load(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no PNG or JPEG image"):
+    with pytest.raises(UserError, match="contains no PNG or JPEG image"):
         ImageFolder(str(tmp_path / "empty"), (1, 4, 4)).load(tmp_path)
     with pytest.raises(UserError, match="there is no folder"):
         ImageFolder(str(tmp_path / "absent"), (1, 4, 4)).load(tmp_path)

@@ -126,7 +126,7 @@ def test_a_bare_tensor_is_refused_by_the_evaluation_and_a_bare_number_by_the_sco
     with pytest.raises(UserError, match="not a Tensor"):
         evaluate(model, torch.zeros(3, 2))
     for unit in ("bits/dim", "nats"):
-        with pytest.raises(UserError, match="must say its kind"):
+        with pytest.raises(UserError, match="must have a kind"):
             Score("bits_per_dim", 1.2, unit, 3)
 
 

@@ -1,4 +1,4 @@
-"""Sources: one file per format, each an object with ``load(root) -> Arrays``."""
+"""Data sources, one file per format, each with a method ``load(root) -> Arrays``."""
 
 from genmodels.data.sources.amat import BinarizedMnist
 from genmodels.data.sources.base import Arrays, HasDensity, Source

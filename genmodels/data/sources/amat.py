@@ -14,9 +14,9 @@ from genmodels.data.sources.published import Published
 
 
 class BinarizedMnist(Published):
-    """Statically binarized MNIST, split officially in three (Salakhutdinov & Murray 2008; Larochelle & Murray 2011).
+    """Statically binarized MNIST, officially split in three (Salakhutdinov & Murray 2008; Larochelle & Murray 2011).
 
-    ``files``: names in order: training, validation, test.
+    ``files`` lists the training, validation and test file in this order.
     """
 
     def load(self, root: Path) -> Arrays:
@@ -27,6 +27,6 @@ class BinarizedMnist(Published):
 
 
 def _read(path: Path) -> Tensor:
-    """One image a line, 784 digits with a blank or newline after each: every second byte is a pixel."""
+    """Images of a file with one image per line; every second byte is a pixel, followed by a blank or newline."""
     text = np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
     return torch.from_numpy(text[::2] - ord("0")).view(-1, 1, 28, 28)

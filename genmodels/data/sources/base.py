@@ -1,4 +1,4 @@
-"""The contract of a data source."""
+"""The interface of data sources."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Arrays:
     Attributes:
         train: training examples.
         test: test examples, never trained on.
-        train_labels: classes ``[N]``, int64, where the data have them.
-        test_labels: likewise.
-        val: the official validation examples, where there are any; else validation is carved from ``train``.
+        train_labels: classes ``[N]`` of the training examples, int64, if the data have them.
+        test_labels: classes ``[N]`` of the test examples, int64, if the data have them.
+        val: official validation examples; if there are none, some of ``train`` are held out.
     """
 
     train: Tensor
@@ -30,10 +30,14 @@ class Arrays:
 
 
 class Source(Protocol):
-    """A data set on disk, or a distribution to draw one from."""
+    """A data set on disk, or drawn from a distribution."""
 
     def load(self, root: Path) -> Arrays:
-        """Read everything, once; files are looked for, and kept, under ``root``."""
+        """Read all data; files are located, or downloaded, under ``root``.
+
+        Raises:
+            UserError: if the data cannot be read.
+        """
 
 
 class HasDensity(ABC):

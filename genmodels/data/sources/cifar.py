@@ -12,13 +12,13 @@ from genmodels.data.sources.base import Arrays
 from genmodels.data.sources.published import Published
 
 RECORD = 1 + 3 * 32 * 32
-"""Bytes of a record: the label, then red, green and blue planes, row by row."""
+"""Bytes per record: the label, then the red, green and blue planes in row-major order."""
 
 
 class Cifar10Binary(Published):
     """CIFAR-10 in the binary version, which needs no pickle (https://www.cs.toronto.edu/~kriz/cifar.html).
 
-    ``files``: names in order, the test batch last.
+    ``files`` lists the batches, the test batch last.
     """
 
     def load(self, root: Path) -> Arrays:

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1797 real images, 8x8 pixels of 17 levels, inside its wheel."""
+"""The handwritten digits of scikit-learn: 1797 images of 8x8 pixels with 17 levels, contained in its wheel."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from genmodels.errors import UserError
 
 @dataclass(frozen=True)
 class Digits:
-    """The test half of Alpaydin & Kaynak's optical digits (1998), as ``sklearn.datasets.load_digits`` has them.
+    """The test half of Alpaydin & Kaynak's optical digits (1998), as in ``sklearn.datasets.load_digits``.
 
-    There is no official split. Here every fifth example of each class, in an order shuffled by a fixed seed, is a test
-    example: 1437 to train on, 360 to test, classes in equal proportion.
+    There is no official split. After a shuffle with a fixed seed, every fifth example of each class is a test example,
+    which gives 1437 training and 360 test examples with classes in equal proportion.
 
-    The table is read from scikit-learn's folder without importing scikit-learn, which takes a second.
+    The table is read from the folder of scikit-learn without the import of scikit-learn, which takes a second.
     """
 
     def load(self, root: Path) -> Arrays:
@@ -38,7 +38,7 @@ def _read_table() -> np.ndarray:
     """Rows of 64 pixels and a label, uint8 ``[1797, 65]``."""
     sklearn = find_spec("sklearn")
     if sklearn is None or not sklearn.submodule_search_locations:
-        raise UserError("data=digits reads a file of scikit-learn's: pip install scikit-learn.")
+        raise UserError("data=digits needs a file of scikit-learn: pip install scikit-learn.")
     path = Path(sklearn.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
     with gzip.open(path, "rt") as file:
         return np.loadtxt(file, delimiter=",", dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""IDX files: MNIST, Fashion-MNIST and their kin."""
+"""IDX files, the format of MNIST and Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Idx(Published):
     """Four gzipped IDX files with MNIST's names and official split (http://yann.lecun.com/exdb/mnist)."""
 
     def load(self, root: Path) -> Arrays:
-        """Images ``[N, 1, H, W]`` and labels ``[N]``."""
+        """Images ``[N, 1, H, W]`` and labels ``[N]`` of the official split."""
         folder = self.fetched(root)
         train, test = (read_idx(folder / f"{split}-images-idx3-ubyte.gz").unsqueeze(1) for split in ("train", "t10k"))
         labels, test_labels = (read_idx(folder / f"{split}-labels-idx1-ubyte.gz").long() for split in ("train", "t10k"))
@@ -26,10 +26,10 @@ class Idx(Published):
 
 
 def read_idx(path: Path) -> Tensor:
-    """One IDX file of unsigned bytes: two zeros, type 8, the number of dimensions, their big-endian sizes, the data.
+    """The uint8 tensor in an IDX file: two zeros, type 8, number of dimensions, their sizes (big-endian), and the data.
 
     Raises:
-        UserError: if the file is anything else.
+        UserError: if the file is not of this format.
     """
     data = bytearray(gzip.decompress(path.read_bytes()))
     require(data[:3] == b"\x00\x00\x08", f"{path} is not an IDX file of unsigned bytes.")

@@ -1,4 +1,4 @@
-"""Any tree of PNG and JPEG images, decoded once into a memory map."""
+"""Trees of PNG and JPEG images, decoded once into a memory map."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from genmodels.files import atomic
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 MODES = {1: "L", 3: "RGB"}
-"""Pillow's name of an image by its number of channels."""
+"""Mode of an image in Pillow by its number of channels."""
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Images of any size under ``path``, center-cropped to the wanted aspect and resized (bicubic, antialiased).
+    """Images of any size under ``path``, center-cropped to the right aspect ratio and resized (bicubic, antialiased).
 
-    The decoded images are kept under the data root, in a file named after a hash of the wanted shape and of the list of
-    files with their sizes and times: they are decoded again only if one of these changes. Their order is random,
-    because the first examples of a sorted tree are of one class.
+    The decoded images are cached under the data root, in a file named after a hash of ``shape`` and of the list of
+    files with their sizes and modification times. Their order is random, because the first examples of a sorted tree
+    are often of one class.
 
     Args:
-        path: the folder; with both ``train/`` and ``test/`` inside, these are the split.
-        shape: wanted ``(C, H, W)`` with 1 or 3 channels.
-        test_size: fraction or count to test on, where there is no split.
-        seed: decides which, and the order.
+        path: the folder; if it contains ``train/`` and ``test/``, these are the split.
+        shape: ``(C, H, W)`` of the result, with 1 or 3 channels.
+        test_size: fraction or number of test examples, if there is no split.
+        seed: determines the split and the order.
     """
 
     path: str
@@ -46,7 +46,7 @@ class ImageFolder:
         """Images ``[N, C, H, W]``, memory-mapped; no labels.
 
         Raises:
-            UserError: for a folder that is missing or empty, an image that will not decode, or a shape of no image.
+            UserError: if the folder is missing or empty, an image cannot be decoded, or ``shape`` is invalid.
         """
         folder = Path(self.path).expanduser().resolve()
         shape = tuple(self.shape)
@@ -58,7 +58,7 @@ class ImageFolder:
         cache = root / "image_folder" / f"{_key([*train, *test], shape)}.npy"
         if not cache.exists():
             _decode_all([*train, *test], shape, cache)
-        images = torch.from_numpy(np.load(cache, mmap_mode="c"))  # "c" is read-only on disk, and torch does not warn
+        images = torch.from_numpy(np.load(cache, mmap_mode="c"))  # copy-on-write, since torch warns of read-only arrays
         return Arrays(images[: len(train)], images[len(train) :])
 
     def _split(self, folder: Path) -> tuple[list[Path], list[Path]]:
@@ -76,11 +76,11 @@ def image_files(folder: Path) -> list[Path]:
     """All images under ``folder``, sorted by path.
 
     Raises:
-        UserError: if there is no such folder, or no image in it.
+        UserError: if the folder does not exist or contains no image.
     """
     require(folder.is_dir(), f"there is no folder {folder}; fix data.source.path.")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    require(bool(files), f"{folder} holds no PNG or JPEG image; fix data.source.path.")
+    require(bool(files), f"{folder} contains no PNG or JPEG image; fix data.source.path.")
     return files
 
 
@@ -88,18 +88,18 @@ def decode(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """One image as uint8 ``[C, H, W]``, upright, cropped and resized.
 
     Raises:
-        UserError: naming the file, if it will not decode or has more than 8 bits a channel.
+        UserError: if the file cannot be decoded or has more than 8 bits per channel.
     """
     from PIL import Image, ImageOps
 
     channels, height, width = shape
     try:
         with Image.open(path) as image:
-            require(image.mode[0] not in "IF", f"{path} has more than 8 bits a channel; convert it to 8.")
+            require(image.mode[0] not in "IF", f"{path} has more than 8 bits per channel; convert it to 8.")
             upright = ImageOps.exif_transpose(image).convert(MODES[channels])
             fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} does not decode as an image ({error}); repair or remove it.") from error
+        raise UserError(f"{path} cannot be decoded as an image ({error}); repair or remove it.") from error
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
 
 

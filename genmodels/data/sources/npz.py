@@ -22,8 +22,8 @@ class Npz:
 
     Args:
         path: the file.
-        test_size: fraction or count of ``x`` to test on.
-        seed: decides which.
+        test_size: fraction or number of test examples in ``x``.
+        seed: determines which.
     """
 
     path: str
@@ -31,17 +31,17 @@ class Npz:
     seed: int = 0
 
     def load(self, root: Path) -> Arrays:
-        """Arrays as they are: integers as uint8, floats as float32; ``root`` is not used.
+        """The arrays ``[N, *shape]``, integers as uint8 and floats as float32; ``root`` is not used.
 
         Raises:
-            UserError: for a file that is missing or broken, lacks the arrays, or holds values that are not data.
+            UserError: if the file is missing or broken, lacks the arrays, or contains invalid values.
         """
         path = Path(self.path).expanduser()
         arrays = _read(path)
         if {"train", "test"} <= arrays.keys():
             return Arrays(_raw(path, "train", arrays["train"]), _raw(path, "test", arrays["test"]))
         if "x" not in arrays:
-            raise UserError(f"{path} holds {sorted(arrays)}: name its arrays 'train' and 'test', or 'x'.")
+            raise UserError(f"{path} contains {sorted(arrays)}: name its arrays 'train' and 'test', or 'x'.")
         x = _raw(path, "x", arrays["x"])
         kept, held = hold_out(len(x), self.test_size, self.seed)
         return Arrays(x[kept], x[held])
@@ -50,7 +50,7 @@ class Npz:
 def _read(path: Path) -> dict[str, np.ndarray]:
     require(path.is_file(), f"there is no file {path}; fix data.source.path.")
     try:
-        with zipfile.ZipFile(path):  # np.load would take an .npy file or a pickle too
+        with zipfile.ZipFile(path):  # np.load would accept .npy files and pickles too
             archive = np.load(path, allow_pickle=False)
         with archive:
             return {name: archive[name] for name in archive.files if name in ("train", "test", "x")}
@@ -59,14 +59,14 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _raw(path: Path, name: str, array: np.ndarray) -> Tensor:
-    """``array [N, *shape]`` as a uint8 tensor if it holds integers, float32 if it holds floats."""
+    """``array [N, *shape]`` as a uint8 tensor for integers, as a float32 tensor for floats."""
     where = f"array '{name}' of {path}"
     require(array.ndim > 1 and len(array) > 0, f"{where} has shape {array.shape}; it must be [N, *shape] with N > 0.")
     if array.dtype.kind in "bui":
         require(
-            array.min() >= 0 and array.max() <= 255, f"{where} holds integers outside 0..255; shift or rescale them."
+            array.min() >= 0 and array.max() <= 255, f"{where} contains integers outside 0..255; shift or rescale them."
         )
         return torch.from_numpy(array.astype(np.uint8))
     require(array.dtype.kind == "f", f"{where} has dtype {array.dtype}; it must be of integers or floats.")
-    require(bool(np.isfinite(array).all()), f"{where} holds NaN or infinity; clean it first.")
+    require(bool(np.isfinite(array).all()), f"{where} contains NaN or infinity; remove them first.")
     return torch.from_numpy(array.astype(np.float32))

@@ -1,6 +1,6 @@
-"""Distributions on the plane. Three have a density in closed form: an oracle for every likelihood.
+"""Distributions on the plane, three of which have a density in closed form to check likelihoods against.
 
-All lie within a few units of the origin, so that no model needs to know their scale.
+All are concentrated within a few units of the origin, so that no model needs to rescale them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from genmodels.data.sources.base import Arrays, HasDensity
 
@@ -24,7 +25,7 @@ class Planar(ABC):
     Args:
         train_size: number of training examples.
         test_size: number of test examples.
-        seed: decides them; kept apart from a run's own seed, so that all runs see the same data.
+        seed: determines the draws; independent of a run's seed, so that all runs have the same data.
     """
 
     train_size: int = 50_000
@@ -52,20 +53,20 @@ class Gaussian(Planar, HasDensity):
         covariance = torch.tensor([list(row) for row in self.covariance])
         return torch.distributions.MultivariateNormal(torch.tensor(list(self.mean)), covariance)
 
+    @override
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """``n`` draws, ``[n, 2]``."""
         distribution = self._distribution()
         return distribution.loc + torch.randn(n, 2, generator=generator) @ distribution.scale_tril.T
 
+    @override
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density ``[B]`` in nats of ``x [B, 2]``."""
         log_density: Tensor = self._distribution().log_prob(x)
         return log_density
 
 
 @dataclass(frozen=True)
 class Mixture(Planar, HasDensity):
-    """Equal round Gaussians on a circle: eight modes, where a GAN shows which it dropped (Metz et al. 2017, §3.3.1)."""
+    """Equally weighted, isotropic Gaussians on a circle, which reveal mode dropping (Metz et al. 2017, §3.3.1)."""
 
     components: int = 8
     radius: float = 2.0
@@ -73,17 +74,17 @@ class Mixture(Planar, HasDensity):
 
     @property
     def centers(self) -> Tensor:
-        """Means of the components ``[K, 2]``."""
+        """Means ``[K, 2]`` of the components."""
         angle = torch.arange(self.components) * (2 * math.pi / self.components)
         return self.radius * torch.stack([angle.cos(), angle.sin()], dim=1)
 
+    @override
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """``n`` draws, ``[n, 2]``."""
         component = torch.randint(self.components, (n,), generator=generator)
         return self.centers[component] + self.scale * torch.randn(n, 2, generator=generator)
 
+    @override
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density ``[B]`` in nats of ``x [B, 2]``."""
         square = (x[:, None] - self.centers.to(x)).square().sum(2)  # [B, K]
         log_normal = -square / (2 * self.scale**2) - math.log(2 * math.pi * self.scale**2)
         return torch.logsumexp(log_normal, dim=1) - math.log(self.components)
@@ -91,7 +92,7 @@ class Mixture(Planar, HasDensity):
 
 @dataclass(frozen=True)
 class Checkerboard(Planar, HasDensity):
-    """Uniform on the dark cells of a board over ``[-half_width, half_width]^2``, ``cells`` (even) to a side."""
+    """Uniform distribution on the dark cells of the board ``[-half_width, half_width]²``, ``cells`` (even) per side."""
 
     cells: int = 4
     half_width: float = 2.0
@@ -101,8 +102,8 @@ class Checkerboard(Planar, HasDensity):
         """Side of one cell."""
         return 2 * self.half_width / self.cells
 
+    @override
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """``n`` draws, ``[n, 2]``."""
         column = torch.randint(self.cells, (n,), generator=generator)
         row = 2 * torch.randint(self.cells // 2, (n,), generator=generator) + column % 2
         corner = torch.stack([column, row], dim=1)
@@ -118,26 +119,26 @@ class Checkerboard(Planar, HasDensity):
 
 @dataclass(frozen=True)
 class Moons(Planar):
-    """Two interleaved half circles, blurred; centered at the origin."""
+    """Two interleaved half circles with Gaussian noise, centered at the origin."""
 
     noise: float = 0.1
 
+    @override
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """``n`` draws, ``[n, 2]``."""
         angle = math.pi * torch.rand(n, generator=generator)
         upper = torch.stack([angle.cos() - 0.5, angle.sin() - 0.25], dim=1)
-        turned = torch.rand(n, 1, generator=generator) < 0.5  # the lower moon is the upper one, turned by pi
+        turned = torch.rand(n, 1, generator=generator) < 0.5  # the lower moon is the upper one, rotated by pi
         return torch.where(turned, -upper, upper) + self.noise * torch.randn(n, 2, generator=generator)
 
 
 @dataclass(frozen=True)
 class SwissRoll(Planar):
-    """A spiral of one and a half turns, blurred; the roll of Marsland (2009, ch. 6) seen from its end, radius 2."""
+    """A spiral of 1.5 turns and radius 2 with Gaussian noise: the Swiss roll (Marsland 2009, ch. 6) along its axis."""
 
     noise: float = 0.07
 
+    @override
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """``n`` draws, ``[n, 2]``."""
         angle = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=generator))
         spiral = angle[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1) * (2 / (4.5 * math.pi))
         return spiral + self.noise * torch.randn(n, 2, generator=generator)

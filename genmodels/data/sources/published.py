@@ -11,12 +11,12 @@ from genmodels.data.files import fetch
 
 @dataclass(frozen=True)
 class Published:
-    """Files known by their hashes, kept in one folder.
+    """Files of one folder, identified by their hashes.
 
     Args:
-        folder: their folder under the data root.
-        url: where they come from, see :func:`genmodels.data.files.fetch`.
-        files: name to SHA-256 of the content, decompressed if the name ends in ``.gz``.
+        folder: name of the folder under the data root.
+        url: address of the files, see :func:`genmodels.data.files.fetch`.
+        files: SHA-256 of the content by file name, decompressed if the name ends in ``.gz``.
     """
 
     folder: str
@@ -24,10 +24,10 @@ class Published:
     files: Mapping[str, str]
 
     def fetched(self, root: Path) -> Path:
-        """The folder, with every file in it verified.
+        """The folder, after every file in it has been located or downloaded, and verified.
 
         Raises:
-            UserError: if a file is missing and cannot be downloaded, or is not what its hash says.
+            UserError: if a file is missing and cannot be downloaded, or does not match its hash.
         """
         fetch(root / self.folder, self.files, self.url)
         return root / self.folder

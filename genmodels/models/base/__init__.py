@@ -1,4 +1,4 @@
-"""The base classes of all models: one loss or players of a game, and what all normalizing flows share."""
+"""Base classes of all models: those with one loss, those trained as a game, and normalizing flows."""
 
 from genmodels.models.base.flow import BaseDistribution, NormalizingFlow, StandardLogistic, StandardNormal, to_reals
 from genmodels.models.base.model import AdversarialModel, BaseModel, GenerativeModel

@@ -1,4 +1,4 @@
-"""What every normalizing flow shares: the density of data by change of variables, and all that follows from it."""
+"""The base class of normalizing flows, whose density follows from the change of variables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
 from genmodels.core.abilities import Encodes, HasLikelihood, Samples
@@ -19,10 +20,10 @@ from genmodels.transforms import Logit, Transform
 
 
 class BaseDistribution(ABC):
-    """Distribution p_Z of a flow's code. One with parameters inherits ``nn.Module`` as its second base class.
+    """Base distribution p_Z of a flow. One with parameters has ``nn.Module`` as its second base class.
 
     Args:
-        dims: D.
+        dims: dimension D of z.
     """
 
     def __init__(self, dims: int) -> None:
@@ -41,12 +42,12 @@ class BaseDistribution(ABC):
 class StandardNormal(BaseDistribution):
     """``N(0, I)``."""
 
+    @override
     def log_prob(self, z: Tensor) -> Tensor:
-        """``log N(z; 0, I) [B]`` in nats of ``z [B, D]``."""
         return standard_normal_log_prob(z)
 
+    @override
     def sample(self, n: int, device: torch.device) -> Tensor:
-        """``z ~ N(0, I)``, ``[n, D]``."""
         return torch.randn(n, self.dims, device=device)
 
 
@@ -54,24 +55,24 @@ class StandardLogistic(BaseDistribution):
     """Independent logistic distributions of mean 0 and scale 1 (NICE: Dinh et al. 2015, §3.4, arXiv:1410.8516)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """``sum_i -softplus(z_i) - softplus(-z_i)``, ``[B]`` in nats, of ``z [B, D]``."""
+        """``sum_i -softplus(z_i) - softplus(-z_i) [B]`` in nats of ``z [B, D]``."""
         return -(F.softplus(z) + F.softplus(-z)).flatten(1).sum(1)
 
     def sample(self, n: int, device: torch.device) -> Tensor:
-        """``z = logit(u) [n, D]`` with ``u ~ U(0, 1)`` kept 1e-7 from 0 and 1, so that ``|z| < 16``."""
+        """``z = logit(u) [n, D]`` with ``u ~ U(0, 1)`` clamped to 1e-7 from 0 and 1, so that ``|z| < 16``."""
         eps = torch.finfo(torch.float32).eps
         return torch.logit(torch.rand(n, self.dims, device=device), eps)
 
 
 def to_reals(spec: DataSpec, alpha: float | None) -> list[Transform]:
-    """Transforms with which a flow on data of ``spec`` begins: the logit on integers, which lie in the unit cube.
+    """The first transforms of a flow on data of ``spec``: the logit for integers, which are dequantized to [0, 1].
 
     Args:
         spec: the data that the flow is built for.
         alpha: the logit's distance from 0 and 1, see :class:`genmodels.transforms.Logit`; ``None`` for no logit.
 
     Raises:
-        ValueError: for an alpha outside (0, 0.5).
+        ValueError: if alpha lies outside (0, 0.5).
     """
     if alpha is None:
         return []
@@ -82,7 +83,8 @@ def to_reals(spec: DataSpec, alpha: float | None) -> list[Transform]:
 class NormalizingFlow(GenerativeModel, Samples, HasLikelihood, Encodes):
     """An invertible map f from data to a code ``z ~ p_Z``: ``log p(x) = log p_Z(f(x)) + log |det df/dx|``.
 
-    Integers are dequantized uniformly, which makes the density a lower bound on their log-mass.
+    The equation is the change of variables (Dinh et al. 2017, eq. 2, arXiv:1605.08803). Integers are dequantized
+    uniformly, by which the log-density becomes a lower bound on their log-mass.
 
     A flow whose density is not of this form overrides :meth:`log_density`, and :meth:`encode`, :meth:`decode` or
     :meth:`sample` where they differ.
@@ -117,18 +119,18 @@ class NormalizingFlow(GenerativeModel, Samples, HasLikelihood, Encodes):
         return self.base.log_prob(z) + log_det
 
     def loss(self, x: Tensor) -> Loss:
-        """``-log p(x) / D`` in nats per dimension, from one draw of dequantization noise, plus :meth:`penalty`."""
+        """Mean ``-log p(x) / D`` of raw data ``x [B, *shape]``, in nats per dimension, plus :meth:`penalty`."""
         nats = log_mass(x, self.spec, self.log_density, 1, dequantize).mean()
         unit = {"bits_per_dim": bits_per_dim(nats, self.spec)} if self.spec.is_discrete else {"nats": -nats}
         return Loss(-nats / self.spec.dims + self.penalty(), unit)
 
     def penalty(self) -> Tensor | float:
-        """What the paper adds to the negative log-likelihood, in nats per dimension; nothing unless overridden."""
+        """Regularization term of the loss, a scalar in nats per dimension; 0 by default."""
         return 0.0
 
     @property
     def kind(self) -> Kind:
-        """``EXACT`` on real data, ``LOWER_BOUND`` on integers; ``ESTIMATE`` where the log-determinant is one."""
+        """``EXACT`` on real data, ``LOWER_BOUND`` on integers; ``ESTIMATE`` if the log-determinant is estimated."""
         if self.flow.kind is not Kind.EXACT:
             return self.flow.kind
         return Kind.LOWER_BOUND if self.spec.is_discrete else Kind.EXACT
@@ -136,25 +138,29 @@ class NormalizingFlow(GenerativeModel, Samples, HasLikelihood, Encodes):
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
         """``log p(x) [B]`` in nats of raw data ``x [B, *shape]``.
 
-        On integers a bound that ``samples`` draws of noise tighten, see :func:`genmodels.core.quantization.log_mass`.
+        On integers it is a bound, which more ``samples`` of the noise tighten, see
+        :func:`genmodels.core.quantization.log_mass`.
+
+        Raises:
+            ValueError: if samples is less than 1.
         """
         return Likelihood(log_mass(x, self.spec, self.log_density, samples, dequantize), self.kind)
 
     def sample(self, n: int) -> Tensor:
-        """Raw data ``[n, *shape]``: decode ``z ~ p_Z``."""
+        """Raw data ``[n, *shape]``, decoded from ``z ~ p_Z``."""
         return self.decode(self.base.sample(n, self.device))
 
     def encode(self, x: Tensor) -> Tensor:
-        """Code ``z [B, D]`` of raw data ``x [B, *shape]``; an integer is taken at the middle of its bin."""
+        """Code ``z [B, D]`` of raw data ``x [B, *shape]``; an integer is represented by the center of its bin."""
         u = x.float() if self.spec.levels is None else (x.float() + 0.5) / self.spec.levels
         z: Tensor = self.flow(u)[0]
         return z
 
     def decode(self, z: Tensor) -> Tensor:
-        """Raw data ``x = f⁻¹(z) [B, *shape]`` of codes ``z [B, D]``; an integer is the level in whose bin x lies."""
+        """Raw data ``x = f⁻¹(z) [B, *shape]`` of codes ``z [B, D]``; an integer is the level whose bin contains x."""
         return quantize(self.flow.decode(z), self.spec)
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Let every transform set its data-dependent initial values from raw data ``x [B, *shape]``."""
+        """Set the data-dependent initial values of all transforms from raw data ``x [B, *shape]``."""
         self.flow.initialize(dequantize(x, self.spec)[0])

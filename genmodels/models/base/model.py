@@ -1,7 +1,7 @@
-"""What every generative model is to Lightning: a loss, its optimizers, and a number that validation watches.
+"""The Lightning modules from which models inherit: losses, optimizers, and the value that validation monitors.
 
-A model file holds the paper's mathematics; the training step stands in :mod:`genmodels.models.base.training`, once for
-one optimizer (:class:`GenerativeModel`) and for players who take turns (:class:`AdversarialModel`).
+A model file contains the paper's mathematics. The training step in :mod:`genmodels.models.base.training` serves models
+with one optimizer (:class:`GenerativeModel`) and players that take turns (:class:`AdversarialModel`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from genmodels.models.base.training import (
 
 
 class BaseModel(LightningModule, ABC):
-    """What both kinds of training share.
+    """Base class of all models.
 
     Args:
         spec: the data that the model is built for.
@@ -39,15 +39,15 @@ class BaseModel(LightningModule, ABC):
         clip_norm: largest global norm of the gradients of one optimizer's parameters, or ``None``.
 
     Attributes:
-        chains: Markov chains of the model's own, which its loss reads and moves. They lie in the checkpoint, one set
-            per process, and not in buffers, which DDP would overwrite with those of rank zero.
-        gradient_norms: global norm of the last gradients before clipping, by the index of the player; kept where
+        chains: persistent Markov chains, which the loss reads and updates. The checkpoint contains one set per process;
+            they are not buffers, because DDP would overwrite these with the ones of rank zero.
+        gradient_norms: global norm of the last gradients before clipping, by index of the player; recorded if
             gradients are clipped or ``watches_gradients`` is set.
-        accumulate: batches whose gradients are averaged for one step of an optimizer.
+        accumulate: number of batches whose gradients are averaged for one step of an optimizer.
     """
 
     monitor_name: ClassVar[str] = "loss"
-    """What :meth:`monitor` returns where it is no likelihood; logged as ``val/<monitor_name>``."""
+    """Name of the value of :meth:`monitor` if that is not a likelihood; logged as ``val/<monitor_name>``."""
 
     keeps_best: ClassVar[bool] = True
     """Whether ``best.ckpt`` is chosen by :meth:`monitor` unless the configuration names another value."""
@@ -56,7 +56,7 @@ class BaseModel(LightningModule, ABC):
         self, spec: DataSpec, scheduler: SchedulerFactory | None = None, clip_norm: float | None = None
     ) -> None:
         super().__init__()
-        self.automatic_optimization = False  # train_batch does for one optimizer and for several what Lightning refuses
+        self.automatic_optimization = False  # it supports one optimizer only; see train_batch
         self.spec = spec
         self.scheduler_factory = scheduler
         self.clip_norm = clip_norm
@@ -67,18 +67,18 @@ class BaseModel(LightningModule, ABC):
 
     @abstractmethod
     def players(self) -> Sequence[Player]:
-        """What is trained, each with its optimizer and loss, in the order in which they move."""
+        """The players, each with its network, optimizer and loss, in the order in which they are trained."""
 
     @abstractmethod
     def monitor(self, x: Tensor) -> Likelihood | Tensor:
-        """Value of held-out raw data ``x [B, *shape]`` that validation watches.
+        """The value that validation monitors, on held-out raw data ``x [B, *shape]``.
 
         Returns:
-            A likelihood, or a scalar of which less is better, called :attr:`monitor_name`.
+            A likelihood, or a scalar that is to be minimized and is logged under :attr:`monitor_name`.
         """
 
     def initialize(self, x: Tensor) -> None:
-        """Set data-dependent initial values from raw data ``x [B, *shape]``; called once, before a fresh training."""
+        """Set data-dependent initial values from raw data ``x [B, *shape]``, once before training from scratch."""
 
     def compiled_networks(self) -> Iterable[nn.Module]:
         """Networks that ``compile=true`` compiles in place."""
@@ -86,13 +86,13 @@ class BaseModel(LightningModule, ABC):
 
     @property
     def batches(self) -> int:
-        """Batches trained so far, the running one included: the step axis of everything logged."""
+        """Number of batches so far, including the current one: the step at which values are logged."""
         return self.trainer.fit_loop.total_batch_idx + 1
 
     # Lightning's hooks ------------------------------------------------------------------------------------------------
 
     def training_step(self, x: Tensor, batch_idx: int) -> dict[str, Any]:
-        """One batch for every player whose turn it is; ``loss`` is the sum of their losses, ``terms`` what to log."""
+        """Train the players whose turn it is on ``x [B, *shape]``; return their total ``loss`` and ``terms`` to log."""
         optimizers, schedulers = as_list(self.optimizers()), as_list(self.lr_schedulers())
         losses = train_batch(
             self, x, optimizers, schedulers, self.batches, self.accumulate, backward=self.manual_backward
@@ -101,20 +101,20 @@ class BaseModel(LightningModule, ABC):
         return {"loss": total, "terms": {name: t.detach() for loss in losses for name, t in loss.terms.items()}}
 
     def configure_optimizers(self) -> Any:
-        """One optimizer, and one schedule if there are any, per player."""
+        """One optimizer per player, and one learning-rate schedule per optimizer if schedules are configured."""
         optimizers = make_optimizers(self)
         if self.scheduler_factory is None:
             return optimizers
         return optimizers, [self.scheduler_factory(optimizer) for optimizer in optimizers]
 
     def validation_step(self, x: Tensor, batch_idx: int) -> None:
-        """Nothing here: the callback :class:`genmodels.callbacks.Validate` calls :meth:`monitor`."""
+        """No operation, since the callback :class:`genmodels.callbacks.Validate` calls :meth:`monitor`."""
 
     def test_step(self, x: Tensor, batch_idx: int) -> None:
-        """Nothing here: the callback :class:`genmodels.callbacks.Evaluate` runs the metrics."""
+        """No operation, since the callback :class:`genmodels.callbacks.Evaluate` runs the metrics."""
 
     def on_fit_start(self) -> None:
-        """Chains live where the parameters do."""
+        """Move the chains to the device of the parameters."""
         self.chains = {name: chain.to(self.device) for name, chain in self.chains.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -123,35 +123,35 @@ class BaseModel(LightningModule, ABC):
         checkpoint["chains"] = gather(self.chains)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model or of other data; take up this process's chains.
+        """Restore the chains of this process, after :meth:`check_identity`.
 
         Raises:
-            UserError: naming both.
+            UserError: if the checkpoint is of another model or of other data.
         """
         self.check_identity(checkpoint)
         chains = checkpoint.get("chains") or [{}]
         self.chains = chains[rank_and_world()[0] % len(chains)]
 
     def check_identity(self, checkpoint: dict[str, Any]) -> None:
-        """Hold a checkpoint against this model.
+        """Check that a checkpoint is of this model and these data.
 
         Raises:
-            UserError: if it is of another model or of other data, naming both.
+            UserError: if the checkpoint is of another model or of other data; the message names both.
         """
         found = checkpoint.get("genmodels")
         if found != self.identity:
-            theirs = f"{found['model']} on data {found['shape']}" if found else "something that is not of genmodels"
+            theirs = f"{found['model']} on data {found['shape']}" if found else "another program"
             ours = f"{self.identity['model']} on data {self.identity['shape']}"
             raise UserError(f"the checkpoint is of {theirs}, not of {ours}; point to the right run folder.")
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Class and data, in plain types."""
+        """Class of the model, and shape and levels of its data, as plain types."""
         return {"model": type(self).__name__, "shape": list(self.spec.shape), "levels": self.spec.levels}
 
 
 def as_list(one_or_many: Any) -> list[Any]:
-    """What Lightning returns as ``None``, one object or a list, as a list."""
+    """List of the objects that Lightning returns as ``None``, one object or a list."""
     if one_or_many is None:
         return []
     return list(one_or_many) if isinstance(one_or_many, (list, tuple)) else [one_or_many]
@@ -181,11 +181,11 @@ class GenerativeModel(BaseModel):
     def loss(self, x: Tensor) -> Loss:
         """Loss of raw data ``x [B, *shape]``.
 
-        A function of x, the parameters, random draws and the model's own chains, if it has any, which it moves.
+        It is a function of x, the parameters, random draws and :attr:`chains`, which it may update.
         """
 
     def players(self) -> Sequence[Player]:
-        """All parameters at once."""
+        """A single player, which has all parameters."""
         return (Player(self, self.optimizer_factory, self._logged_loss),)
 
     def _logged_loss(self, x: Tensor) -> Loss:
@@ -193,17 +193,20 @@ class GenerativeModel(BaseModel):
         return Loss(loss.total, {"loss": loss.total, **loss.terms}, loss.is_objective)
 
     def monitor(self, x: Tensor) -> Likelihood | Tensor:
-        """The likelihood of a model that has one, else the loss."""
+        """The validation likelihood ``[B]`` of a model that has one, otherwise the loss, a scalar."""
         return self.validation_likelihood(x) if isinstance(self, HasLikelihood) else self.loss(x).total
 
 
 class AdversarialModel(BaseModel, Samples):
-    """A game: players with a loss and an optimizer each, who move in turn on the same batch."""
+    """A game of players, each with a loss and an optimizer, which are trained in turn on the same batch."""
 
     monitor_name = "energy_distance"
-    keeps_best = False  # in data space a few hundred samples tell broken from sound, not good from better
+    keeps_best = False  # the distance below reveals failures, but does not rank good models
 
     def monitor(self, x: Tensor) -> Likelihood | Tensor:
-        """Energy distance between as many samples and ``x``, integers on [-1, 1]; a game's losses say nothing."""
+        """Energy distance between ``x [B, *shape]`` and B samples, with integers scaled to [-1, 1].
+
+        The losses of a game do not measure its progress.
+        """
         x, y = (to_symmetric(a, self.spec).flatten(1) for a in (x, self.sample(len(x))))
         return energy_distance(x, y)

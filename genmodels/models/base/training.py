@@ -1,4 +1,4 @@
-"""One training step for every kind of model: Lightning's hook, the conformance suite and the benchmarks all call it."""
+"""The training step of all models, which Lightning's hook, the conformance suite and the benchmarks call."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SchedulerFactory = Callable[[Optimizer], LRScheduler]
 
 @dataclass(frozen=True)
 class Loss:
-    """What a step of training minimizes.
+    """Loss of one training step.
 
     Attributes:
-        total: scalar whose gradient is followed.
-        terms: scalars to log beside it.
-        is_objective: whether the value of ``total`` falls as the model improves. The surrogate of a contrastive
-            gradient hovers around zero: then false, and progress is judged by the likelihood instead.
+        total: scalar to differentiate.
+        terms: further scalars to log, by name.
+        is_objective: whether the value of ``total`` falls as the model improves. It is false for the surrogate loss of
+            a contrastive gradient, which fluctuates around zero; the likelihood then measures progress instead.
     """
 
     total: Tensor
@@ -42,8 +42,8 @@ class Player:
     Attributes:
         network: the module whose parameters are trained.
         optimizer: ``parameters -> Optimizer``.
-        loss: loss of raw data ``x [B, *shape]``.
-        every: trained on every so-many-th batch.
+        loss: ``x [B, *shape] -> Loss`` of raw data.
+        every: the player is trained on one batch out of this many.
     """
 
     network: nn.Module
@@ -87,12 +87,12 @@ def train_batch(
     """Train on one batch: each player in turn follows the gradient of its loss, the others' parameters held fixed.
 
     Args:
-        model: whose players are trained.
+        model: the model whose players are trained.
         x: raw data ``[B, *shape]``.
         optimizers: one per player, see :func:`make_optimizers`.
         schedulers: learning-rate schedules, one per player or none; stepped after each step of the optimizer.
         number: number of the batch, from 1.
-        accumulate: batches whose gradients are averaged for one step of an optimizer.
+        accumulate: number of batches whose gradients are averaged for one step of an optimizer.
         backward: computes gradients; Lightning scales and synchronizes them.
 
     Returns:
@@ -116,7 +116,7 @@ def train_batch(
 
 @contextmanager
 def training_only(network: nn.Module, model: nn.Module) -> Iterator[None]:
-    """Gradients for the parameters of ``network`` alone, of all that ``model`` has."""
+    """Context in which, among the parameters of ``model``, only those of ``network`` require gradients."""
     own = {id(p) for p in network.parameters()}
     others = [] if network is model else [p for p in model.parameters() if p.requires_grad and id(p) not in own]
     for parameter in others:
