@@ -44,7 +44,7 @@ class Classifier(nn.Module):
         return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.SiLU())
 
     def features(self, x: Tensor) -> Tensor:
-        """Features ``[B, features]`` (float32) of raw data ``x [B, *shape]``."""
+        """Features ``[B, features]`` of raw data ``x [B, *shape]``."""
         features: Tensor = self.trunk(to_symmetric(x, self.spec))
         return features
 
