@@ -1,4 +1,4 @@
-"""Evaluations: each asks a trained model for one kind of number and ends in :class:`genmodels.core.Score`."""
+"""Evaluations of trained models: each measures one aspect and returns :class:`genmodels.core.Score` objects."""
 
 from genmodels.metrics.ais import AISEvaluation
 from genmodels.metrics.base import Evaluation, Subject

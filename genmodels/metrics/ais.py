@@ -1,4 +1,4 @@
-"""Log-likelihood of decoders by annealed importance sampling, GAN generators included (Wu et al. 2017)."""
+"""Log-likelihood of decoders, including GAN generators, by annealed importance sampling (Wu et al. 2017)."""
 
 from __future__ import annotations
 
@@ -30,29 +30,33 @@ TEST, SIMULATED, WIDTH = 1, 2, 3  # streams of random numbers
 
 
 class AISEvaluation(Evaluation):
-    """Scores ``ais_bits_per_dim``, or ``ais_nats``: a lower bound on log p(x) that tightens with the temperatures.
+    """Scores ``ais_bits_per_dim`` or ``ais_nats``: a lower bound on log p(x) that tightens with more temperatures.
 
-    A model with an observation model p(x|z) of its own is scored under it. A model without one, such as a GAN, or any
-    model where ``gaussian`` is true, is scored under p_sigma(x|z), Gaussian noise of one standard deviation around the
-    decoder's location (on integers its mass, see :class:`genmodels.core.observation.SphericalGaussian`), with sigma
-    chosen on validation data. That score is ``ais_gaussian_bits_per_dim``: the likelihood of decoder and noise
-    together, not of the generator alone, which has none.
+    The bound (Wu et al. 2017, arXiv:1611.04273) holds in expectation. A model with an observation model p(x|z) of its
+    own is scored under it. A model without one, such as a GAN, is scored under p_sigma(x|z), isotropic Gaussian noise
+    around the decoder's location (discretized on integers, see
+    :class:`genmodels.core.observation.SphericalGaussian`), with sigma chosen on validation data; so is every model if
+    ``gaussian`` is true. The score is then ``ais_gaussian_bits_per_dim``, the likelihood of decoder and noise together;
+    the generator alone has none.
 
-    The tightness of the bound is measured on data simulated from the model, where annealing backward from the latents
-    that generated them bounds log p(x) from above as well (bidirectional Monte Carlo, Grosse et al. 2015): ``gap`` is
-    the mean distance between the two bounds, reported beside the score.
+    The tightness of the bound is measured on data simulated from the model. There, annealing backward from the latents
+    that generated them gives an upper bound on log p(x) as well (bidirectional Monte Carlo, Grosse et al. 2015,
+    arXiv:1511.02543). ``gap``, the mean difference of the two bounds, is reported with the score.
 
-    Finished batches are kept on disk: an evaluation that was killed resumes after the last of them.
+    Finished batches are kept on disk, so that an evaluation that was killed resumes after the last of them.
 
     Args:
-        images: test examples, evenly spaced.
+        images: number of test examples, evenly spaced.
         temperatures: T, on a sigmoid schedule.
         chains: independent chains per example, whose weights are averaged.
-        leapfrogs: steps of the one Hamiltonian trajectory at each temperature.
+        leapfrogs: leapfrog steps of the Hamiltonian trajectory at each temperature.
         simulated: examples drawn from the model to measure the gap.
         batch_size: examples annealed at a time, each with all its chains.
-        gaussian: score p_sigma(x|z) even of a model with an observation model of its own.
-        sigma: of p_sigma, on the [-1, 1] scale for integers; ``None`` chooses it on validation data.
+        gaussian: score p_sigma(x|z) even if the model has an observation model of its own.
+        sigma: standard deviation of p_sigma, on the [-1, 1] scale for integers; ``None`` chooses it on validation data.
+
+    Raises:
+        UserError: for a number below 1, or a sigma that is not positive.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class AISEvaluation(Evaluation):
         instead = "; metrics=[likelihood] reports its log-likelihood" if isinstance(model, HasLikelihood) else ""
         return (
             f"{type(model).__name__} has no decoder p(x given z) with a latent z ~ N(0, I), "
-            f"which is what the ais metric integrates over{instead}."
+            f"which the ais metric requires{instead}."
         )
 
     @override
@@ -119,20 +123,20 @@ class AISEvaluation(Evaluation):
         return isinstance(model, HasObservation) and not self.gaussian
 
     def _resumable(self, chosen: Tensor, subject: Subject) -> ResumableResults:
-        """Results kept for these weights, settings and test examples ``chosen [n, *shape]``."""
+        """Stored results for these weights, settings and test examples ``chosen [n, *shape]``."""
         own, checksum = self._under_own(subject.model), int(chosen.sum(dtype=torch.float64))
         settings = [subject.fingerprint, subject.seed, self.sizes, self.simulated, self.batch_size, self.sigma, own]
         return ResumableResults(subject.folder, "ais", [*settings, checksum])
 
     def _decoder(self, subject: Subject, resumable: ResumableResults) -> tuple[Decoder, dict[str, Any]]:
-        """The decoder that is scored, and what the protocol says of its observation model."""
+        """The decoder to be scored, and the protocol entries on its observation model."""
         model = subject.model
         assert isinstance(model, DecodesLatent)  # measure() is called only where there is no unsupported_reason
         if isinstance(model, HasObservation) and self._under_own(model):
             return own_decoder(model), {"observation": "the model's own"}
         if self.sigma is None and "sigma" not in resumable:
             width = choose_sigma(model, subject, (subject.seed, EVALUATION, WIDTH, 0))
-            resumable["sigma"] = width  # the same in every process
+            resumable["sigma"] = width  # equal in all processes
         sigma = resumable["sigma"] if self.sigma is None else self.sigma
         source = "validation data" if self.sigma is None else "given"
         decoder = gaussian_decoder(model, SphericalGaussian(subject.model.spec, sigma))
@@ -141,7 +145,7 @@ class AISEvaluation(Evaluation):
     def _batches(
         self, x: Tensor, decoder: Decoder, subject: Subject, resumable: ResumableResults
     ) -> list[dict[str, list[float]]]:
-        """AIS results per batch of ``x [n, *shape]``, resumed if available."""
+        """AIS results per batch of ``x [n, *shape]``, taken from ``resumable`` where available."""
         parts = x.split(self.batch_size)
 
         def work(i: int) -> dict[str, list[float]]:
@@ -154,7 +158,7 @@ class AISEvaluation(Evaluation):
         return map_over_ranks(work, len(parts))
 
     def _gap(self, decoder: Decoder, subject: Subject, resumable: ResumableResults) -> dict[str, Any]:
-        """Mean distance of upper and lower bound on simulated data, in the unit of the score."""
+        """Mean difference of upper and lower bound on simulated data, with standard error, in the unit of the score."""
         sizes = [min(self.batch_size, self.simulated - done) for done in range(0, self.simulated, self.batch_size)]
         device = subject.model.device
 

@@ -1,4 +1,4 @@
-"""The contract of an evaluation: it asks a trained model for one kind of number and ends in scores."""
+"""The contract of an evaluation, which measures one aspect of a trained model and returns scores."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated, and what its evaluations share.
+    """The model under evaluation, its data, and what all evaluations of it share.
 
     Attributes:
-        model: in eval mode, with the weights that are to be scored.
-        data: what it was trained on.
-        samples: drawn once, however many evaluations look at them.
-        seed: of the run; with the number of a batch it names the stream that the batch is scored with.
-        folder: where evaluations leave files; made by the first that does.
-        log_image: shows a picture under a name wherever the run is logged.
-        features: of sets of images, by whatever names them, see :mod:`genmodels.metrics.features`.
+        model: the model in eval mode, with the weights to be scored.
+        data: the data that it was trained on.
+        samples: its samples, drawn once for all evaluations.
+        seed: seed of the run; together with the index of a batch it names the random stream used to score that batch.
+        folder: folder for the files of evaluations; created when the first of them is written.
+        log_image: logs a picture under a name with every logger of the run.
+        features: features of samples and of real data, computed once, see :mod:`genmodels.metrics.features`.
     """
 
     model: BaseModel
@@ -46,18 +46,18 @@ class Subject:
     features: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
 
     def file(self, name: str) -> Path:
-        """Path of a file in the folder, which is made."""
+        """Path of the file ``name`` in the folder, which is created if necessary."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / name
 
     def keep_picture(self, name: str, image: Image.Image) -> None:
-        """Save ``<name>.png`` in the folder, and show it as ``test/<name>`` wherever the run is logged."""
+        """Save ``<name>.png`` in the folder and log it as ``test/<name>``."""
         image.save(self.file(f"{name}.png"))
         self.log_image(f"test/{name}", image)
 
     @cached_property
     def fingerprint(self) -> str:
-        """First 16 digits of the SHA-256 of the weights: what was found for these is not true of others."""
+        """First 16 digits of the SHA-256 of the weights, by which stored results are matched to them."""
         digest = hashlib.sha256()
         for name, value in self.model.state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
@@ -65,29 +65,29 @@ class Subject:
 
 
 class Evaluation(ABC):
-    """Measures one aspect of a trained model, on every process at once.
+    """Measures one aspect of a trained model, on all processes at once.
 
-    The evaluation callback asks for :meth:`unsupported_reason`, then calls :meth:`measure`, under
-    ``no_grad`` and in float32. Whatever is drawn comes from streams named by the seed and the part of the work
-    (:mod:`genmodels.core.randomness`), so that no number depends on what else is measured, or on how many processes
-    share the work.
+    The evaluation callback calls :meth:`measure`, under ``no_grad`` and in float32, if :meth:`unsupported_reason` is
+    ``None``. All random numbers come from streams named by the seed and the part of the work
+    (:mod:`genmodels.core.randomness`). The scores therefore depend neither on the other evaluations nor on the number
+    of processes.
     """
 
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
-        """One sentence that says why this number does not exist for ``model`` on ``data``, or ``None`` if it does.
+        """The reason why the metric does not apply to ``model`` on ``data``, as one sentence; ``None`` if it applies.
 
         Raises:
-            UserError: if it exists, but something that it needs is missing or broken.
+            UserError: if it applies, but something that it needs is missing or broken.
         """
         return None
 
     @abstractmethod
     def measure(self, subject: Subject) -> list[Score]:
-        """The scores, the same in every process. The unsupported_reason was asked for, and was ``None``."""
+        """The scores, identical in all processes; called only if :meth:`unsupported_reason` is ``None``."""
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float | None]:
-    """Mean of ``[n]`` independent values and its standard error (``None`` for one), in float64.
+    """Mean of independent ``values [n]`` and its standard error (``None`` if n = 1), in float64.
 
     >>> mean_and_error(torch.tensor([1.0, 3.0]))
     (2.0, 1.0)
@@ -97,9 +97,9 @@ def mean_and_error(values: Tensor) -> tuple[float, float | None]:
 
 
 def evenly_spaced(x: Tensor, n: int) -> Tensor:
-    """``n`` rows of ``x [N, ...]``, all if there are fewer: evenly spaced, both ends included.
+    """Rows ``[min(n, N), ...]`` of ``x [N, ...]``, evenly spaced and including the first and the last.
 
-    The first ones may be easier than the rest.
+    The first n rows would be a biased choice where data are sorted by difficulty.
 
     >>> evenly_spaced(torch.arange(10), 4)
     tensor([0, 3, 6, 9])

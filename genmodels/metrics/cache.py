@@ -1,4 +1,4 @@
-"""Results computed from real data, kept on disk: they change only with the data and the network."""
+"""Statistics of real data, cached on disk: they depend only on the data and the network."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class StatisticsCache:
-    """Tensors by (data set, what they are, content of the data, extractor).
+    """Tensors on disk, identified by data set, kind of statistic, content of the data, and extractor.
 
-    The content is known by its shape and its sums over examples, pixel by pixel.
+    The content is identified by its shape and its sum over examples.
 
     Args:
-        folder: where the files lie; one that cannot be written to is done without.
+        folder: folder of the files; if it is not writable, nothing is cached.
         data: name of the data set.
-        extractor: protocol of the network: its identity, and what happens to an image on its way in.
+        extractor: protocol of the network: its identity and its preprocessing.
     """
 
     folder: Path
@@ -37,7 +37,7 @@ class StatisticsCache:
     extractor: dict[str, Any]
 
     def get(self, what: str, x: Tensor, compute: Callable[[Tensor], Tensors]) -> Tensors:
-        """``compute(x)`` of raw data ``x [N, *shape]``: read if it is there, else computed and kept."""
+        """``compute(x)`` for raw data ``x [N, *shape]``: read from disk if it is there, else computed and stored."""
         path = self.folder / f"{self.data}-{what}-{self._key(what, x)}.safetensors"
         found = broadcast(read(path) if is_rank_zero() else None)  # one process decides for all
         if found is not None:
@@ -54,7 +54,7 @@ class StatisticsCache:
 
 
 def read(path: Path) -> Tensors | None:
-    """Tensors that :func:`write` kept, or ``None`` if there is no readable file."""
+    """Tensors stored by :func:`write`, or ``None`` if there is no readable file."""
     try:
         return load_file(path)
     except (OSError, SafetensorError):
@@ -62,7 +62,7 @@ def read(path: Path) -> Tensors | None:
 
 
 def write(path: Path, tensors: Tensors) -> None:
-    """Keep ``tensors``; do nothing where the folder cannot be written to."""
+    """Store ``tensors``; do nothing if the folder is not writable."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as part:

@@ -1,4 +1,4 @@
-"""The small convolutional classifier whose penultimate layer is the feature space of the in-domain distance ``fd``."""
+"""The small convolutional classifiers whose penultimate layers are the in-domain feature spaces, as of ``fd``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 class Classifier(nn.Module):
-    """Convolutions down to 4x4, one hidden layer of ``features`` SiLU units, and a linear head.
+    """Convolutions down to 4x4, one hidden layer of ``features`` SiLU units, and a linear output layer.
 
     Args:
-        spec: the data; images ``(C, H, W)``.
+        spec: the data, images ``(C, H, W)``.
         features: width of the penultimate layer.
         classes: number of classes.
     """
@@ -49,18 +49,18 @@ class Classifier(nn.Module):
         return features
 
     def forward(self, x: Tensor) -> Tensor:
-        """Class logits ``[B, classes]``."""
+        """Class logits ``[B, classes]`` of raw data ``x [B, *shape]``."""
         logits: Tensor = self.head(self.features(x))
         return logits
 
 
 @dataclass(frozen=True)
 class Shipped:
-    """A trained classifier as it lies in the package.
+    """A trained classifier of the package.
 
     Attributes:
         network: the classifier, in eval mode.
-        metadata: what the training script wrote beside the weights: test accuracy, seed, versions, command.
+        metadata: metadata of the weights file: test accuracy, recipe, versions and the command that trained it.
         sha256: hash of the weights file.
     """
 

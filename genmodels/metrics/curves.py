@@ -1,4 +1,4 @@
-"""What a diffusion model's bound tells step by step: kept as a table, and drawn."""
+"""Terms, rate and distortion of a diffusion model's bound at every time step, as a table and a picture."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from genmodels.metrics.base import Subject
 def keep_curves(curves: Mapping[str, Tensor], subject: Subject) -> None:
     """Write ``timesteps.csv`` and ``timesteps.png`` into the subject's folder; nothing if there are no curves.
 
-    Row t holds the mean of the bound's term at t (L_{t-1} of Ho et al. 2020, eq. 5), in bits/dim or, on continuous
-    data, nats/dim; its standard error over examples; the rate so far, which is what must be sent to know x_t (the sum
-    of the terms after t); and the distortion at t, the root mean squared error of the estimate of x_0 on the data's own
-    scale, integers as if of 256 levels (Ho et al. 2020, figure 5).
+    Row t holds the mean over examples of the bound's term at t (L_{t-1} of Ho et al. 2020, eq. 5), in bits/dim or, on
+    continuous data, nats/dim; its standard error; the rate at t, the sum of the terms after t, which is the cost of
+    transmitting x_t without L_T; and the distortion at t, the root mean squared error of the estimate of x_0 on the
+    data's own scale, or for integers on the scale 0..255 (Ho et al. 2020, §4.3 and figure 5).
 
     Args:
-        curves: ``nats [n, T]`` and ``squared_error [n, T]``, column t - 1 being step t.
-        subject: whose they are.
+        curves: ``nats [n, T]`` and ``squared_error [n, T]``; column t - 1 is step t.
+        subject: the subject whose likelihood was measured.
     """
     if not curves or not is_rank_zero():
         return

@@ -1,4 +1,4 @@
-"""Bidirectional annealing of a decoder for one batch of data: step sizes tuned on a pilot run, then fixed."""
+"""Bidirectional annealing of a decoder for one batch of data, with step sizes tuned on a pilot run and then fixed."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FIRST_STEP_SIZE = 0.5
 
 @dataclass(frozen=True)
 class AnnealingSettings:
-    """Size of one annealing run.
+    """Settings of an annealing run.
 
     Attributes:
         temperatures: T, on a sigmoid schedule.
         chains: independent chains per example, whose weights are averaged.
-        leapfrogs: steps of the one Hamiltonian trajectory at each temperature.
+        leapfrogs: leapfrog steps of the Hamiltonian trajectory at each temperature.
     """
 
     temperatures: int
@@ -48,15 +48,15 @@ class AnnealingSettings:
 class DecoderAnnealing:
     """HMC along the path from the prior N(0, I) to the posterior p(z|x) of every example of a batch.
 
-    The chains of an example are B rows apart: chain k of example b is row ``k B + b`` of ``chains * B``.
+    All chains run in parallel, as K B rows for K chains per example: chain k of example b is row ``k B + b``.
 
     Args:
         decoder: p(x|z).
         x: raw data ``[B, *shape]``.
-        settings: size of the run.
-        stream_name: integers that name the random numbers of this batch (:mod:`genmodels.core.randomness`).
-        device: where to compute.
-        title: of the progress bar.
+        settings: temperatures, chains and leapfrog steps.
+        stream_name: integers that name the random streams of this batch (:mod:`genmodels.core.randomness`).
+        device: device of the decoder.
+        title: title of the progress bar.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class DecoderAnnealing:
         self._kernel = self._tuned(settings.leapfrogs)
 
     def forward(self) -> dict[str, list[float]]:
-        """Lower bound of each example in nats, and the mean acceptance probability."""
+        """``lower``: B lower bounds on log p(x) in nats; ``acceptance``: the mean acceptance probability."""
         with stream(*self._stream_name, FORWARD, device=self._device):
             run = forward(self._path, self._kernel, self._prior(), self._betas, self._progress)
         return {"lower": lower_bound(self._by_chain(run.log_weight)).tolist(), "acceptance": [run.acceptance]}
 
     def reverse(self, z: Tensor) -> dict[str, list[float]]:
-        """Upper bound of each example in nats, from the latents ``z [B, d]`` that it was simulated from."""
+        """``upper``: B upper bounds on log p(x) in nats, for x simulated from the latents ``z [B, d]``."""
         with stream(*self._stream_name, REVERSE, device=self._device):
             posterior = self._path.state(z.repeat(self._chains, 1))
             run = reverse(self._path, self._kernel, posterior, self._betas, self._progress)
@@ -102,7 +102,7 @@ class DecoderAnnealing:
         return self._path.state(torch.randn(self._rows, self._latent_dim, device=self._device))
 
     def _by_chain(self, values: Tensor) -> Tensor:
-        """``[chains, B]`` on the CPU, of ``values [chains * B]``."""
+        """``values [K B]`` as ``[K, B]`` on the CPU."""
         return values.view(self._chains, -1).cpu()
 
     def _progress(self, transitions: Sequence[int]) -> Iterable[int]:

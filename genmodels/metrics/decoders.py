@@ -1,4 +1,4 @@
-"""Decoders p(x|z) with a latent z ~ N(0, I), as annealing sees them: a density, a way to draw, and nothing else."""
+"""Decoders p(x|z) with a latent z ~ N(0, I), reduced to what annealing needs: a log-density and a sampler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Decoder:
     """A distribution p(x|z) of data given a latent z ~ N(0, I).
 
     Attributes:
-        latent_dim: dimensions d of z.
+        latent_dim: dimension d of z.
         log_prob: ``x [N, *shape], z [N, d] -> log p(x|z) [N]`` in nats, differentiable in z.
         sample: ``z [N, d] -> x ~ p(x|z)``, raw data ``[N, *shape]``.
     """
@@ -32,7 +32,7 @@ def own_decoder(model: HasObservation) -> Decoder:
 
 
 def gaussian_decoder(model: DecodesLatent, observation: SphericalGaussian) -> Decoder:
-    """The decoder p_sigma(x|z) that adds Gaussian noise of one standard deviation to the model's location."""
+    """The decoder p_sigma(x|z) that adds isotropic Gaussian noise to the model's location."""
 
     def log_prob(x: Tensor, z: Tensor) -> Tensor:
         return observation.log_prob(x, model.location(z))

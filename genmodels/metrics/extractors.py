@@ -1,7 +1,7 @@
-"""Networks that turn images into the features a Fréchet distance compares.
+"""Networks that map images to the features in which samples are compared with data.
 
-An extractor is independent of the model under test: never its submodule, always in eval mode, without gradients, in
-full float32 (no autocast, no TF32), and identified by the hash of its weights.
+An extractor is independent of the model under evaluation. It is in eval mode, computes no gradients, runs in full
+float32 (no autocast, no TF32) unless bfloat16 is requested, and is identified by the hash of its weights.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from genmodels.errors import require
 from genmodels.metrics import classifier
@@ -26,22 +27,24 @@ INCEPTION_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091
 
 
 class UnsuitableError(Exception):
-    """The extractor does not apply to data of this kind; the message is the sentence for the user."""
+    """The extractor does not apply to the data; the message gives the reason as one sentence."""
 
 
 class Extractor(ABC):
     """Maps raw data to features.
 
     Args:
-        network: computes them.
-        bf16: extract in bfloat16: faster where the processor has it, and another number.
+        network: the network that computes the features.
+        identity: its name and the first digits of the SHA-256 of its weights.
+        protocol: its preprocessing, as plain types.
+        bf16: compute in bfloat16, which is faster on hardware that supports it and gives a slightly different score.
 
     Attributes:
-        space: what numbers taken of these features are called after.
+        space: name of the feature space, part of the names of scores.
         dims: length d of a feature vector.
-        identity: name, the first 12 digits of the weights' SHA-256 and the precision; statistics are cached under it.
-        protocol: what happens to an image on its way in, as plain types.
-        incidental: entries of the protocol that describe the network, and are no condition for a comparison.
+        identity: the identity given, with ``-bf16`` appended in bfloat16; part of the key of cached statistics.
+        protocol: identity, d and preprocessing, as plain types.
+        incidental: entries of the protocol in which comparable scores may differ.
     """
 
     incidental: ClassVar[tuple[str, ...]] = ()
@@ -58,11 +61,11 @@ class Extractor(ABC):
         self.protocol = {"extractor": self.identity, "dims": self.dims, **protocol}
 
     def label(self, statistic: str) -> str:
-        """What a number is called: ``fd`` in the features of MNIST's classifier is ``fd_mnist``."""
+        """Name of a quantity in this feature space, such as ``fd_mnist`` for ``fd`` with MNIST's classifier."""
         return f"{statistic}_{self.space}"
 
     def to(self, device: torch.device) -> Self:
-        """Move the network."""
+        """Move the network to a device."""
         self.network.to(device)
         self.device = device
         return self
@@ -76,23 +79,23 @@ class Extractor(ABC):
 
     @property
     def head(self) -> nn.Module:
-        """From features ``[B, d]`` to class logits ``[B, classes]``.
+        """The output layer, from features ``[B, d]`` to class logits ``[B, classes]``.
 
         Raises:
             UnsuitableError: if the network has no classifier head.
         """
-        raise UnsuitableError(f"{self.identity} has no classifier head, and so no classes to be sure of.")
+        raise UnsuitableError(f"{self.identity} has no classifier head, and therefore no class probabilities.")
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
-        """What :meth:`__call__` computes, inside its guards."""
+        """Features ``[B, d]`` of raw data ``x [B, *shape]``; :meth:`__call__` sets the precision."""
 
 
 class InDomainClassifier(Extractor):
     """Penultimate layer of the classifier trained on the data set itself and shipped with the package.
 
     Args:
-        data: the data module, whose name and spec choose the weights.
+        data: the data module, whose name and spec determine the weights.
         bf16: see :class:`Extractor`.
 
     Raises:
@@ -119,24 +122,25 @@ class InDomainClassifier(Extractor):
         protocol = {"resize": "none", "classifier_test_accuracy": float(found.metadata["test_accuracy"])}
         super().__init__(found.network, f"{data.name}-classifier@{found.sha256[:12]}", protocol, bf16)
 
+    @override
     def features(self, x: Tensor) -> Tensor:
-        """Features ``[B, d]`` of ``x [B, *shape]``."""
         return self.classifier.features(x)
 
     @property
+    @override
     def head(self) -> nn.Module:
-        """The classifier's last layer."""
         return self.classifier.head
 
 
 class InceptionV3(Extractor):
-    """2048-d pool features of the Inception-v3 of 2015-12-05, the network of the official FID.
+    """The 2048 pool features of the Inception-v3 of 2015-12-05, the network of the official FID.
 
-    Heusel et al. 2017, arXiv:1706.08500. The TorchScript file holds the layers alone, so that the graph's own
-    preprocessing stands here: TF1's bilinear resize to 299x299 and ``(x - 128) / 128`` on 8-bit RGB.
+    Heusel et al. 2017, arXiv:1706.08500. The TorchScript file holds the layers only; the preprocessing of the original
+    graph is done here: TF1's bilinear resize to 299x299 and ``(x - 128) / 128`` on 8-bit RGB.
 
     Args:
-        data: the data module; 1 or 3 channels of integers, stretched to 0..255 if they have fewer levels.
+        data: the data module, integer images of 1 or 3 channels; those with fewer than 256 levels are rescaled to
+            0..255.
         bf16: see :class:`Extractor`.
 
     Raises:
@@ -150,18 +154,18 @@ class InceptionV3(Extractor):
     def __init__(self, data: DataModule, bf16: bool = False) -> None:
         levels = data.spec.levels
         if not data.spec.is_image or data.spec.shape[0] not in (1, 3) or levels is None:
-            raise UnsuitableError(f"Inception reads gray or RGB images of integers; the data are {data.spec}.")
+            raise UnsuitableError(f"Inception takes gray or RGB images of integers; the data are {data.spec}.")
         self.scale = 255 / (levels - 1)
         protocol = {"resize": "TF1 bilinear to 299x299", "gray": "tiled to RGB", "levels_scaled_by": self.scale}
         identity = f"inception-2015-12-05@{INCEPTION_SHA256[:12]}"
         super().__init__(_load_inception(data.root / INCEPTION_FILE), identity, protocol, bf16)
 
     def label(self, statistic: str) -> str:
-        """As the field calls them."""
+        """``fid`` and ``kid`` for ``fd`` and ``kd``, else ``<statistic>_inception``."""
         return {"fd": "fid", "kd": "kid"}.get(statistic, f"{statistic}_inception")
 
     def features(self, x: Tensor) -> Tensor:
-        """Features ``[B, 2048]`` of ``x [B, 1 or 3, H, W]``."""
+        """Features ``[B, 2048]`` of integers ``x [B, C, H, W]`` with C = 1 or 3."""
         pixels = (x.float() * self.scale).round().expand(-1, 3, -1, -1)
         features: Tensor = self.network((tf1_bilinear(pixels, 299) - 128) / 128)
         return features
@@ -178,7 +182,7 @@ def _load_inception(path: Path) -> nn.Module:
         f"{path} is not the Inception network of 2015-12-05: its SHA-256 is {digest}, not {INCEPTION_SHA256}.",
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript itself; the file is one
+        warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is deprecated, but the file is in its format
         network: nn.Module = torch.jit.load(path, map_location="cpu")
     return network
 
@@ -186,8 +190,8 @@ def _load_inception(path: Path) -> nn.Module:
 def tf1_bilinear(x: Tensor, size: int) -> Tensor:
     """Resize ``x [B, C, H, W]`` to ``[B, C, size, size]`` as TensorFlow 1's ``resize_bilinear`` did.
 
-    Output pixel i reads position ``i * H / size``: corners are not aligned, centers are not offset by a half, nothing
-    is smoothed before shrinking.
+    Output pixel i interpolates at position ``i * H / size``: neither corners nor pixel centers are aligned, and
+    shrinking does not antialias.
     """
     return _interpolate(_interpolate(x, size, -1), size, -2)
 

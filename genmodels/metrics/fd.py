@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 
 class FrechetEvaluation(FeatureEvaluation):
-    """Scores ``fd_<data>_<n>`` or ``fid_<n>``: smaller is nearer to the data, the floor of real test data is not zero.
+    """Scores ``fd_<data>_<n>`` or ``fid_<n>``: lower is better; the floor, that of real test data, is above zero.
 
-    Heusel et al. 2017, eq. 6, arXiv:1706.08500. The reference is all training data. The estimate is biased upwards by
-    an amount that depends on n (Bińkowski et al. 2018, §4, arXiv:1801.01401), so that only distances at one n compare.
+    Heusel et al. 2017, eq. 6, arXiv:1706.08500. The reference is all training data. The estimate is biased upward by
+    an amount that depends on n (Bińkowski et al. 2018, §4, arXiv:1801.01401), so that only distances at equal n are
+    comparable.
 
     Args:
         extractor: see :class:`FeatureEvaluation`.
         n: see :class:`FeatureEvaluation`.
         repeats: see :class:`FeatureEvaluation`.
         max_passes: see :class:`FeatureEvaluation`.
-        allow_small_n: score even if there are fewer samples than features.
+        allow_small_n: compute the score even with fewer samples than features.
     """
 
     distance = True
@@ -43,17 +44,17 @@ class FrechetEvaluation(FeatureEvaluation):
         self.allow_small_n = allow_small_n
 
     def unsupported_extractor_reason(self, extractor: Extractor, n: int) -> str | None:
-        """Fewer samples than features have a singular covariance."""
+        """The covariance of fewer samples than features is singular."""
         if n >= extractor.dims or self.allow_small_n:
             return None
         return (
             f"{n} samples are fewer than the {extractor.dims} features: their covariance is singular, and the distance "
-            f"would tell more of n than of the model; raise the metric's n, or set its allow_small_n=true to have the "
-            f"number all the same."
+            f"would depend more on n than on the model; raise the metric's n, or set its allow_small_n=true to compute "
+            f"it nevertheless."
         )
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
-        """Distance to the moments of all training data."""
+        """The Fréchet distance to the moments of all training data."""
         reference = space.moments_of_training()
 
         def compare(features: Tensor) -> dict[str, Measured]:

@@ -1,4 +1,4 @@
-"""What all numbers share that compare samples with data in the features of a frozen network."""
+"""The common part of all metrics that compare samples with data in the feature space of a frozen network."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.core import Score
 from genmodels.core.abilities import Samples
@@ -28,13 +29,13 @@ AT_A_TIME = 250  # images in one pass of the extractor
 
 
 class FeatureSpace:
-    """Features of the samples and of real data, each computed once and shared by all evaluations of a subject.
+    """Features of samples and of real data, each computed once and shared by all evaluations of a subject.
 
-    Real data are raw: never shuffled, flipped or dequantized. What is known of them is kept on disk.
+    Real data are taken raw: never shuffled, flipped or dequantized. Their features and moments are cached on disk.
 
     Args:
-        extractor: computes them.
-        subject: whose samples and data they are of.
+        extractor: the network that computes the features.
+        subject: the subject with the samples and the data.
     """
 
     def __init__(self, extractor: Extractor, subject: Subject) -> None:
@@ -43,24 +44,24 @@ class FeatureSpace:
         self.cache = StatisticsCache(subject.data.root / "statistics", str(subject.data.name), extractor.protocol)
 
     def of_samples(self, n: int, index: int = 0) -> Tensor:
-        """Features ``[n, d]`` of one set of samples, on the CPU."""
+        """Features ``[n, d]`` of set number ``index`` of n samples, on the CPU."""
         return self._once(("samples", n, index), lambda: self.extract(self.subject.samples.get(n, index), "samples"))
 
     def of_test(self, n: int) -> Tensor:
-        """Features of ``n`` test examples, evenly spaced, or of all if there are fewer."""
+        """Features ``[min(n, N), d]`` of evenly spaced test examples, of which there are N."""
         return self._of_real("test", self.subject.data.split("test"), n)
 
     def of_training(self, n: int) -> Tensor:
-        """Likewise of the training data, what validation held out included."""
+        """Features ``[min(n, N), d]`` of evenly spaced training data, of which there are N with validation data."""
         return self._of_real("train", self.subject.data.train_and_val(), n)
 
     def moments_of_training(self) -> Moments:
-        """Mean and covariance over all training data, what validation held out included, in constant memory."""
+        """Mean and covariance of all training data including validation data, computed in constant memory."""
         kept = self.cache.get("moments", self.subject.data.train_and_val(), self._moments)
         return Moments(kept["mean"], kept["covariance"], int(kept["n"]))
 
     def extract(self, x: Tensor, of: str) -> Tensor:
-        """Features ``[N, d]`` of raw data ``x [N, *shape]``, shared between processes, whole in each."""
+        """Features ``[N, d]`` of raw data ``x [N, *shape]``, on the CPU; all processes share the work."""
         parts = x.split(AT_A_TIME)
         return torch.cat(map_over_ranks(lambda i: self.extractor(parts[i]).cpu(), len(parts), f"features of {of}"))
 
@@ -90,33 +91,37 @@ class FeatureSpace:
 
 
 class Measured(NamedTuple):
-    """A value, and its standard error where one set of samples tells it."""
+    """A value, with its standard error if that can be estimated from a single set of samples."""
 
     value: float
     se: float | None = None
 
 
 Comparison = Callable[[Tensor], Mapping[str, Measured]]
-"""``features [n, d] -> what they are, compared with the training data's``, by the statistic's name."""
+"""From the features ``[n, d]`` of samples to the values of the statistics, by name."""
 
 
 class FeatureEvaluation(Evaluation):
-    """Compares sets of samples with the training data; names carry statistic, feature space and n.
+    """Compares sets of samples with the training data; the scores' names contain statistic, feature space and n.
 
-    The value is the mean over ``repeats`` independent sets of samples and the error that of this mean. The same
-    comparison of n test examples, which no model is asked to beat, stands beside it.
+    The value is the mean over ``repeats`` independent sets of samples, with the standard error of this mean. The value
+    of n real test examples is reported with it as a baseline.
 
     Args:
         extractor: builds the network for a data module.
-        n: samples in a set; the size of the test split if ``None``.
-        repeats: how many sets, where sampling is cheap.
-        max_passes: network evaluations to spend on sampling: there are fewer repeats if they cost more, but one.
+        n: samples per set; the size of the test split if ``None``.
+        repeats: number of sets.
+        max_passes: limit on the network evaluations spent on sampling, which reduces the number of sets, to no less
+            than one.
 
     Attributes:
         better: ``lower`` or ``higher``.
-        baseline: entry of the protocol that holds the same comparison of test examples.
-        baseline_words: what it is called beside the number.
-        distance: whether the number is a distance between samples and data as a whole.
+        baseline: entry of the protocol that holds the value of real test examples.
+        baseline_words: words for the baseline in print.
+        distance: whether the score is a distance between samples and data as a whole.
+
+    Raises:
+        UserError: for an n below 2, or repeats or max_passes below 1.
     """
 
     better = "lower"
@@ -139,16 +144,12 @@ class FeatureEvaluation(Evaluation):
 
     @abstractmethod
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
-        """The comparison with the training data, for sets of ``n``, and what to say of it in the protocol."""
+        """The comparison of sets of ``n`` samples with the training data, and its entries in the protocol."""
 
+    @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
-        """Why there is no such number, or ``None``.
-
-        Raises:
-            UserError: if the network's file is missing or altered.
-        """
         if not isinstance(model, Samples):
-            return f"{type(model).__name__} cannot be sampled from, and this number compares samples with data."
+            return f"{type(model).__name__} cannot be sampled from, and this metric compares samples with data."
         try:
             extractor = self.make_extractor(data)
         except UnsuitableError as reason:
@@ -156,11 +157,11 @@ class FeatureEvaluation(Evaluation):
         return self.unsupported_extractor_reason(extractor, self.n or len(data.split("test")))
 
     def unsupported_extractor_reason(self, extractor: Extractor, n: int) -> str | None:
-        """Why ``n`` samples or this extractor do not do, or ``None``."""
+        """The reason why the metric does not apply to ``n`` samples or to this extractor; ``None`` if it applies."""
         return None
 
     def quick(self, subject: Subject) -> dict[str, float]:
-        """The values for one set of :attr:`n` samples, by the names of their scores; test data are not looked at."""
+        """The values for one set of :attr:`n` samples, by the names of their scores, without use of test data."""
         assert self.n is not None
         n = self.n
         space = FeatureSpace(self.make_extractor(subject.data), subject)
@@ -169,7 +170,7 @@ class FeatureEvaluation(Evaluation):
         return {f"{space.extractor.label(name)}_{n}": measured.value for name, measured in found.items()}
 
     def measure(self, subject: Subject) -> list[Score]:
-        """One score a statistic."""
+        """One score per statistic."""
         model, test = subject.model, subject.data.split("test")
         assert isinstance(model, Samples)  # measure() is called only where there is no unsupported_reason
         space = FeatureSpace(self.make_extractor(subject.data), subject)

@@ -1,4 +1,4 @@
-"""The Fréchet distance between two Gaussians, and the streaming statistics it is taken of."""
+"""The Fréchet distance between two Gaussians, and means and covariances computed in streaming fashion."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Moments(NamedTuple):
 
 
 def moments(features: Tensor) -> Moments:
-    """Moments of features ``[n, d]`` that are at hand as a whole.
+    """Moments of ``features [n, d]``.
 
     Raises:
-        UserError: for fewer than two of them.
+        UserError: for fewer than two vectors.
     """
     require(len(features) >= 2, f"a covariance needs at least 2 examples, got {len(features)}.")
     features = features.double()
@@ -36,13 +36,13 @@ def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -
     :math:`|\mu_1 - \mu_2|^2 + tr(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2})` (Dowson & Landau 1982, eq. 4;
     Heusel et al. 2017, eq. 6, arXiv:1706.08500). With any factor :math:`\Sigma_1 = L L^T` the product
     :math:`\Sigma_1 \Sigma_2` has the eigenvalues of the symmetric :math:`L^T \Sigma_2 L`, whose square roots sum to
-    the trace wanted: real, non-negative, and computable by a symmetric solver.
+    the required trace; they are real, non-negative, and computable by a symmetric eigenvalue solver.
 
     Args:
         mean1: ``[d]``.
-        cov1: symmetric positive semi-definite ``[d, d]``; fastest if it is definite.
+        cov1: symmetric positive semi-definite ``[d, d]``; faster if definite.
         mean2: ``[d]``.
-        cov2: ``[d, d]``.
+        cov2: symmetric positive semi-definite ``[d, d]``.
 
     Raises:
         UserError: if an entry is not finite.
@@ -64,7 +64,7 @@ def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -
 
 
 class FeatureStatistics(Metric):
-    """Mean and covariance of features seen batch by batch and process by process, in constant memory.
+    """Mean and covariance of features over batches and processes, in constant memory and float64.
 
     Args:
         dims: length d of a feature vector.
@@ -88,7 +88,7 @@ class FeatureStatistics(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, features: Tensor) -> None:
-        """Add features ``[B, d]``. They are checked in :meth:`compute`, where every process fails together."""
+        """Add ``features [B, d]``; they are checked in :meth:`compute`, so that all processes fail together."""
         features = features.detach().to(self.total.device).double()
         self.total += features.sum(0)
         self.outer.addmm_(features.T, features)
@@ -103,7 +103,7 @@ class FeatureStatistics(Metric):
         n = int(self.count)
         require(n >= 2, f"a covariance needs at least 2 examples, got {n}.")
         finite = bool(self.total.isfinite().all() & self.outer.isfinite().all())
-        require(finite, f"a feature of {n} examples is NaN or infinite: the samples or their network overflowed.")
+        require(finite, f"a feature of {n} examples is NaN or infinite: the samples or the feature network overflowed.")
         mean = self.total / n
         covariance = (self.outer - n * torch.outer(mean, mean)) / (n - 1)
         return Moments(mean, covariance, n)

@@ -1,4 +1,4 @@
-"""Inception Score: is a classifier sure of every sample, and does it see all classes over the samples?"""
+"""Inception Score: confident class predictions per sample, diverse classes over all samples."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpa
 
 
 def inception_score(logits: Tensor) -> float:
-    """``exp(E_x KL(p(y|x) || p(y)))``, p(y) being the mean of p(y|x) over the samples (Salimans et al. 2016, §4).
+    """``exp(E_x KL(p(y|x) || p(y)))``, where p(y) is the mean of p(y|x) over the samples.
 
-    Between 1 and the number of classes; it never looks at the data.
+    Salimans et al. 2016, §4, arXiv:1606.03498. It lies between 1 and the number of classes and does not depend on the
+    data.
 
     Args:
-        logits: ``[n, classes]`` of the samples.
+        logits: class logits ``[n, classes]`` of the samples.
 
     >>> import torch
     >>> round(inception_score(100 * torch.eye(10)), 6), round(inception_score(torch.zeros(10, 10)), 6)
@@ -29,13 +30,16 @@ def inception_score(logits: Tensor) -> float:
 
 
 class InceptionScoreEvaluation(FeatureEvaluation):
-    """Scores ``is_<data>_<n>``, in the classes of a classifier: higher is better; real test data stand beside it."""
+    """Scores ``is_<data>_<n>`` with the classes of the extractor's classifier: higher is better.
+
+    The arguments are those of :class:`FeatureEvaluation`; the score of real test data is reported as a baseline.
+    """
 
     better = "higher"
     baseline, baseline_words = "real", "real data"
 
     def unsupported_extractor_reason(self, extractor: Extractor, n: int) -> str | None:
-        """A network without a classifier head has no classes."""
+        """A network without a classifier head gives no class probabilities."""
         try:
             _ = extractor.head
         except UnsuitableError as reason:
@@ -43,6 +47,6 @@ class InceptionScoreEvaluation(FeatureEvaluation):
         return None
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
-        """No comparison: the training data play no part."""
+        """The score of the samples alone; training data are not used."""
         head = space.extractor.head.cpu()
         return lambda features: {"is": Measured(inception_score(head(features)))}, {}

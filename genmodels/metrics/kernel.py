@@ -1,4 +1,4 @@
-"""Kernel distance between samples and training data: unbiased, and with its standard error."""
+"""Kernel distance between samples and training data, unbiased and with its standard error."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from genmodels.errors import require
 from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpace, Measured
 from genmodels.metrics.processes import track
 
-ROWS = 1000  # of the kernel matrix in memory at a time
-REFERENCE = 10_000  # training examples to compare with
+ROWS = 1000  # rows of the kernel matrix in memory at a time
+REFERENCE = 10_000  # training examples in the comparison, unless n is larger
 
 
 def kernel_sums(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums ``[n]`` over j and ``[m]`` over i of k(x_i, y_j) = (x_i · y_j / d + 1)³, in float64, block by block."""
+    """Row sums ``[n]`` and column sums ``[m]`` of k(x_i, y_j) = (x_i · y_j / d + 1)³, in float64, block by block.
+
+    Args:
+        x: features ``[n, d]``.
+        y: features ``[m, d]``.
+    """
     y = y.double()
     rows, columns = [], y.new_zeros(len(y))
     parts = x.split(ROWS)
@@ -29,26 +34,26 @@ def kernel_sums(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def kernel_within(x: Tensor) -> Tensor:
-    """Sums ``[n]`` of k(x_i, x_j) over the j other than i."""
+    """Sums ``[n]`` of k(x_i, x_j) over all j other than i, for features ``x [n, d]``, in float64."""
     return kernel_sums(x, x)[0] - (x.double().square().mean(1) + 1).pow(3)
 
 
 def kernel_distance(x: Tensor, y: Tensor, within_y: Tensor | None = None) -> Measured:
-    r"""Squared maximum mean discrepancy of the kernel of KID, unbiased, with its jackknife standard error.
+    r"""Unbiased squared maximum mean discrepancy with the kernel of KID, and its jackknife standard error.
 
     :math:`\frac{1}{n(n-1)} \sum_{i \ne j} k(x_i, x_j) + \frac{1}{m(m-1)} \sum_{i \ne j} k(y_i, y_j)
     - \frac{2}{nm} \sum_{ij} k(x_i, y_j)` (Gretton et al. 2012, eq. 3; Bińkowski et al. 2018, §4,
-    arXiv:1801.01401). It can be negative. All pairs are used, once, instead of random subsets; the error is that of
-    leaving out one x, and one y, at a time, which the sums over rows and columns give in closed form; of few examples
-    it is somewhat too large rather than too small.
+    arXiv:1801.01401). It can be negative. All pairs are used instead of random subsets. The jackknife leaves out one x,
+    and one y, at a time, which row and column sums give in closed form; for few examples its error is somewhat too
+    large rather than too small.
 
     Args:
         x: features ``[n, d]``.
         y: features ``[m, d]``.
-        within_y: :func:`kernel_within` of y, where it is known already.
+        within_y: ``kernel_within(y) [m]``, if already computed.
 
     Raises:
-        UserError: for fewer than three of either.
+        UserError: for fewer than three rows of x or y.
     """
     n, m = len(x), len(y)
     require(min(n, m) >= 3, f"a kernel distance with an error needs at least 3 examples of each, got {n} and {m}.")
@@ -63,12 +68,16 @@ def kernel_distance(x: Tensor, y: Tensor, within_y: Tensor | None = None) -> Mea
 
 
 class KernelEvaluation(FeatureEvaluation):
-    """Scores ``kd_<data>_<n>`` or ``kid_<n>``, unbiased at any n; compared with evenly spaced training data."""
+    """Scores ``kd_<data>_<n>`` or ``kid_<n>``, unbiased for every n: lower is better.
+
+    The reference is evenly spaced training data, at most ``max(n, 10 000)`` examples. The arguments are those of
+    :class:`FeatureEvaluation`.
+    """
 
     distance = True
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
-        """Distance to training data, at most 10 000 of them."""
+        """The kernel distance to training data."""
         reference = space.of_training(max(n, REFERENCE))
         known = {"reference": "train+val", "reference_n": len(reference), "kernel": "(x.y/d + 1)^3"}
         within = kernel_within(reference)

@@ -1,8 +1,10 @@
-"""Divergence from the true distribution, where the data are drawn from a known density."""
+"""KL divergence from the true distribution, for data drawn from a known density."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from genmodels.core import Kind, Score
 from genmodels.data.sources.base import HasDensity
@@ -17,20 +19,21 @@ KINDS = {Kind.EXACT: Kind.ESTIMATE, Kind.LOWER_BOUND: Kind.UPPER_BOUND, Kind.UPP
 
 
 class KLToDataEvaluation(LikelihoodEvaluation):
-    """Scores ``kl_to_truth``: KL(p || model) in nats, the mean over test examples of log p(x) - log p_model(x).
+    """Scores ``kl_to_truth``: KL(p || p_model) in nats, the mean over test examples of log p(x) - log p_model(x).
 
-    Both are taken at the same examples, so that the error is that of their difference. A lower bound on the model's
-    density gives an upper bound on the divergence.
+    Both terms are evaluated at the same examples, and the standard error is that of the mean difference. A lower bound
+    on log p_model gives an upper bound on the divergence; an exact log p_model gives an estimate, since the mean is
+    over a sample. The arguments are those of :class:`LikelihoodEvaluation`.
     """
 
+    @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
-        """Why the model or the data have no density, or ``None``."""
         if not isinstance(data.source, HasDensity):
             return f"the density of {data.name} is unknown."
         return super().unsupported_reason(model, data)
 
+    @override
     def measure(self, subject: Subject) -> list[Score]:
-        """The divergence."""
         test = subject.data.split("test")
         found = self.likelihood(subject, test)
         source = subject.data.source

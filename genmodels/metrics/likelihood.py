@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, Score, bits_per_dim
 from genmodels.core.abilities import HasLikelihood, Samples
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
 
 KINDS = tuple(Kind)
-PASSES_PER_BATCH = 10_000  # network passes between two looks at the progress bar
+PASSES_PER_BATCH = 10_000  # network passes between two updates of the progress bar
 
 
 class MeanNats(NamedTuple):
-    """Mean log-likelihood in nats, its standard error (``None`` for one example), examples, and kind."""
+    """Mean log-likelihood in nats, its standard error (``None`` for one example), number of examples, and kind."""
 
     mean: float
     se: float | None
@@ -35,20 +36,20 @@ class MeanNats(NamedTuple):
 
 
 def check_kind(likelihood: Likelihood) -> None:
-    """Refuse a bare number.
+    """Check that a model returned a :class:`Likelihood`.
 
     Raises:
-        UserError: for anything that is not a :class:`Likelihood`.
+        UserError: for anything else.
     """
     found = type(likelihood).__name__
-    require(isinstance(likelihood, Likelihood), f"a mean log-likelihood takes a Likelihood(nats, kind), not a {found}.")
+    require(isinstance(likelihood, Likelihood), f"a log-likelihood must be a Likelihood(nats, kind), not a {found}.")
 
 
 def agreed(kinds: list[Kind]) -> Kind:
-    """The one kind of them all.
+    """The common kind of several log-likelihoods.
 
     Raises:
-        UserError: if there are several.
+        UserError: if they are of different kinds.
     """
     names = " and ".join(sorted({kind.value for kind in kinds}))
     require(len(set(kinds)) == 1, f"log-likelihoods of different kinds ({names}) have no common mean.")
@@ -56,7 +57,7 @@ def agreed(kinds: list[Kind]) -> Kind:
 
 
 class LogLikelihoodMean(Metric):
-    """Mean and standard error of log-likelihoods of one kind, over batches and processes, in float64.
+    """Mean and standard error of log-likelihoods of one kind over batches and processes, in float64.
 
     >>> metric = LogLikelihoodMean()
     >>> metric.update(Likelihood(torch.tensor([-1.0, -3.0]), Kind.EXACT))
@@ -77,15 +78,15 @@ class LogLikelihoodMean(Metric):
         self.kind: Kind | None = None
 
     def reset(self) -> None:
-        """Forget every example, and the kind."""
+        """Reset the sums and the kind."""
         super().reset()
         self.kind = None
 
     def update(self, likelihood: Likelihood) -> None:
-        """Add the likelihoods of a batch.
+        """Add the log-likelihoods ``[B]`` of a batch.
 
         Raises:
-            UserError: for a bare tensor, whose kind nobody knows, or for a kind other than the one seen before.
+            UserError: for a bare tensor, whose kind is unknown, or for a kind other than that of previous batches.
         """
         check_kind(likelihood)
         agreed([self.kind, likelihood.kind] if self.kind else [likelihood.kind])
@@ -96,10 +97,10 @@ class LogLikelihoodMean(Metric):
         self.counts[KINDS.index(likelihood.kind)] += nats.numel()
 
     def compute(self) -> MeanNats:
-        """Reduce over batches and processes; the error is that of a mean of n independent examples.
+        """The mean over batches and processes, with the standard error of a mean of n independent examples.
 
         Raises:
-            UserError: if nothing was seen, a value is not finite, or processes saw different kinds.
+            UserError: if there are no examples, if the mean is not finite, or if processes have different kinds.
         """
         counts = self.counts.tolist()
         n = sum(counts)
@@ -112,10 +113,10 @@ class LogLikelihoodMean(Metric):
 
 
 def pooled(parts: list[Likelihood]) -> Likelihood:
-    """The likelihoods of several batches as those of one.
+    """The log-likelihoods, terms and curves of several batches, concatenated along the batch dimension.
 
     Raises:
-        UserError: for different kinds among them.
+        UserError: if they are of different kinds.
     """
     terms, curves = (
         {name: torch.cat([getattr(part, what)[name] for part in parts]) for name in getattr(parts[0], what)}
@@ -125,7 +126,9 @@ def pooled(parts: list[Likelihood]) -> Likelihood:
 
 
 def in_unit(nats: Tensor, spec: DataSpec) -> tuple[str, float, float | None]:
-    """Unit of log-likelihoods ``nats [n]`` of such data, their mean in it, and its standard error.
+    """Unit of log-likelihoods ``nats [n]`` of data of ``spec``, their mean in it, and its standard error.
+
+    The unit is bits/dim for integers (:func:`genmodels.core.bits_per_dim`) and nats for continuous data.
 
     Raises:
         UserError: if the mean is not finite.
@@ -138,8 +141,12 @@ def in_unit(nats: Tensor, spec: DataSpec) -> tuple[str, float, float | None]:
 
 
 def cost_in_unit(nats: Tensor, spec: DataSpec) -> tuple[float, float | None]:
-    """Mean of what is spent, ``nats [n]``, in bits/dim on integers and nats on continuous data, and its error."""
-    return in_unit(-nats if spec.is_discrete else nats, spec)[1:]  # bits are negative log p, nats are log p
+    """Mean of costs ``nats [n]``, such as a rate, and its standard error, in bits/dim or nats as the data require.
+
+    Raises:
+        UserError: if the mean is not finite.
+    """
+    return in_unit(-nats if spec.is_discrete else nats, spec)[1:]  # costs and bits/dim are -log p, nats are log p
 
 
 def likelihood_score(
@@ -151,16 +158,19 @@ def likelihood_score(
     suffix: str = "",
     **declared: Any,
 ) -> Score:
-    """Score of log-likelihoods ``nats [n]``, in the unit that the data call for, which fills the ``{}`` of its name.
+    """The score of log-likelihoods: their mean, in bits/dim on integers and in nats on continuous data.
 
     Args:
         nats: log-likelihoods ``[n]`` in nats.
-        spec: of the data.
-        kind: of the log-likelihoods.
-        protocol: how they were measured.
-        name: of the quantity, with ``{}`` for ``bits_per_dim`` or ``nats``.
-        suffix: of the score's name, for what its value depends on.
-        declared: exceptions from the conditions of the protocol, see :class:`genmodels.core.Score`.
+        spec: specification of the data.
+        kind: kind of the log-likelihoods.
+        protocol: conditions of the measurement.
+        name: name of the quantity, with ``{}`` in place of ``bits_per_dim`` or ``nats``.
+        suffix: end of the score's name, which is no part of its quantity, such as ``_k50``.
+        declared: further fields of :class:`genmodels.core.Score`.
+
+    Raises:
+        UserError: if the mean is not finite.
     """
     unit, value, se = in_unit(nats, spec)
     plain, better = ("bits_per_dim", "lower") if spec.is_discrete else ("nats", "higher")
@@ -171,17 +181,20 @@ def likelihood_score(
 class LikelihoodEvaluation(Evaluation):
     """Scores ``bits_per_dim`` on integer data, ``nats`` (the mean log-density, higher is better) on continuous data.
 
-    With K > 1 draws an example the name ends in ``_k<K>``. Of a test split that costs too much, evenly spaced examples
-    are scored. What a bound is made of, its rate and distortion, stands in the protocol in the same unit; what a model
-    knows step by step is kept and drawn, see :mod:`genmodels.metrics.curves`.
+    With K > 1 draws per example the name ends in ``_k<K>``. If the whole test split exceeds the limits, evenly spaced
+    examples are scored. The terms of a bound, such as rate and distortion, are recorded in the protocol in the unit of
+    the score; values per time step are written to files, see :mod:`genmodels.metrics.curves`.
 
     Args:
-        samples: draws K per example that tighten a bound: importance samples of a VAE, dequantization noise of a flow,
-            trajectories of a diffusion model.
-        max_examples: score so many test examples, or ``None`` for all.
-        max_passes: cap on network passes over the whole evaluation, or ``None``. A diffusion model spends T on each
-            draw of each example, so that it is scored on fewer; the protocol says how many of how many.
+        samples: draws K per example, which tighten a bound: importance samples of a VAE, dequantization noise of a
+            flow, trajectories of a diffusion model.
+        max_examples: limit on the number of test examples, or ``None``.
+        max_passes: limit on the network passes of the evaluation, or ``None``. A diffusion model needs T per draw and
+            example and is therefore scored on fewer examples; the score's n and the protocol's ``of`` give the numbers.
         bf16: run the networks in bfloat16.
+
+    Raises:
+        UserError: for a number below 1.
     """
 
     def __init__(
@@ -198,16 +211,16 @@ class LikelihoodEvaluation(Evaluation):
         self.max_passes = max_passes
         self.bf16 = bf16
 
+    @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
-        """Why the likelihood does not exist, or ``None``."""
         if isinstance(model, HasLikelihood):
             return None
         sampled = isinstance(model, Samples)
-        why = "its density is only implied by its samples" if sampled else "it defines no distribution of data"
+        why = "its density is implicit in its samples" if sampled else "it defines no distribution of data"
         return f"{type(model).__name__} has no likelihood: {why}."
 
+    @override
     def measure(self, subject: Subject) -> list[Score]:
-        """The score, in the unit that the data call for."""
         found = self.likelihood(subject, subject.data.split("test"))
         keep_curves(found.curves, subject)
         spec = subject.model.spec
@@ -218,7 +231,7 @@ class LikelihoodEvaluation(Evaluation):
         return [likelihood_score(found.nats, spec, found.kind, protocol, suffix=suffix, incidental=incidental)]
 
     def protocol(self, subject: Subject) -> dict[str, Any]:
-        """How it was measured, in plain types."""
+        """Conditions of the measurement, as plain types."""
         model = subject.model
         assert isinstance(model, HasLikelihood)  # measure() is called only where there is no unsupported_reason
         return {
@@ -232,13 +245,19 @@ class LikelihoodEvaluation(Evaluation):
         }
 
     def incidental(self, subject: Subject) -> tuple[str, ...]:
-        """Entries of the protocol in which comparable scores may differ: costs, and K, whose name is the model's."""
+        """Entries of the protocol in which comparable scores may differ: K by the model's name for it, and costs."""
         model = subject.model
         assert isinstance(model, HasLikelihood)  # measure() is called only where there is no unsupported_reason
         return (model.draws, "max_passes", "passes_per_example", "precision")
 
     def likelihood(self, subject: Subject, x: Tensor) -> Likelihood:
-        """Of evenly spaced rows of ``x [N, *shape]``, as many as the limits allow on the test split; on the CPU."""
+        """Log-likelihoods of evenly spaced rows of raw data ``x [N, *shape]``, on the CPU.
+
+        There are as many rows as the limits allow for the test split, so that all splits get the same number.
+
+        Raises:
+            UserError: if the limits do not allow a single example.
+        """
         model = subject.model
         assert isinstance(model, HasLikelihood)
         passes = model.passes_per_example * self.samples
@@ -257,10 +276,10 @@ class LikelihoodEvaluation(Evaluation):
         return pooled(map_over_ranks(score, len(batches), "log-likelihood"))
 
     def affordable(self, passes: int, available: int) -> int:
-        """How many of the ``available`` examples, each of so many network passes, the limits allow.
+        """Number of examples, at most ``available``, that the limits allow at ``passes`` network passes per example.
 
         Raises:
-            UserError: if not even one.
+            UserError: if it is zero.
         """
         n = min(available, self.max_examples or available)
         if self.max_passes is None:
@@ -274,14 +293,15 @@ class LikelihoodEvaluation(Evaluation):
 
 
 class GeneralizationEvaluation(LikelihoodEvaluation):
-    """Scores ``train_minus_test``: how much better a model knows what it was trained on.
+    """Scores ``train_minus_test``: the score of training data minus that of test data, in bits/dim or nats.
 
-    Negative in bits/dim, positive in nats, if it has memorized. As many training as test examples are scored, both
-    evenly spaced; it is a difference of two numbers of one kind, of whose common slack nothing is known: an estimate.
+    It is negative in bits/dim, and positive in nats, if training data are more likely than test data, as with
+    memorization. Equal numbers of training and test examples are scored, both evenly spaced. The difference of two
+    bounds is an estimate, since their slacks may differ. The arguments are those of :class:`LikelihoodEvaluation`.
     """
 
     def measure(self, subject: Subject) -> list[Score]:
-        """The difference, with the error of two independent means."""
+        """The difference, with the standard error of a difference of independent means."""
         data, spec = subject.data, subject.model.spec
         found = [self.likelihood(subject, data.split(split)).nats for split in ("train", "test")]
         (unit, train, train_se), (_, test, test_se) = (in_unit(nats, spec) for nats in found)

@@ -1,4 +1,4 @@
-"""Whether samples are copies: their nearest training examples, and how near those of unseen data are."""
+"""Memorization: distances from samples to their nearest training examples, relative to those of test data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels import plots
 from genmodels.core import Score
@@ -22,22 +23,25 @@ if TYPE_CHECKING:
     from genmodels.data import DataModule
     from genmodels.models.base import BaseModel
 
-AT_A_TIME = 250  # rows of a distance matrix in memory
-SHOWN = 8  # samples in the picture, the nearest to the training data
+AT_A_TIME = 250  # rows of a distance matrix in memory at a time
+SHOWN = 8  # samples in the picture: those nearest to the training data
 
 
 class MemorizationEvaluation(Evaluation):
-    """Scores ``nearest_ratio_<n>``, and ``copies_<n>`` beside it; draws ``neighbors.png``.
+    """Scores ``nearest_ratio_<n>`` and ``copies_<n>``, and draws ``neighbors.png``.
 
-    For every sample, and for as many evenly spaced test examples, the Euclidean distance in data space to the nearest
-    training example is taken. ``nearest_ratio`` is the mean over samples over the mean over test examples: well below
-    one if samples repeat training data, but also if they are blurred (Meehan et al. 2020, arXiv:2004.05675, §2, test
-    such distances). ``copies`` is the share of samples nearer to the training data than 99 in 100 test examples are:
-    one in a hundred for a model that does not copy.
+    For n samples and n evenly spaced test examples, the Euclidean distance in data space to the nearest training
+    example is computed. ``nearest_ratio`` is the mean distance of samples divided by that of test examples: well below
+    one if samples repeat training data, but also if they are blurred (Meehan et al. 2020, §2, arXiv:2004.05675, test
+    such distances). ``copies`` is the fraction of samples whose distance is below the 1% quantile of that of test
+    examples: about 0.01 for a model that does not copy.
 
     Args:
-        n: samples; as many as there are test examples, at most 1000, if ``None``.
-        neighbors: training examples shown beside each sample.
+        n: samples; the size of the test split, at most 1000, if ``None``.
+        neighbors: training examples shown for each sample.
+
+    Raises:
+        UserError: for an n below 2, or no neighbors.
     """
 
     def __init__(self, n: int | None = None, neighbors: int = 5) -> None:
@@ -46,14 +50,14 @@ class MemorizationEvaluation(Evaluation):
         self.n = n
         self.neighbors = neighbors
 
+    @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
-        """Only samples can be copies."""
         if isinstance(model, Samples):
             return None
         return f"{type(model).__name__} cannot be sampled from, and only samples can be copies."
 
     def measure(self, subject: Subject) -> list[Score]:
-        """Both scores."""
+        """The scores ``nearest_ratio_<n>`` and ``copies_<n>``."""
         test, train = subject.data.split("test"), subject.data.split("train")
         n = self.n or min(len(test), 1000)
         samples = subject.samples.get(n)
@@ -80,7 +84,7 @@ class MemorizationEvaluation(Evaluation):
         ]
 
     def _draw(self, samples: Tensor, train: Tensor, distance: Tensor, which: Tensor, subject: Subject) -> None:
-        """Rows of the samples nearest to the training data, each followed by its neighbors."""
+        """Draw the samples nearest to the training data, each in a row with its nearest training examples."""
         rows = distance.argsort()[:SHOWN]
         tiles = torch.cat([samples[rows][:, None], train[which[rows]]], dim=1).flatten(0, 1)
         picture = plots.image_grid(tiles, subject.model.spec, columns=1 + self.neighbors)
@@ -88,7 +92,14 @@ class MemorizationEvaluation(Evaluation):
 
 
 def nearest(x: Tensor, train: Tensor, k: int, subject: Subject) -> tuple[Tensor, Tensor]:
-    """Distances ``[n, k]`` of raw data ``x`` to their nearest training examples, nearest first, and their indices."""
+    """Euclidean distances ``[n, k]`` to the k nearest training examples, nearest first, and their indices ``[n, k]``.
+
+    Args:
+        x: raw data ``[n, *shape]``; integers are compared on [-1, 1].
+        train: raw training data ``[N, *shape]``.
+        k: number of neighbors.
+        subject: the subject whose model gives specification and device.
+    """
     spec, device = subject.model.spec, subject.model.device
     reference = to_symmetric(train, spec).flatten(1).to(device)
     parts = to_symmetric(x, spec).flatten(1).split(AT_A_TIME)
@@ -102,7 +113,7 @@ def nearest(x: Tensor, train: Tensor, k: int, subject: Subject) -> tuple[Tensor,
 
 
 def ratio_of_means(a: Tensor, b: Tensor) -> tuple[float, float]:
-    """``mean(a) / mean(b)`` of independent ``a [n]`` and ``b [m]``, with its standard error to first order."""
+    """``mean(a) / mean(b)`` for independent ``a [n]`` and ``b [m]``, with its standard error by the delta method."""
     (mean_a, se_a), (mean_b, se_b) = mean_and_error(a), mean_and_error(b)
     ratio = mean_a / mean_b
     return ratio, math.hypot(se_a or 0, ratio * (se_b or 0)) / mean_b

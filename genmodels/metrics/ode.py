@@ -1,4 +1,4 @@
-"""The density that an ODE gives to a model's samples: an estimate, compared with one at a different tolerance."""
+"""Log-likelihood by a probability-flow ODE: an estimate, at two tolerances of the solver."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.core import Kind, Score
 from genmodels.core.abilities import HasProbabilityFlow
@@ -20,22 +21,27 @@ if TYPE_CHECKING:
     from genmodels.data import DataModule
     from genmodels.models.base import BaseModel
 
-EXACT_UP_TO = 16  # dimensions of which the trace of a Jacobian is taken exactly
+EXACT_UP_TO = 16  # largest dimension for which the trace of the Jacobian is computed exactly
 
 
 class ProbabilityFlowEvaluation(Evaluation):
-    """Scores ``ode_bits_per_dim``, or ``ode_nats``: the density of the ODE's samples (Song et al. 2021, §4.3).
+    """Scores ``ode_bits_per_dim`` or ``ode_nats``: the density of the ODE's samples.
 
-    Integers are dequantized as for any other density (:func:`genmodels.core.quantization.log_mass`). Solver and trace
-    leave errors of either sign, so that it is an estimate. It is computed at ``tolerance`` and at a tenth of it with
-    the same noise; the finer one is the score, and it is flagged where the two differ by more than its standard error.
+    Song et al. 2021, §4.3, arXiv:2011.13456. Integers are dequantized uniformly
+    (:func:`genmodels.core.quantization.log_mass`). The score is an estimate: the errors of solver and trace may have
+    either sign. It is computed at ``tolerance`` and at a tenth of it with the same noise. The value at the finer
+    tolerance is the score, flagged if the two values differ by more than its standard error.
 
     Args:
-        tolerance: of the adaptive solver, relative and absolute.
-        max_examples: test examples, evenly spaced; ``None`` for all.
-        dequantization_samples: draws K of dequantization noise, on integers.
-        probes: random directions to estimate the trace with (Hutchinson); ``None``: exact up to 16 dimensions, else 1.
-        batch_size: examples that go through the solver together.
+        tolerance: relative and absolute tolerance of the adaptive solver.
+        max_examples: limit on the number of test examples, evenly spaced; ``None`` for all.
+        dequantization_samples: draws K of dequantization noise per example, on integers.
+        probes: random directions of Hutchinson's trace estimator; ``None`` for the exact trace up to 16 dimensions and
+            one probe above.
+        batch_size: examples per call of the solver, which share its step sizes.
+
+    Raises:
+        UserError: for a tolerance outside (0, 1), or a number below 1.
     """
 
     def __init__(
@@ -56,14 +62,14 @@ class ProbabilityFlowEvaluation(Evaluation):
         self.probes = probes
         self.batch_size = batch_size
 
+    @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
-        """Explain that the model is without a probability flow ODE, if it is."""
         if isinstance(model, HasProbabilityFlow):
             return None
         return f"{type(model).__name__} has no probability flow ODE that would give its samples a density."
 
     def measure(self, subject: Subject) -> list[Score]:
-        """The finer estimate, whose protocol holds its difference from the coarser one."""
+        """The estimate at the finer tolerance; its protocol holds the difference from the coarser one."""
         spec, test = subject.model.spec, subject.data.split("test")
         batches = evenly_spaced(test, self.max_examples or len(test)).split(self.batch_size)
         coarse, fine = self.tolerance, self.tolerance / 10
@@ -91,7 +97,10 @@ class ProbabilityFlowEvaluation(Evaluation):
         return [likelihood_score(nats, spec, Kind.ESTIMATE, protocol, "ode_{}", incidental=("evaluations",))]
 
     def solve(self, subject: Subject, x: Tensor, batch: int, tolerance: float) -> tuple[Tensor, int]:
-        """``log p(x) [B]`` in nats of raw ``x [B, *shape]``, and evaluations; every tolerance gets the same noise."""
+        """Log-likelihoods ``[B]`` in nats of raw data ``x [B, *shape]``, and the number of network evaluations.
+
+        The noise depends on the seed and the index ``batch`` only, and is therefore the same for every tolerance.
+        """
         model, spec, device = subject.model, subject.model.spec, subject.model.device
         assert isinstance(model, HasProbabilityFlow)  # measure() is called only where there is no unsupported_reason
         count, passes = self._probes(spec.dims), 0

@@ -1,4 +1,4 @@
-"""Fidelity and diversity, told apart: precision, recall, density and coverage of samples among the data."""
+"""Fidelity and diversity measured separately: precision, recall, density and coverage of samples."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from genmodels.metrics.processes import track
 if TYPE_CHECKING:
     from genmodels.data import DataModule
 
-ROWS = 1000  # of a distance matrix in memory at a time
+ROWS = 1000  # rows of a distance matrix in memory at a time
 
 
 class PRDC(NamedTuple):
-    """The four numbers, each a share or, density, a ratio."""
+    """The four scores: fractions in [0, 1], except density, which may exceed 1."""
 
     precision: float
     recall: float
@@ -29,24 +29,28 @@ class PRDC(NamedTuple):
 
 
 def radii(x: Tensor, *neighbors: int) -> list[Tensor]:
-    """Distance ``[n]`` of every ``x [n, d]`` to its k-th nearest other one, for each k of ``neighbors``; float64."""
+    """Distances ``[n]`` of ``x [n, d]`` to their k-th nearest neighbors in x, for each k of ``neighbors``; float64."""
     parts = track(x.split(ROWS), -(-len(x) // ROWS), "nearest neighbors")
     nearest = torch.cat([distances(part, x).topk(max(neighbors) + 1, largest=False).values for part in parts])
-    return [nearest[:, k] for k in neighbors]  # the nearest of all is x itself
+    return [nearest[:, k] for k in neighbors]  # column 0 is the point itself
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean ``[n, m]``; float64, since those of near duplicates are small differences of large numbers."""
+    """Euclidean distances ``[n, m]`` of ``x [n, d]`` and ``y [m, d]``.
+
+    They are float64, since distances of near duplicates are small differences of large numbers.
+    """
     return torch.cdist(x.double(), y.double())
 
 
 def prdc(fake: Tensor, real: Tensor, pr_neighbors: int = 3, dc_neighbors: int = 5) -> PRDC:
-    """All four, of one pass over the distances between samples and data.
+    """Precision, recall, density and coverage.
 
-    Precision: share of samples within the ball of some data point, whose radius is the distance to its k-th nearest
-    neighbor among the data; recall: the same with the roles exchanged (Kynkäänniemi et al. 2019, eq. 1-2,
-    arXiv:1904.06991). Density: in how many such balls a sample lies, over k; coverage: share of the balls that hold a
-    sample (Naeem et al. 2020, eq. 3-4, arXiv:2002.09797).
+    Every data point has a ball, whose radius is the distance to its k-th nearest neighbor among the data. Precision is
+    the fraction of samples in at least one ball; recall is the same with the roles of samples and data exchanged
+    (Kynkäänniemi et al. 2019, eq. 1-2, arXiv:1904.06991). Density is the mean number of balls that contain a sample,
+    divided by k; coverage is the fraction of balls that contain at least one sample (Naeem et al. 2020, eq. 3-4,
+    arXiv:2002.09797).
 
     Args:
         fake: features of samples ``[n, d]``.
@@ -55,7 +59,7 @@ def prdc(fake: Tensor, real: Tensor, pr_neighbors: int = 3, dc_neighbors: int = 
         dc_neighbors: k of density and coverage.
 
     Raises:
-        UserError: for no more examples of either than neighbors.
+        UserError: if samples or data are not more than the neighbors.
     """
     most = max(pr_neighbors, dc_neighbors)
     least = min(len(fake), len(real))
@@ -78,7 +82,7 @@ def prdc(fake: Tensor, real: Tensor, pr_neighbors: int = 3, dc_neighbors: int = 
 class PRDCEvaluation(FeatureEvaluation):
     """Scores ``precision``, ``recall``, ``density`` and ``coverage``, each ``_<space>_<n>``: higher is better.
 
-    They depend on the number of samples and of data, which are the same here: n, evenly spaced over the training data.
+    They depend on the numbers of samples and of data. Both are n here, the data being evenly spaced training data.
 
     Args:
         extractor: see :class:`FeatureEvaluation`.
@@ -87,6 +91,9 @@ class PRDCEvaluation(FeatureEvaluation):
         max_passes: see :class:`FeatureEvaluation`.
         pr_neighbors: k of precision and recall.
         dc_neighbors: k of density and coverage.
+
+    Raises:
+        UserError: for an n below 2, or another number below 1.
     """
 
     better = "higher"
@@ -102,11 +109,11 @@ class PRDCEvaluation(FeatureEvaluation):
         dc_neighbors: int = 5,
     ) -> None:
         super().__init__(extractor, n, repeats, max_passes)
-        require(min(pr_neighbors, dc_neighbors) >= 1, "precision, recall, density and coverage need a neighbor.")
+        require(min(pr_neighbors, dc_neighbors) >= 1, "pr_neighbors and dc_neighbors of prdc must be at least 1.")
         self.neighbors = {"pr_neighbors": pr_neighbors, "dc_neighbors": dc_neighbors}
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
-        """The four numbers among as many training examples."""
+        """Precision, recall, density and coverage with respect to ``n`` training examples."""
         reference = space.of_training(n)
 
         def compare(features: Tensor) -> dict[str, Measured]:

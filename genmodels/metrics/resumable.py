@@ -1,4 +1,4 @@
-"""Results of a long evaluation, written line by line, so that an evaluation that was killed can resume."""
+"""Results of a long evaluation, stored as they are computed, so that a killed evaluation can resume."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from genmodels.core.processes import rank_and_world
 class ResumableResults:
     """A dictionary of named results on disk, in ``<name>-<hash>-<rank>.jsonl``, one line per result.
 
-    Each process appends to a file of its own and starts from what all of them had written.
+    Each process appends to its own file and starts from the results of all processes.
 
     Args:
-        folder: where the files lie; created with the first result.
-        name: of the evaluation.
+        folder: folder of the files; created with the first result.
+        name: name of the evaluation.
         settings: everything the results depend on, JSON serializable; its hash is part of the file name, so that
-            results found under other settings are not used.
+            results of other settings are not used.
     """
 
     def __init__(self, folder: Path, name: str, settings: object) -> None:
@@ -37,7 +37,7 @@ class ResumableResults:
         return self._known[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        """Keep ``value``, which must be JSON serializable, in memory and on disk."""
+        """Store ``value``, which must be JSON serializable, in memory and on disk."""
         self._known[name] = value
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a") as file:
@@ -45,7 +45,7 @@ class ResumableResults:
 
 
 def parsed(line: str) -> dict[str, Any]:
-    """The entry in ``line``, or nothing where the process was killed before the line was complete."""
+    """The entry in ``line``; empty if the process was killed before the line was complete."""
     try:
         return dict(json.loads(line))
     except ValueError:

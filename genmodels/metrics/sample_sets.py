@@ -1,4 +1,4 @@
-"""Samples of the model under evaluation: drawn once, in independent sets, or read from a file."""
+"""Samples of the model under evaluation, drawn once in independent sets or read from a file."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ AT_A_TIME = 250  # samples in one call of the model
 class SampleSets:
     """Independent sets of ``n`` samples each.
 
-    Every call of the model draws from a stream of its own, named by the seed, the set and the number of the call:
-    the samples are the same whichever evaluation asks first, and on however many processes.
+    Every call of the model draws from its own random stream, named by the seed, the set and the index of the call. The
+    samples therefore depend neither on the order of the evaluations nor on the number of processes.
 
     Args:
-        model: can be sampled from, or is never asked to.
-        seed: of the run.
-        file: samples to take instead of drawing, as :meth:`save` or ``genmodels sample out=x.npz`` wrote them.
+        model: the model, with the ability to sample unless :meth:`get` is never called.
+        seed: seed of the run.
+        file: samples to use instead of new ones, as written by :meth:`save` or ``genmodels sample out=x.npz``.
 
     Raises:
-        UserError: if the file is not one of samples of the model's data.
+        UserError: if the file does not hold samples of the model's data.
 
     Attributes:
         incidental: entries of :meth:`protocol` in which comparable scores may differ.
@@ -58,16 +58,16 @@ class SampleSets:
             self._given, self._origin = read(Path(file), model)
 
     def get(self, n: int, index: int = 0) -> Tensor:
-        """Set number ``index``: raw data ``[n, *shape]`` on the CPU.
+        """Set number ``index``, raw data ``[n, *shape]`` on the CPU.
 
         Raises:
-            UserError: if the file holds too few.
+            UserError: if the file holds too few samples.
         """
         if self._given is not None:
             held = len(self._given)
             require(
                 held >= (index + 1) * n,
-                f"the file holds {held} samples, but {(index + 1) * n} are asked for; set the metric's n to at most "
+                f"the file holds {held} samples, but {(index + 1) * n} are required; set the metric's n to at most "
                 f"{held}, and its repeats to 1.",
             )
             return self._given[index * n : (index + 1) * n]
@@ -76,7 +76,7 @@ class SampleSets:
         return self._drawn[n, index]
 
     def at_most(self, repeats: int, n: int) -> int:
-        """How many of ``repeats`` sets of ``n`` there are to be had, at least one."""
+        """Number of sets of ``n`` samples available: ``repeats``, or fewer if a file holds fewer, but at least one."""
         return repeats if self._given is None else max(1, min(repeats, len(self._given) // n))
 
     def _draw(self, n: int, index: int) -> Tensor:
@@ -97,10 +97,10 @@ class SampleSets:
         return x
 
     def protocol(self, n: int) -> dict[str, Any]:
-        """How sets of ``n`` were drawn, and how fast: plain types.
+        """Conditions and speed of the drawing of sets of ``n``, as plain types.
 
-        ``sampling`` is the model's own; ``observation`` says of every model whether its samples are draws from its
-        distribution, or, where it has the choice, the means of an observation.
+        ``sampling`` is the model's own description. ``observation`` is ``draw`` for draws from the model's
+        distribution, and ``mean`` for a decoder's means shown in place of them.
         """
         if self._given is not None:
             return self._origin
@@ -111,7 +111,7 @@ class SampleSets:
         return with_observation(drawn)
 
     def save(self, path: Path) -> None:
-        """Keep the largest sets drawn, one after the other, for :meth:`get` to read again; nothing if none were."""
+        """Write the largest sets drawn so far, concatenated, to a file for later use; nothing if none were drawn."""
         if self._drawn:
             n = max(n for n, _ in self._drawn)
             sets = [x for (size, _), x in sorted(self._drawn.items()) if size == n]
@@ -119,28 +119,28 @@ class SampleSets:
 
 
 def with_observation(protocol: dict[str, Any]) -> dict[str, Any]:
-    """The protocol of drawn samples with its ``observation``: the one that the model names, or ``draw``.
+    """The protocol of drawn samples with the entry ``observation``: that of the model's ``sampling``, or ``draw``.
 
     >>> with_observation({"sampling": {"steps": 50}})
     {'observation': 'draw', 'sampling': {'steps': 50}}
     """
     sampling = protocol.get("sampling")
-    known = {"observation": sampling.get("observation", "draw")} if isinstance(sampling, Mapping) else {}
-    return known | protocol
+    entry = {"observation": sampling.get("observation", "draw")} if isinstance(sampling, Mapping) else {}
+    return entry | protocol
 
 
 def write(path: Path, x: Tensor, protocol: dict[str, Any]) -> None:
-    """Samples ``x [N, *shape]`` and how they were drawn, in one compressed NumPy file."""
+    """Write samples ``x [N, *shape]`` and their protocol to a compressed NumPy file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as part:
         np.savez_compressed(part, x=x.numpy(), protocol=np.array(json.dumps(protocol)))
 
 
 def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
-    """Samples ``[N, *shape]`` of a file that :func:`write` wrote, and how they were drawn.
+    """Read samples ``[N, *shape]`` and their protocol from a file written by :func:`write`.
 
     Raises:
-        UserError: if it is not such a file, or not of the model's data.
+        UserError: if the file cannot be read, or if its samples do not fit the model's data.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:

@@ -1,8 +1,9 @@
-"""Train the classifier whose features ``fd`` compares: ``python -m genmodels.metrics.train_classifier mnist``.
+"""Training of the classifiers for in-domain features: ``python -m genmodels.metrics.train_classifier mnist``.
 
-Works in a checkout: reads ``conf/data/<data set>.yaml`` and writes ``genmodels/metrics/weights/<data set>.safetensors``
-with the test accuracy, the seed, the versions and this command beside the weights. All training examples are used, what
-a run would hold out for validation included. Random affine distortions keep the features smooth around the data.
+The script requires a checkout: it reads ``conf/data/<data set>.yaml`` and writes
+``genmodels/metrics/weights/<data set>.safetensors``, with test accuracy, recipe, version of torch and the command as
+metadata. All training examples are used, including those that a run holds out for validation. Random affine distortions
+keep the features smooth in the neighborhood of the data.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained."""
+    """Hyperparameters of a classifier: width of its features, and its training."""
 
     features: int
     epochs: int
@@ -43,9 +44,14 @@ RECIPES = {
 
 
 def distorted(x: Tensor, angle: float = 0.15, zoom: float = 0.15, shear: float = 0.15, shift: float = 0.12) -> Tensor:
-    """Each image of ``x [B, C, H, W]`` under an affine map of its own, zeros moving in; float32.
+    """Images ``x [B, C, H, W]`` under independent random affine maps, padded with zeros; float32, shaped as ``x``.
 
-    Bounds are in radians, fractions of one, and halves of the image's side.
+    Args:
+        x: raw images.
+        angle: largest rotation, in radians.
+        zoom: largest change of scale, as a fraction of one.
+        shear: largest shear.
+        shift: largest translation, in units of half the side of the image.
     """
     matrix = torch.eye(2, 3).repeat(len(x), 1, 1)
     turn, bend = ((torch.rand(len(x)) * 2 - 1) * bound for bound in (angle, shear))
@@ -57,7 +63,7 @@ def distorted(x: Tensor, angle: float = 0.15, zoom: float = 0.15, shear: float =
 
 
 def train(spec: DataSpec, recipe: Recipe, x: Tensor, labels: Tensor) -> Classifier:
-    """A classifier of ``x [N, *shape]`` with ``labels [N]``, by AdamW under a one-cycle schedule."""
+    """A classifier trained on ``x [N, *shape]`` with ``labels [N]`` by AdamW and a one-cycle schedule; in eval mode."""
     network = Classifier(spec, recipe.features, int(labels.max()) + 1)
     steps = recipe.epochs * len(x) // recipe.batch_size
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
@@ -73,13 +79,13 @@ def train(spec: DataSpec, recipe: Recipe, x: Tensor, labels: Tensor) -> Classifi
 
 @torch.no_grad()
 def accuracy(network: Classifier, x: Tensor, labels: Tensor) -> float:
-    """Fraction of ``x [N, *shape]`` that ``network`` assigns to their ``labels [N]``."""
+    """Fraction of ``x [N, *shape]`` that ``network`` classifies as ``labels [N]``."""
     hits = [network(a).argmax(1) == b for a, b in zip(x.split(500), labels.split(500), strict=True)]
     return torch.cat(hits).double().mean().item()
 
 
 def read(name: str, root: Path | None) -> DataModule:
-    """The data module that ``conf/data/<name>.yaml`` describes."""
+    """The data module of ``conf/data/<name>.yaml``, with data in the folder ``root`` or the default one."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", [f"data={name}", f"data.root={'null' if root is None else root}"])
     data: DataModule = instantiate(config.data)
@@ -87,16 +93,16 @@ def read(name: str, root: Path | None) -> DataModule:
 
 
 def examples(data: DataModule, *splits: str) -> tuple[Tensor, Tensor]:
-    """Data ``[N, *shape]`` and labels ``[N]`` of ``splits``, one after another."""
+    """Raw data ``[N, *shape]`` and labels ``[N]`` of ``splits``, concatenated."""
     labels = [found for split in splits if (found := data.labels(split)) is not None]
     return torch.cat([data.split(split) for split in splits]), torch.cat(labels)
 
 
 def main() -> None:
     """Train, test and save one classifier."""
-    parser = argparse.ArgumentParser(description="Train the classifier whose features fd compares.")
+    parser = argparse.ArgumentParser(description="Train the classifier of a data set for in-domain features.")
     parser.add_argument("name", choices=sorted(RECIPES))
-    parser.add_argument("--root", type=Path, help="folder of the data sets; the usual one by default")
+    parser.add_argument("--root", type=Path, help="folder of the data sets; by default that of the runs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="folder of the weights")
     options = parser.parse_args()

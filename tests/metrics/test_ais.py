@@ -1,4 +1,4 @@
-"""The AIS evaluation: the right p(x|z), an honest gap, a width from validation data, and going on after a kill."""
+"""The AIS evaluation: the observation model used, the gap, the choice of sigma, and resuming after a kill."""
 
 import json
 import math
@@ -33,7 +33,7 @@ class Generator(torch.nn.Module, DecodesLatent):
 
 
 class Decoder(Generator, HasObservation):
-    """x = W z + noise, as a VAE has it."""
+    """x = W z + noise, with the observation model of a VAE."""
 
     def conditional_log_prob(self, x, z):
         return torch.distributions.Normal(self.location(z), NOISE).log_prob(x).sum(1)
@@ -120,7 +120,7 @@ def test_a_killed_run_goes_on_from_its_last_batch(data, monkeypatch):
     assert done.calls == 0
     model.weight *= 2
     measure(model, data)
-    assert model.calls > 0  # what was found for other weights is not theirs
+    assert model.calls > 0  # results of other weights are not used
 
 
 def test_resumable_results_are_those_of_their_settings(tmp_path):

@@ -1,4 +1,4 @@
-"""Feature networks: frozen, unmoved by the model's precision, and the ones they say they are."""
+"""Feature networks: frozen, independent of the model's precision, and identified by their weights."""
 
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ def described(name, shape, levels, root=None):
 
 
 STORED = [[0.056105, 0.309383, 0.025003, 0.0], [0.254940, 0.593208, 0.079345, 0.006324]]
-"""First Inception features of a ramp over all levels and of its negative, measured once on a CPU."""
+"""The first four Inception features of a ramp over all levels and of its negative, computed once on a CPU."""
 
 DIGITS = described("digits", (1, 8, 8), 17)
 
@@ -65,7 +65,7 @@ def test_data_without_a_classifier_are_refused():
 
 @pytest.mark.parametrize("size", [8, 32, 64, 400])
 def test_resize_is_tensorflow_ones(size):
-    """Position i H / 299 of every output pixel, asked of grid_sample, whose pixel p lies at (2 p + 1) / H - 1."""
+    """Output pixel i is at position i H / 299; for ``grid_sample`` pixel p is at (2 p + 1) / H - 1."""
     x = torch.rand(2, 3, size, size, dtype=torch.float64) * 255
     line = (2 * torch.arange(299, dtype=torch.float64) * size / 299 + 1) / size - 1
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=2).expand(2, -1, -1, -1)

@@ -1,4 +1,4 @@
-"""The Fréchet evaluation: what it draws, what it compares with, what it keeps, what it refuses."""
+"""The Fréchet evaluation: its samples, reference, cache and unsupported cases."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ SPEC = DataSpec((1, 2, 2), 256)
 
 
 class Pixels(Extractor):
-    """The four pixels themselves; counts the images it has seen."""
+    """The four pixels as features, with a count of the images processed."""
 
     space, dims = "toy", 4
 
@@ -38,7 +38,7 @@ class Pixels(Extractor):
 
 
 class Model(Samples):
-    """Draws from ``pool`` in order."""
+    """Returns the rows of ``pool`` in order."""
 
     device, spec = torch.device("cpu"), SPEC
 
@@ -112,7 +112,7 @@ def test_n_is_the_size_of_the_test_split_by_default_and_dear_samples_are_drawn_o
 
 
 def seen_in(evaluation, data):
-    """Images that went through the extractor."""
+    """Number of images processed by the extractor."""
     made = []
     evaluation.make_extractor = lambda data: made.append(Pixels(data)) or made[-1]
     evaluation.measure(subject(Model(images(90, 3)), data))

@@ -1,4 +1,4 @@
-"""FID on real images, held against an independent computation from the same features."""
+"""FID on real images, compared with an independent computation from the same features."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from genmodels.metrics.train_classifier import read
 
 
 def by_singular_values(a: np.ndarray, b: np.ndarray) -> float:
-    """Fréchet distance in float64 without a covariance: its cross term is the nuclear norm of the centered features."""
+    """Fréchet distance in float64 without covariances: its cross term is a nuclear norm of centered features."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     mean_a, mean_b = a.mean(0), b.mean(0)
     a, b = (a - mean_a) / np.sqrt(len(a) - 1), (b - mean_b) / np.sqrt(len(b) - 1)

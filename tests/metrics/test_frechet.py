@@ -1,4 +1,4 @@
-"""The Fréchet distance against closed forms and independent implementations; its streaming statistics."""
+"""The Fréchet distance, compared with closed forms and independent implementations; streaming moments."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The kernel distance against its definition, its error against repeated draws."""
+"""The kernel distance, compared with its definition, and its standard error, compared with repeated draws."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Mean log-likelihood: unit, kind, error, and how many examples a budget of network passes allows."""
+"""Mean log-likelihood: unit, kind, standard error, and the number of examples that the limits allow."""
 
 import math
 from types import SimpleNamespace
@@ -131,7 +131,7 @@ def test_a_bare_tensor_is_refused_by_the_evaluation_and_a_bare_number_by_the_sco
 
 
 class Noisy(Model):
-    """A bound made of two terms, from fresh noise, with curves."""
+    """A random bound with two terms and curves."""
 
     def log_likelihood(self, x, samples=1):
         rate, distortion = torch.rand(len(x)), torch.full((len(x),), 2.0)
@@ -148,7 +148,7 @@ def test_terms_stand_in_the_protocol_in_the_scores_unit_and_curves_in_a_file(tmp
     assert header == "t,term,term_se,rate,distortion" and len(rows) == 3
     first, last = ([float(cell) for cell in rows[i].split(",")] for i in (0, -1))
     per_dim = 1 / 64 / math.log(2)
-    assert first[:4] == pytest.approx([1, 4 * per_dim, 0, 3 * per_dim])  # to know x_1, what comes after it is sent
+    assert first[:4] == pytest.approx([1, 4 * per_dim, 0, 3 * per_dim])  # the rate of x_1 is the sum of the later terms
     assert last[3] == 0 and last[4] == pytest.approx(255 / 2 / 8)
     assert (tmp_path / "e" / "timesteps.png").exists()
 
@@ -167,7 +167,7 @@ def test_noise_is_named_by_the_batch_and_not_by_what_was_measured_before():
     torch.rand(3)
     assert evaluate(model, test) == one
     nats = LikelihoodEvaluation().likelihood(Subject(model, data_of(test), None, 0, None), test).nats
-    assert len(nats.unique()) == 20  # each batch has noise of its own
+    assert len(nats.unique()) == 20  # every batch has its own noise
 
 
 def test_draws_are_in_the_name_and_called_what_they_are():

@@ -1,4 +1,4 @@
-"""Nearest training examples: copies are seen, honest samples are not accused."""
+"""Nearest training examples: copies are detected, and independent samples are not reported as copies."""
 
 import pytest
 import torch
@@ -58,9 +58,9 @@ def test_ratio_and_its_error_by_hand(data):
 def test_picture_has_a_row_a_sample(data):
     measure(data.split("train")[:20], data, n=20, neighbors=3)
     picture = Image.open(data.root / "evaluation" / "neighbors.png")
-    tile = 33  # two pixels, enlarged to 32, and a line
+    tile = 33  # two pixels enlarged to 32, and a line of one
     assert picture.size == (4 * tile + 1, 8 * tile + 1)
-    assert picture.getpixel((5, 5)) == picture.getpixel((5 + tile, 5))  # a copy beside its original
+    assert picture.getpixel((5, 5)) == picture.getpixel((5 + tile, 5))  # a copy next to its original
 
 
 def test_what_cannot_be_sampled_is_refused(data):

@@ -1,4 +1,4 @@
-"""The probability-flow evaluation: unit, tolerance and its tenth, the flag."""
+"""The probability-flow evaluation: unit, the two tolerances, and the flag."""
 
 import math
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from genmodels.metrics import ProbabilityFlowEvaluation, Subject
 
 
 class Flow(HasProbabilityFlow):
-    """Uniform on the scale [-1, 1], half a bin beyond; wrong by ``slope`` times the tolerance."""
+    """Uniform on [-1, 1] and half a bin beyond, tilted by 0.1 y, with an error of ``slope`` times the tolerance."""
 
     device = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage against their definitions, and on cases one can see through."""
+"""Precision, recall, density and coverage, compared with their definitions, and in cases with known answers."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from genmodels.metrics import prdc
 
 
 def by_definition(fake, real, k_pr, k_dc):
-    """Kynkäänniemi et al. 2019, eq. 1-2; Naeem et al. 2020, eq. 3-4; neighbors by a tree."""
+    """Kynkäänniemi et al. 2019, eq. 1-2; Naeem et al. 2020, eq. 3-4; neighbors by a k-d tree."""
 
     def radius(x, k):
         return scipy.spatial.cKDTree(x).query(x, k + 1)[0][:, k]

@@ -1,4 +1,4 @@
-"""Two processes reach the numbers of one, with shares of different size."""
+"""Two processes with shares of different size reach the scores of one process."""
 
 import json
 from types import SimpleNamespace
@@ -27,7 +27,7 @@ TEST = torch.randn(11, 2, generator=torch.Generator().manual_seed(0))
 
 
 class Model(HasLikelihood):
-    """A noisy bound on points."""
+    """A noisy bound on vectors."""
 
     spec, device = DataSpec((2,)), torch.device("cpu")
 
@@ -46,7 +46,7 @@ class Pictures(Samples):
 
 
 def measure(folder):
-    """Everything that is shared out between processes."""
+    """All results whose computation is distributed over processes."""
     statistics = FeatureStatistics(2)
     for i in shard(len(TEST)):
         statistics.update(TEST[i : i + 1])

@@ -1,4 +1,4 @@
-"""Sets of samples: independent, the same for whoever asks, saved with how they were drawn."""
+"""Sets of samples: independent, equal for all evaluations, and saved with their protocol."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_samples_do_not_depend_on_who_asked_before():
     first = one.get(5)
     state = torch.get_rng_state()
     assert torch.equal(other.get(5), first) and torch.equal(other.get(5, index=1), second)
-    assert torch.equal(torch.get_rng_state(), state)  # nor does anything else depend on them
+    assert torch.equal(torch.get_rng_state(), state)  # drawing leaves the global generator unchanged
     assert one.get(5) is one.get(5)
 
 
@@ -54,6 +54,6 @@ def test_largest_sets_are_saved_and_read_again(tmp_path):
     assert given.protocol(6)["samples_file"] == "drawn.npz" and given.protocol(6)["samples_per_second"] > 0
     assert [given.at_most(3, n) for n in (4, 6, 9, 20)] == [3, 2, 1, 1]
     given.save(tmp_path / "other.npz")
-    assert sorted(path.name for path in tmp_path.rglob("*.npz")) == ["drawn.npz"]  # nothing was drawn
-    with pytest.raises(UserError, match="holds 12 samples, but 20 are asked for"):
+    assert sorted(path.name for path in tmp_path.rglob("*.npz")) == ["drawn.npz"]  # only drawn samples are saved
+    with pytest.raises(UserError, match="holds 12 samples, but 20 are required"):
         given.get(20)
