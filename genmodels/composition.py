@@ -29,7 +29,7 @@ MODELS = "genmodels.models."
 
 
 def config_folder() -> Path:
-    """``conf/`` beside the package in a checkout, inside it when installed."""
+    """``conf/`` next to the package in a checkout, inside it when installed."""
     inside = Path(__file__).parent / "conf"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 

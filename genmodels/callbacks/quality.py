@@ -56,7 +56,7 @@ class Quality(Callback):
             require(reason is None, f"callbacks.quality.metrics.{name}: {reason}")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Score samples of the weights under validation, and log the values."""
+        """Score samples of the weights that are validated, and log the values."""
         self._validations += 1
         if trainer.state.fn != "fit" or self._validations % self.every:
             return

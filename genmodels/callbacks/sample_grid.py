@@ -36,7 +36,7 @@ class SampleGrid(Callback):
         self.n = n
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Draw with the weights under validation, in the first process."""
+        """Draw with the weights that are validated, in the first process."""
         if is_rank_zero():
             self.draw(trainer, pl_module, f"{pl_module.batches:07d}")
 

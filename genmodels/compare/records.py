@@ -125,7 +125,7 @@ class Run:
     @property
     def reason(self) -> str:
         """The recorded reason why it is not finished."""
-        killed = "according to its run.json, so it is running or was killed"
+        killed = "it is still running, or was killed"
         return str(self.record.get("error") or (killed if self.status == "running" else "no reason was recorded"))
 
     @property
