@@ -1,10 +1,10 @@
-"""From a config node to an object: only of places that hold parts of a run, only with arguments that it knows.
+"""Objects built from config nodes, with the constructors' signatures as the schema.
 
-The constructor's signature is the schema. Every ``_target_`` must lie, as named and as defined, under an allowed
-package; its keys must be parameters, and plain values must be of the annotated type.
+Every ``_target_`` must lie in an allowed package, by its name and by where it is defined; its keys must be parameters,
+and plain values must be of the annotated type.
 
 Libraries raise ``ValueError`` in their own terms, such as "depth must be at least 1, got 0."; here, and nowhere else,
-it becomes a sentence with the key that a user can type: "model.network.depth must be at least 1, got 0."
+this becomes a sentence with the config key: "model.network.depth must be at least 1, got 0."
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ RESERVED = {"_target_", "_partial_"}
 
 
 def build(node: Any, key: str, **extra: Any) -> Any:
-    """Check ``node``, found under ``key`` in the config, and instantiate it, with ``extra`` arguments as they are.
+    """Check ``node``, found under ``key`` in the config, and instantiate it, with ``extra`` arguments passed unchanged.
 
-    Children are built before what holds them, so that an error names the innermost key. A node with
+    Children are built before their parents, so that an error names the innermost key. A node with
     ``_partial_: true`` becomes a :class:`Factory`.
 
     Raises:
@@ -62,7 +62,7 @@ def build(node: Any, key: str, **extra: Any) -> Any:
 
 
 def built(node: Any, key: str) -> Any:
-    """What a checked plain ``node`` describes: mappings with a ``_target_`` become objects, the rest is copied."""
+    """A copy of a checked plain ``node`` with the objects that its mappings with a ``_target_`` describe."""
     if isinstance(node, list):
         return [built(child, f"{key}[{index}]") for index, child in enumerate(node)]
     if not isinstance(node, dict):
@@ -80,8 +80,8 @@ class Factory:
 
     Args:
         target: class or function.
-        arguments: keyword arguments, which those of a call replace.
-        key: where the config describes it.
+        arguments: keyword arguments; those of a call take precedence.
+        key: dotted key of the node in the config.
     """
 
     target: Callable[..., Any]
@@ -92,7 +92,7 @@ class Factory:
         """Call the target.
 
         Raises:
-            UserError: in place of the target's ``ValueError`` or ``TypeError``, with the key before its sentence.
+            UserError: in place of the target's ``ValueError`` or ``TypeError``, with the key before its message.
         """
         try:
             return self.target(*args, **{**self.arguments, **kwargs})
@@ -102,9 +102,9 @@ class Factory:
             raise UserError(self.located(" ".join(str(error).split()), set(names) - of_caller)) from error
 
     def located(self, sentence: str, names: set[str]) -> str:
-        """A library's sentence with the key before it, joined by a dot if it begins with one of the ``names``.
+        """A library's sentence after the key, joined by a dot if it begins with one of the ``names``.
 
-        The names are of the parameters that the config may set; of others there is no key.
+        The names are those of the parameters that the config can set; others have no key.
 
         >>> factory = Factory(lambda depth: None, {}, "model.network")
         >>> factory.located("depth must be at least 1.", {"depth"}), factory.located("Widths differ.", {"depth"})
@@ -152,7 +152,7 @@ def resolve(name: Any, path: str) -> Callable[..., Any]:
         UserError: if it lies outside the allowed packages, by name or by where it is defined, or does not exist.
     """
     allowed = ", ".join(prefix.rstrip(".") for prefix in ALLOWED)
-    refusal = f"{path}._target_={name} is refused: only what {allowed} define may be built."
+    refusal = f"{path}._target_={name} is refused: only objects that {allowed} define can be built."
     if not isinstance(name, str) or not name.startswith(ALLOWED):
         raise UserError(refusal)
     try:
@@ -181,7 +181,7 @@ def parameters(target: Callable[..., Any]) -> dict[str, Any] | None:
 
 def evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
     """The type behind an annotation that may be a string; ``Any`` for one that only type checkers can read."""
-    alone = types.SimpleNamespace(__annotations__={"it": annotation})  # one at a time: some of them may be unreadable
+    alone = types.SimpleNamespace(__annotations__={"it": annotation})  # one at a time, since some may be unreadable
     try:
         return typing.get_type_hints(alone, scope)["it"]
     except Exception:
@@ -194,7 +194,7 @@ def members(hint: Any) -> tuple[Any, ...]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether ``value`` may stand where ``hint`` is annotated. Only plain types are judged; an int is a float."""
+    """Whether ``value`` is of the annotated type ``hint``. Only plain types are checked; an int counts as a float."""
     allowed = members(hint)
     if not all(member in PLAIN for member in allowed):
         return True

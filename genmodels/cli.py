@@ -1,4 +1,4 @@
-"""The console script: what one does with a run folder after training."""
+"""The console script: commands on run folders after training."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Command:
     """A subcommand.
 
     Attributes:
-        run: takes the options and the other words.
-        usage: what follows its name on the command line.
-        summary: what it does, in one sentence.
-        options: each option's help.
+        run: function of the options and the other words.
+        usage: its arguments, as the help shows them.
+        summary: its effect, in one sentence.
+        options: help text of each option.
     """
 
     run: Callable[[Options, list[str]], None]
@@ -39,7 +39,7 @@ class Command:
 
 
 class Parser(ArgumentParser):
-    """Bad words become one of our sentences."""
+    """A parser whose errors are :class:`UserError`."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage.
@@ -76,8 +76,8 @@ def parse(words: list[str]) -> tuple[Command, Options, list[str]]:
 
 
 def parser() -> Parser:
-    """The parser of the whole command line; words that it does not know are left over."""
-    whole = Parser("genmodels", description="What one does with a run folder after training.", allow_abbrev=False)
+    """The parser of the command line without overrides, which ``parse_known_args`` leaves over."""
+    whole = Parser("genmodels", description="Commands on run folders after training.", allow_abbrev=False)
     subparsers = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         usage, note = f"genmodels {name} {command.usage}", NOTE if "run" in command.options else None
@@ -101,9 +101,9 @@ def not_empty(value: str) -> str:
 
 
 def evaluate(options: Options, overrides: list[str]) -> None:
-    """Score again; add to run.json without touching the rest.
+    """Evaluate a trained run again, and add the scores to its run.json.
 
-    Scores of other weights, or of another checkpoint, than the run's own are named after them.
+    The names of scores of other weights, or of another checkpoint, than the run's own end in their name.
     """
     folder, checkpoint, samples = run_folder(options), options["checkpoint"], options["samples"]
 
@@ -127,7 +127,7 @@ def evaluate(options: Options, overrides: list[str]) -> None:
 
 
 def resume(options: Options, overrides: list[str]) -> None:
-    """Train on from the last checkpoint, then evaluate."""
+    """Continue training from the last checkpoint, then evaluate."""
     folder = run_folder(options)
 
     from genmodels.experiment import Experiment, recorded
@@ -146,7 +146,7 @@ def resume(options: Options, overrides: list[str]) -> None:
 
 
 def sample(options: Options, overrides: list[str]) -> None:
-    """Draw into a picture or an array."""
+    """Draw samples into a picture or an archive."""
     folder = run_folder(options)
     n, out = options["n"] or "64", Path(options["out"] or "samples.png").expanduser()
     require(n.isdigit() and int(n) > 0, f"n must be a positive integer, got {n}.")
@@ -166,7 +166,7 @@ def sample(options: Options, overrides: list[str]) -> None:
     config = overridden(run.config, overrides)
     model = restore(run, config, config.weights)
     if not isinstance(model, Samples):
-        raise UserError(f"{type(model).__name__} has no samples to draw.")
+        raise UserError(f"{type(model).__name__} cannot be sampled from.")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     samples = SampleSets(model, config.seed)
     x = samples.get(int(n))
@@ -184,21 +184,21 @@ def sample(options: Options, overrides: list[str]) -> None:
 
 
 def check(options: Options, overrides: list[str]) -> None:
-    """Compare a run with its recipe's ``expected``; a number that is better than expected passes."""
+    """Compare a run with its recipe's ``expected``; a score better than expected passes."""
     folder = run_folder(options)
-    require(not overrides, f"check takes a run folder alone, not {' '.join(overrides)}.")
+    require(not overrides, f"check takes only a run folder, got {' '.join(overrides)}.")
 
     from genmodels.compare import scores_by_name
     from genmodels.runs import EXPECTED, RunFolder, expectations
 
     record = RunFolder.open(folder).read()
     expected = expectations(record.get("expected"))
-    require(bool(expected), f"the run {folder} was made without a recipe that says what to expect.")
+    require(bool(expected), f"the run {folder} was made without a recipe that expects a result.")
     scores = scores_by_name(record)
     lines = []
     for metric, value, tolerance, source in ([entry[key] for key in EXPECTED] for entry in expected):
         known = ", ".join(scores) or "none"
-        require(metric in scores, f"{metric}, which the recipe expects, was not measured; there is {known}.")
+        require(metric in scores, f"{metric}, which the recipe expects, was not measured; measured: {known}.")
         found = scores[metric]
         worse = (value - found.value) if found.better == "higher" else (found.value - value)
         verdict = "reached" if worse <= tolerance else f"missed by {worse - tolerance:.3f}"
@@ -208,7 +208,7 @@ def check(options: Options, overrides: list[str]) -> None:
 
 
 def compare(options: Options, places: list[str]) -> None:
-    """Tables of all runs under the given folders, and a page that shows them."""
+    """Print tables of all runs under the given folders, and write a report if ``html`` names a file."""
     require(bool(places), "name one or more folders: genmodels compare FOLDER ...")
 
     from genmodels.compare import FORMATS, compared, find_runs, print_tables, write_report
@@ -224,19 +224,19 @@ def compare(options: Options, places: list[str]) -> None:
         print(FORMATS[form](results))
     if html is not None:
         write_report(results, Path(html).expanduser())
-        print(html, file=sys.stderr)  # apart from a format that goes into a file
+        print(html, file=sys.stderr)  # since the standard output may go into a file
     unreadable = "; ".join(f"{name}: {reason}" for name, reason in results.unreadable)
-    require(not unreadable, f"what is shown lacks {unreadable}")
+    require(not unreadable, f"the comparison lacks {unreadable}")
 
 
 def run_folder(options: Options) -> Path:
     """The run folder that ``run`` names."""
-    require(bool(options["run"]), "say which run: run=FOLDER")
+    require(bool(options["run"]), "name a run folder: run=FOLDER")
     return Path(str(options["run"])).expanduser()
 
 
 def overridden(config: DictConfig, overrides: list[str]) -> DictConfig:
-    """The run's config with overrides."""
+    """The run's config with overrides, checked."""
     composed = compose_run(config, overrides)
     check_parts(composed)
     return composed
@@ -257,7 +257,7 @@ COMMANDS = {
     "sample": Command(
         sample,
         "run=FOLDER [n=64] [out=samples.png] [key=value ...]",
-        "Draw samples into a picture, with GIFs of denoising or interpolation beside it, or into an array, out=x.npz.",
+        "Draw samples into a picture, with GIFs of denoising or interpolation next to it, or into an archive, out=x.npz.",
         {"run": RUN, "n": "number of samples (64)", "out": "file to write, .png or .npz (samples.png)"},
     ),
     "resume": Command(

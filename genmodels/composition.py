@@ -1,6 +1,6 @@
 """The configuration tree ``conf/``: its groups and options, and how Hydra composes a config from them.
 
-Nothing here imports torch.
+This module does not import torch.
 """
 
 from __future__ import annotations
@@ -18,12 +18,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from genmodels.errors import UserError, nearest, require
 
-BEFORE_TRAINING = ("data", "model", "experiment", "debug", "hparams_search")  # what a trained run cannot choose again
+BEFORE_TRAINING = (
+    "data",
+    "model",
+    "experiment",
+    "debug",
+    "hparams_search",
+)  # of a trained run they are fixed
 MODELS = "genmodels.models."
 
 
 def config_folder() -> Path:
-    """``conf/`` beside the package in a checkout, inside it when installed."""
+    """``conf/`` next to the package in a checkout, inside it when installed."""
     inside = Path(__file__).parent / "conf"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
@@ -35,7 +41,7 @@ def groups() -> list[str]:
 
 
 def options(group: str) -> list[str]:
-    """Options of a config group. Files whose names begin with ``_`` hold what options share and are none themselves."""
+    """Options of a config group. Files whose names begin with ``_`` are fragments, not options."""
     return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
 
 
@@ -47,7 +53,7 @@ def option(group: str, name: str) -> DictConfig:
 
 
 def list_choices() -> str:
-    """One line a group with its options, those of ``--config-dir`` included, for ``train.py --help``."""
+    """One line per group with its options, including those of ``--config-dir``, for ``train.py --help``."""
     loader = GlobalHydra.instance().config_loader()
     found = {group: [name for name in loader.get_group_options(group) if name[0] != "_"] for group in groups()}
     return "\n".join(f"{group}: {', '.join(sorted(names))}" for group, names in found.items())
@@ -73,17 +79,17 @@ def compose_primary(name: str, overrides: list[str]) -> DictConfig:
 def compose_run(config: DictConfig, overrides: list[str]) -> DictConfig:
     """The config of a run folder with ``overrides``, in the grammar of ``train.py``.
 
-    The run's config is Hydra's primary config. It is resolved and therefore has no defaults list; every group that
-    ``overrides`` choose anew is taken out of it and becomes an entry of one, so that the option replaces what stood
-    there before any key is set. The order of ``overrides`` plays no part. The config may come from a stranger: no
-    interpolation in it is followed, and neither its ``defaults`` nor its ``hydra`` are read.
+    The run's config becomes Hydra's primary config. It is resolved and therefore has no defaults list; every group that
+    ``overrides`` choose is removed from it and entered in a defaults list, so that the option replaces the former one
+    before any key is set. The order of ``overrides`` does not matter. The config is untrusted: no interpolation in it
+    is resolved, and neither its ``defaults`` nor its ``hydra`` is read.
 
     Args:
         config: the content of the run's ``config.yaml``.
         overrides: words such as ``metrics=[fd]``, ``model/sampler=ddim``, ``+model.x=1`` or ``~callbacks.samples``.
 
     Raises:
-        UserError: for a group that is chosen before training, or that the run has no place for.
+        UserError: for a group that is chosen before training, or that the run does not have.
     """
     parsed = OverridesParser.create().parse_overrides(overrides)
     content = literal(plain(config))
@@ -107,7 +113,7 @@ def compose_run(config: DictConfig, overrides: list[str]) -> DictConfig:
 
 
 def check_override_of_run(override: Override, content: dict[str, Any]) -> None:
-    """Refuse what can be said of a training but not of a trained run.
+    """Refuse overrides that apply to training but not to a trained run.
 
     Raises:
         UserError: naming the override and the reason.
@@ -155,7 +161,7 @@ def literal(node: Any) -> Any:
 
 
 def budget_by_keys(budget: Any) -> Any:
-    """The short form ``batches:5`` as the mapping that it stands for, whose keys can be overridden.
+    """The short form ``batches:5`` as a mapping, whose keys can be overridden.
 
     >>> budget_by_keys("batches:5")["max_batches"]
     '5'
@@ -167,7 +173,7 @@ def budget_by_keys(budget: Any) -> Any:
 
 
 def check_parts(config: DictConfig) -> None:
-    """Refuse a part of the model, such as an objective, that another model's file defines.
+    """Refuse a part of the model, such as an objective, that belongs to another model.
 
     Raises:
         UserError: naming the options that belong to the model.

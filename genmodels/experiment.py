@@ -1,4 +1,4 @@
-"""One experiment: compose, build, fit, evaluate, record. Knows no model and no data set by name."""
+"""One experiment: build, fit, evaluate and record, for any model and data set."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Experiment:
         model: BaseModel = build(config.model, "model")
         if config.get("scheduler"):
             model.scheduler_factory = None  # the schedule over the budget takes its place
-        model.configure_optimizers()  # once for nothing, so that bad arguments are reported before training
+        model.configure_optimizers()  # so that bad arguments are reported before training
         metrics, loggers = (config.get(group) or {} for group in ("metrics", "logger"))
         folder = RunFolder(config.run_dir)
         evaluations = {name: build(node, f"metrics.{name}") for name, node in metrics.items() if chosen(node)}
@@ -75,7 +75,7 @@ class Experiment:
         return cls(config, folder, data, model, trainer, budget, evaluate)
 
     def fit(self, resume: bool = False) -> None:
-        """Train until the budget is spent; ``resume`` goes on from the run's last checkpoint."""
+        """Train until the budget is spent; ``resume`` continues from the run's last checkpoint."""
         checkpoint = self.folder.checkpoint("last.ckpt") if resume else None
         if checkpoint is not None:
             read_checkpoint(checkpoint)  # refuses anything but tensors and plain types, whatever Lightning's version
@@ -94,8 +94,8 @@ class Experiment:
 
         Args:
             checkpoint: file name of another checkpoint than the best.
-            overrides: what was changed in the config for this evaluation.
-            suffix: appended to the scores' names, to tell them from those of other weights of the same run.
+            overrides: overrides of the config for this evaluation.
+            suffix: appended to the scores' names, to distinguish them from those of other weights of the same run.
         """
         path = self.folder.checkpoint(checkpoint)
         load_weights(self.model, path, self.config.weights)
@@ -123,10 +123,10 @@ class Experiment:
 
 
 def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
-    """Train and evaluate as ``config`` says; returns the score that a sweep minimizes.
+    """Train and evaluate the experiment of ``config``; returns the value that a sweep minimizes.
 
     Raises:
-        UserError: for bad input, before anything is written, or for a training that broke.
+        UserError: for bad input, before anything is written, or if training diverges.
     """
     config.run_dir = os.path.abspath(config.run_dir)
     folder = RunFolder(config.run_dir)
@@ -163,7 +163,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
 
 @contextmanager
 def recorded(experiment: Experiment) -> Iterator[None]:
-    """Keep the run's status and cost in run.json, however the run ends; close the loggers."""
+    """Record status and cost in run.json, however the run ends, and close the loggers."""
     status, error = "failed", None
     try:
         yield
@@ -208,24 +208,24 @@ def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, titl
 
 
 def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instruments: list[Callback]) -> Trainer:
-    """Lightning's Trainer, without the options that the model takes over."""
+    """Lightning's Trainer; accumulation of gradients is left to the model."""
     options = plain(config.trainer)
     options["enable_checkpointing"] = any(isinstance(each, ModelCheckpoint) for each in instruments)
     require(
         not (torch.cuda.device_count() == 0 and options["accelerator"] in ("gpu", "cuda")),
-        "trainer.accelerator=gpu, but there is no GPU here; use trainer.accelerator=cpu.",
+        "trainer.accelerator=gpu, but no GPU is available; use trainer.accelerator=cpu.",
     )
     model.accumulate, options["accumulate_grad_batches"] = options["accumulate_grad_batches"], 1  # see train_batch
     return build(options, "trainer", logger=loggers, callbacks=instruments)
 
 
 def chosen(node: Any) -> bool:
-    """Whether a metric is enabled: neither ``null`` nor mere settings that a recipe has for it, without a target."""
+    """Whether a metric is enabled: neither ``null`` nor only settings of a recipe, without a ``_target_``."""
     return node is not None and not (OmegaConf.is_dict(node) and "_target_" not in node)
 
 
 def grouped(logger: dict[str, Any], config: DictConfig) -> dict[str, Any]:
-    """A logger's node whose group, if it has one and it is not set, joins runs that differ only in their seed."""
+    """A logger's node whose ``group``, if unset, becomes the config's hash, which runs of several seeds share."""
     return logger | {"group": config_hash(config)} if "group" in logger and logger["group"] is None else logger
 
 
@@ -233,7 +233,7 @@ def objective(scores: list[Score], config: DictConfig) -> float | None:
     """The value a sweep minimizes: the score named ``objective``, or the first; negated if higher is better."""
     chosen = [s for s in scores if config.objective in (None, s.name)]
     names = ", ".join(s.name for s in scores) or "none"
-    unmeasured = f"objective={config.objective} was not measured; there is {names}."
+    unmeasured = f"objective={config.objective} was not measured; measured: {names}."
     require(bool(chosen) or config.objective is None, unmeasured)
     if not chosen:
         return None
@@ -241,7 +241,7 @@ def objective(scores: list[Score], config: DictConfig) -> float | None:
 
 
 def finished(folder: RunFolder, config: DictConfig) -> bool:
-    """Whether the folder holds this very experiment, complete: a sweep that is started again then skips it."""
+    """Whether the folder holds this experiment, finished, which a sweep that is started again then skips."""
     if not folder.record_file.exists():
         return False
     record = folder.read()

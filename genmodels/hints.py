@@ -1,4 +1,4 @@
-"""What went wrong, in one sentence that says how to correct it: for our errors, Hydra's and OmegaConf's."""
+"""Error messages of one sentence that name the remedy, for errors of this package, of Hydra and of OmegaConf."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from omegaconf.errors import (
 from genmodels.composition import dotted, groups, option, options
 from genmodels.errors import UserError, nearest
 
-SWEEPS = ("optuna", "joblib")  # options of Hydra's groups that the extra [sweeps] brings
-NULL_GROUP = "Config group override must be"  # how a plain ValueError of Hydra's begins
+SWEEPS = ("optuna", "joblib")  # options of Hydra's groups that the extra [sweeps] installs
+NULL_GROUP = "Config group override must be"  # beginning of a plain ValueError of Hydra's
 
 
 def is_bad_input(error: Exception) -> bool:
-    """Whether the error is the user's and needs no traceback."""
+    """Whether the error is due to bad input and needs no traceback."""
     return isinstance(error, (UserError, HydraException, OmegaConfBaseException)) or str(error).startswith(NULL_GROUP)
 
 
 def sentence(error: Exception) -> str:
-    """What went wrong, in one sentence."""
+    """The error's message, in one sentence."""
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MissingConfigException):
         return unknown_option(error)
     if isinstance(error, OverrideParseException):
-        return f"'{error.override}' is not of the form key=value; a value with special characters stands in quotes."
+        return f"'{error.override}' is not of the form key=value; put a value with special characters in quotes."
     if isinstance(error, HydraException):
         cause = error.__cause__
         if isinstance(cause, (ConfigKeyError, ConfigAttributeError)):
             return unknown_key(cause)
         return sentence(cause) if isinstance(cause, OmegaConfBaseException) else of_hydra(text)
-    if isinstance(error, (ConfigKeyError, ConfigAttributeError)):  # of a config that was composed well
-        return f"the config has no {error.full_key}; every run needs it, so that it can be changed but not removed."
+    if isinstance(error, (ConfigKeyError, ConfigAttributeError)):  # raised after composition
+        return f"the config has no {error.full_key}; it can be changed but not removed."
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no value; give it on the command line."
     if isinstance(error, InterpolationResolutionError) and (match := re.search("key '([^']+)' not found", text)):
@@ -52,19 +52,19 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OmegaConfBaseException):
         return f"{error.full_key}: {shorten(str(error.msg).splitlines()[0], 200)}"
     if text.startswith(NULL_GROUP):
-        return "null is not an option of a config group; where none is wanted, write an empty list, as in metrics=[]."
+        return "null is not an option of this config group; to choose none, write an empty list, as in metrics=[]."
     return f"{type(error).__name__}: {shorten(text, 300)}"
 
 
 def of_hydra(text: str) -> str:
-    """A sentence of Hydra's that carries what it is about in its text only."""
+    """Sentence for an error of Hydra whose details are in its text only."""
     if match := re.search(r"Could not override '([^'@]+)'\. No match in the defaults list", text):
         group = match.group(1)
         having = owners(group)
         place = f"it belongs to {' and '.join(having)}" if having else f"to add it, write +{group}=..."
-        return f"nothing that is chosen has the group {group}; {place}"
+        return f"no chosen option has the group {group}; {place}"
     if match := re.search(r"Could not delete '([^'@]+)'\. No match in the defaults list", text):
-        return f"~{match.group(1)} cannot be removed as a group; for none of its options, write {match.group(1)}=[]"
+        return f"~{match.group(1)} cannot be removed as a group; to choose no option, write {match.group(1)}=[]"
     if match := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'", text):
         return f"{match.group(1)} gives several values; add -m to sweep over them, or write a list as [a,b]."
     return shorten(text, 300)
@@ -92,7 +92,7 @@ def unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
 
 
 def other_options(key: str) -> str:
-    """A hint at options that were not chosen and have the key, if there are any."""
+    """A hint at options with this key that were not chosen, or an empty string."""
     parent, _, name = key.rpartition(".")
     group = parent.replace(".", "/")
     having = [f"{group}={choice}" for choice in options(group) if name in option(group, choice)] if group else []
@@ -100,7 +100,7 @@ def other_options(key: str) -> str:
 
 
 def addition(key: str, parent: Any) -> str:
-    """Hydra's own advice, where the key's object is not ours and may know more parameters than its YAML lists."""
+    """Hydra's own advice, for objects of other packages, which may have more parameters than their YAML lists."""
     target = parent.get("_target_") if OmegaConf.is_dict(parent) else None
     return f" (to add it, write +{key}=...)" if target and not str(target).startswith("genmodels.") else ""
 

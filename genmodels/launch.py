@@ -1,6 +1,6 @@
-"""Between the command line and an experiment: what happens before torch is imported, and how errors are printed.
+"""Jobs of ``train.py``: checks before torch is imported, the end of a sweep, and the printing of errors.
 
-Hydra composes the config first, so ``--help`` and ``--cfg job`` answer at once.
+Hydra composes the config before torch is imported, which makes ``--help`` and ``--cfg job`` fast.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from genmodels.hints import is_bad_input, sentence
 
 __all__ = ["CompareSweep", "compose", "job", "one_sentence_errors", "options", "print_error"]
 
-os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, and we print a sentence
+os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, and print_error prints them
 
 
 def job(config: DictConfig) -> float | None:
-    """One run, alone or as a job of a sweep; in a sweep a failure is printed and recorded, and the next job goes on."""
+    """One run, alone or as a job of a sweep; in a sweep a failure is printed and recorded, and the next job runs."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     sweeping = hydra.mode == RunMode.MULTIRUN
@@ -41,7 +41,7 @@ def job(config: DictConfig) -> float | None:
     except Exception as error:
         print_error(error)
         if not sweeping:
-            sys.exit(1)  # past Hydra, which would add a line of its own
+            sys.exit(1)  # rather than raise, since Hydra would print another line
         CompareSweep.failures.append((folder.name, sentence(error)))
         return float(config.failure_value)
     finally:
@@ -49,15 +49,15 @@ def job(config: DictConfig) -> float | None:
 
 
 def refuse_nested_processes(config: DictConfig, sweeping: bool) -> None:
-    """A strategy that starts the command again, once a device, would start the whole sweep again.
+    """Refuse a sweep under a strategy that starts the command once per device, and so the whole sweep each time.
 
     Raises:
-        UserError: naming the two ways out.
+        UserError: naming the two alternatives.
     """
     strategy = str(config.trainer.strategy)
     if sweeping and strategy.startswith("ddp") and "spawn" not in strategy:
         raise UserError(
-            "a sweep in which every job starts processes of its own would run whole in each of them; "
+            "this trainer.strategy starts the command once per device, so each process would run the whole sweep; "
             "sweep with trainer=default, or start the trainer=ddp jobs one by one."
         )
 
@@ -74,28 +74,28 @@ def check_config(config: DictConfig) -> None:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove the folders that Hydra made for a run that never began."""
+    """Remove the empty folders that Hydra created for a run that did not start."""
     with suppress(OSError):  # not empty
         for path in (folder, folder.parent, folder.parent.parent):
             path.rmdir()
 
 
 class CompareSweep(Callback):
-    """Hydra callback: a sweep ends in one table of its runs, and in ``report.html`` in its folder."""
+    """Hydra callback that ends a sweep with tables of its runs, and with ``report.html`` in its folder."""
 
-    failures: list[tuple[str, str]] = []  # noqa: RUF012  the jobs of one process's sweep
+    failures: list[tuple[str, str]] = []  # noqa: RUF012  names of failed jobs, and reasons
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print the table, write the report, then name the jobs that failed and why."""
+        """Print the tables, write the report, then list the failed jobs with their reasons."""
         try:
             self.conclude(Path(config.hydra.sweep.dir), config)
-        except Exception as error:  # of a run folder, or of wandb: the runs themselves are done
+        except Exception as error:  # in a run folder or in wandb; the runs themselves are complete
             print_error(error)
         for name, reason in self.failures:
             print(f"{name} failed: {reason}", file=sys.stderr)
 
     def conclude(self, folder: Path, config: DictConfig) -> None:
-        """Table, report and, where the runs are on wandb, a run there that compares them."""
+        """Print the tables and write the report; if the runs are on wandb, log the comparison there."""
         from genmodels.compare import compared, find_runs, print_tables, write_report
         from genmodels.compare.mirror import to_wandb
 
@@ -113,7 +113,7 @@ class CompareSweep(Callback):
 
 @contextmanager
 def one_sentence_errors() -> Iterator[None]:
-    """Turn bad input into one sentence and exit status 1; a defect of the program keeps its traceback."""
+    """Print errors in one sentence and exit with status 1; only those not due to bad input have a traceback."""
     try:
         yield
     except BrokenPipeError:  # the reader of our output, such as head, has closed it
@@ -127,7 +127,7 @@ def one_sentence_errors() -> Iterator[None]:
 
 
 def print_error(error: Exception) -> None:
-    """Print what went wrong in one sentence, after the traceback if the error is not the user's."""
+    """Print the error in one sentence, after its traceback if it is not due to bad input."""
     if not is_bad_input(error):
         traceback.print_exception(error)
     print(f"error: {sentence(error)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What is logged, and the loggers of a run folder: metrics.csv, which a resumed run continues, and wandb."""
+"""Logging of values, scores and images, and the loggers for metrics.csv and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from genmodels.files import atomic
 
 
 def batches(trainer: Trainer) -> int:
-    """Batches trained so far, the running one included: the step axis of everything logged."""
+    """Number of batches trained, including the current one: the step axis of all logs."""
     return trainer.fit_loop.total_batch_idx + 1
 
 
 def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
     """Send values to the loggers against the number of batches trained.
 
-    Straight to the loggers: Lightning's own step axis counts optimizer steps, two per batch for a GAN, and its
+    Lightning's own ``log`` is not used: its step axis counts optimizer steps, two per batch for a GAN, and its
     bookkeeping costs a fixed time in each batch.
     """
     for logger in trainer.loggers:
@@ -38,13 +38,13 @@ def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
 def log_scores(trainer: Trainer, scores: Iterable[Score]) -> None:
     """Send scores to the loggers as ``test/<name>``, their standard errors as ``test/<name>_se``.
 
-    Weights & Biases gets each whole score in its summary.
+    The summary on Weights & Biases holds the complete scores.
 
     Raises:
-        UserError: for a bare number.
+        UserError: for anything that is not a :class:`Score`.
     """
     for score in scores:
-        require(isinstance(score, Score), f"only a Score is logged, not {score!r}: say kind, n and protocol.")
+        require(isinstance(score, Score), f"only a Score, with kind, n and protocol, is logged, got {score!r}.")
         errors = {} if score.se is None else {f"test/{score.name}_se": score.se}
         log_values(trainer, {f"test/{score.name}": score.value} | errors)
         for logger in trainer.loggers:
@@ -54,7 +54,7 @@ def log_scores(trainer: Trainer, scores: Iterable[Score]) -> None:
 
 
 def log_image(trainer: Trainer, name: str, image: Image.Image) -> None:
-    """Show an image in every logger that can."""
+    """Log an image to every logger that takes images."""
     for logger in trainer.loggers:
         writer: Any = getattr(logger, "experiment", None)
         if hasattr(logger, "log_image"):  # wandb
@@ -82,7 +82,7 @@ class MetricsCsv(Logger):
     experiment = None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Merge ``metrics`` into the row of ``step``, forgetting rows that a resumed run is about to write again."""
+        """Merge ``metrics`` into the row of ``step``, dropping rows that a resumed run will write again."""
         if not is_rank_zero():
             return
         step = step or 0
@@ -98,7 +98,7 @@ class MetricsCsv(Logger):
         """Do nothing: config.yaml holds them."""
 
     def save(self) -> None:
-        """Write the whole table, in the first process."""
+        """Write the table, in the first process."""
         if not (self.rows and is_rank_zero()):
             return
         columns = sorted({name for row in self.rows.values() for name in row})
@@ -125,7 +125,7 @@ class Wandb(WandbLogger):
 
     Args:
         folder: run folder.
-        project: wandb project.
+        project: project on Weights & Biases.
         entity: user or team, or ``None``.
         group: groups runs on the dashboard, or ``None``.
         tags: labels.
@@ -156,7 +156,7 @@ class Wandb(WandbLogger):
 
     @property
     def experiment(self) -> Any:
-        """The wandb run; best values, not only last ones, go to its summary."""
+        """The wandb run, whose summary holds the best and the last values."""
         fresh = self._experiment is None
         run = super().experiment
         if fresh and hasattr(run, "define_metric"):

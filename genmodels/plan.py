@@ -1,4 +1,4 @@
-"""What an experiment would do, for ``dry_run=true``."""
+"""The plan of an experiment, for ``dry_run=true``."""
 
 from __future__ import annotations
 

@@ -36,5 +36,5 @@ def check_settings(config: DictConfig) -> None:
 
 
 def plain(node: Any) -> Any:
-    """Resolved dicts and lists."""
+    """A config node as resolved dicts and lists; any other value unchanged."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

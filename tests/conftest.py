@@ -24,7 +24,7 @@ def real_data() -> Path:
         import pooch
 
         root = Path(pooch.os_cache("genmodels"))
-        subprocess.run([sys.executable, str(script), str(root)], check=True)  # keeps what is there
+        subprocess.run([sys.executable, str(script), str(root)], check=True)  # keeps existing files
     if binarized.is_dir() and not (root / "binarized_mnist").exists():
         shutil.copytree(binarized, root / "binarized_mnist", copy_function=shutil.copyfile)
     return root

@@ -1,4 +1,4 @@
-"""The one place where config becomes objects: what it refuses, and with which sentence."""
+"""The builder: objects from config nodes, refusals and their messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from genmodels.errors import UserError
 SPEC = {"_target_": "genmodels.core.DataSpec", "shape": [2], "levels": 3}
 
 
-def test_builds_what_the_config_says():
+def test_builds_what_the_config_describes():
     assert build(SPEC, "spec") == DataSpec((2,), 3)
 
 
@@ -52,7 +52,7 @@ def test_a_value_of_the_wrong_type_is_named_with_the_right_one():
         build({**SPEC, "levels": "many"}, "spec")
 
 
-def test_a_refused_value_is_told_by_its_constructor():
+def test_a_refused_value_has_the_message_of_its_constructor():
     with pytest.raises(UserError, match=r"^spec\.levels must be an integer from 2 to 256, or None, got 1\.$"):
         build({**SPEC, "levels": 1}, "spec")
     with pytest.raises(UserError, match="optimizer: Invalid learning rate"):
@@ -82,8 +82,12 @@ def changed(key, value):
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("latent_dim", -3, "model.latent_dim must be at least 1, got -3."),  # of the constructor
-        ("spec.levels", 300, "model.spec.levels must be an integer from 2 to 256, or None, got 300."),  # of a child
+        ("latent_dim", -3, "model.latent_dim must be at least 1, got -3."),  # by the constructor
+        (
+            "spec.levels",
+            300,
+            "model.spec.levels must be an integer from 2 to 256, or None, got 300.",
+        ),  # refused by a child
         ("observation._target_", "genmodels.core.observation.Gaussian", "model.observation: spec must be of real data"),
         ("encoder._target_", "genmodels.networks.unet.unet", "unknown key model.encoder.depth"),
     ],
@@ -122,7 +126,7 @@ def test_an_annotation_that_only_type_checkers_can_read_does_not_hide_the_others
         (True, bool, True),
         (None, int | None, True),
         ("1", int | None, False),
-        ([1], list, True),  # only plain types are judged
+        ([1], list, True),  # only plain types are checked
     ],
 )
 def test_fits(value, hint, fit):

@@ -1,4 +1,4 @@
-"""The console script on run folders."""
+"""The console script, on run folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genmodels.experiment import run
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """One small trained run; tests copy it before they change it."""
+    """The folder of a small trained run, which tests copy before they change it."""
     folder = tmp_path_factory.mktemp("cli")
     run(settings("vae", "gray images", folder, "budget.max_batches=4", "validations=2"))
     return folder / "run"
@@ -53,7 +53,7 @@ def test_evaluate_again_gives_the_same_number(copy):
     assert record(copy)["started"] == before["started"]
 
 
-def test_the_order_of_words_plays_no_part(copy):
+def test_the_order_of_words_does_not_matter(copy):
     main(["evaluate", f"run={copy}", "metrics.likelihood.samples=5", "metrics=[likelihood]"])
     assert record(copy)["metrics"]["bits_per_dim_k5"]["protocol"]["importance_samples"] == 5
 
@@ -66,7 +66,7 @@ def test_evaluate_with_importance_samples_tightens_the_bound(copy):
     assert after["protocol"]["importance_samples"] == 50
 
 
-def test_scores_of_raw_weights_and_of_another_checkpoint_stand_beside_the_runs_own(copy):
+def test_scores_of_raw_weights_and_of_another_checkpoint_do_not_replace_the_runs_own(copy):
     own = record(copy)["metrics"]
     main(["evaluate", f"run={copy}", "weights=raw"])
     main(["evaluate", f"run={copy}", "checkpoint=last.ckpt"])
@@ -78,7 +78,7 @@ def test_scores_of_raw_weights_and_of_another_checkpoint_stand_beside_the_runs_o
     assert protocol == {"checkpoint": "best.ckpt", "weights": "raw", "overrides": ["weights=raw"]}
 
 
-def test_saved_samples_are_scored_without_the_model_being_asked_again(copy, tmp_path, fails):
+def test_saved_samples_are_scored_without_sampling_again(copy, tmp_path, fails):
     main(["sample", f"run={copy}", "n=6", f"out={tmp_path / 'a.npz'}"])
     memorization = ["metrics=[memorization]", "metrics.memorization.n=6"]
     main(["evaluate", f"run={copy}", f"samples={tmp_path / 'a.npz'}", *memorization])
@@ -107,7 +107,7 @@ def test_sample_as_picture_and_as_array(copy, tmp_path):
     assert np.load(tmp_path / "a.npz")["x"].shape == (5, 1, 8, 8)
 
 
-def test_resume_goes_on_to_the_new_budget(copy):
+def test_resume_continues_to_the_new_budget(copy):
     before = record(copy)
     main(["resume", f"run={copy}"])
     assert record(copy)["config_hash"] == before["config_hash"] and record(copy)["overrides"] == before["overrides"]
@@ -150,14 +150,14 @@ def test_compare_prints_each_run(trained, capsys):
 
 
 def test_not_a_run_folder(fails, tmp_path):
-    assert "is no run folder" in fails("evaluate", f"run={tmp_path}")
+    assert "is not a run folder" in fails("evaluate", f"run={tmp_path}")
 
 
 def test_unknown_command_and_key(fails, copy):
     assert "did you mean 'evaluate'" in fails("evalute", f"run={copy}")
     assert "unknown metrics 'kdd'; did you mean 'kd'" in fails("evaluate", f"run={copy}", "metrics=[kdd]")
     assert "did you mean 'model.latent_dim'" in fails("sample", f"run={copy}", "model.latnt_dim=2")
-    assert "say which run: run=FOLDER" in fails("sample")
+    assert "name a run folder: run=FOLDER" in fails("sample")
     assert "unknown option '--rum=x'; did you mean 'run'" in fails("resume", "--rum=x")
     assert "data is chosen before training" in fails("evaluate", f"run={copy}", "data=mnist")
     assert "this run has no model.sampler" in fails("sample", f"run={copy}", "model/sampler=ddim")
@@ -188,7 +188,7 @@ def test_a_checkpoint_that_is_none(fails, copy, content, capsys):
     assert "code ran" not in capsys.readouterr().out + err
 
 
-def test_annealing_that_is_killed_goes_on_where_it_was(copy, capsys):
+def test_annealing_that_is_killed_continues_where_it_was(copy, capsys):
     annealing = ["metrics=[ais]", "metrics.ais.images=4", "metrics.ais.batch_size=1", "metrics.ais.simulated=1",
                  "metrics.ais.temperatures=400"]  # fmt: skip
     words = ["evaluate", f"run={copy}", *annealing]
@@ -214,12 +214,12 @@ def test_what_was_measured_before_an_evaluation_breaks_is_kept(copy, fails, tmp_
     assert set(record(copy)["metrics"]) == {*before, "bits_per_dim_k2"}
 
 
-def test_check_holds_a_run_against_its_recipe(copy, fails, capsys):
+def test_check_compares_a_run_with_its_recipe(copy, fails, capsys):
     assert "without a recipe" in fails("check", f"run={copy}")
     value = record(copy)["metrics"]["bits_per_dim"]["value"]
 
-    def expect(**said):
-        expected = {"metric": "bits_per_dim", "value": value, "tolerance": 0.05, "source": "a paper"} | said
+    def expect(**changes):
+        expected = {"metric": "bits_per_dim", "value": value, "tolerance": 0.05, "source": "a paper"} | changes
         (copy / "run.json").write_text(json.dumps(record(copy) | {"expected": expected}))
 
     for reached in (value, value - 0.04, value + 9):
@@ -230,7 +230,7 @@ def test_check_holds_a_run_against_its_recipe(copy, fails, capsys):
     assert "(a paper): missed by 0.010." in fails("check", f"run={copy}")
     two = [{"metric": "bits_per_dim", "value": v, "tolerance": 0.05, "source": "a paper"} for v in (value, value - 1)]
     (copy / "run.json").write_text(json.dumps(record(copy) | {"expected": two}))
-    said = fails("check", f"run={copy}")
-    assert "(a paper): reached." in said and "(a paper): missed by 0.950." in said
+    error = fails("check", f"run={copy}")
+    assert "(a paper): reached." in error and "(a paper): missed by 0.950." in error
     expect(metric="fid_1")
     assert "fid_1, which the recipe expects, was not measured" in fails("check", f"run={copy}")

@@ -1,4 +1,4 @@
-"""The comparison, and the README's tables, which are made from the run.json files under tests/results."""
+"""The comparison of runs, and the README's tables, generated from the run.json files under tests/results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from genmodels.runs import RunFolder
 
 
 def write_run(folder, model, *scores, data="digits", seed=0, **record):
-    """A finished run's folder; runs of one model share their config."""
+    """Write the folder of a finished run; runs of one model share their config."""
     folder.mkdir(parents=True)
     cost = {"parameters": 1000, "examples": 5120, "train_seconds": 12.3, "peak_memory_bytes": 2**28, "device": "cpu"}
     record = {"status": "finished", "model": model, "data": data, "seed": seed, "config_hash": model, **record}
@@ -53,25 +53,25 @@ def printed(results, width=100):
 
 
 def sentences(results):
-    """What is printed, as one line."""
+    """The printed text as one line."""
     return " ".join(printed(results).split())
 
 
 def table(runs):
-    """The first Markdown table as rows by model."""
+    """The rows of the first Markdown table, by model."""
     heading, _, *rows = markdown(runs).split("\n\n")[1].splitlines()
     cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in (heading, *rows)]
     return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[1:]}
 
 
-# What may stand side by side
+# Which scores share a column
 
 
-def test_numbers_of_different_n_are_never_in_one_column_and_it_is_said(tmp_path):
+def test_scores_of_different_n_never_share_a_column_and_a_note_tells_them_apart(tmp_path):
     write_run(tmp_path / "2_a", "A", bits(1.5), fd(3.0))
     write_run(tmp_path / "10_b", "B", bits(1.2, n=100), fd(2.0, n=1000))
     rows = table(find_runs(tmp_path))
-    assert rows["A"]["bits/dim"] == "≤ 1.500 ± 0.010 #1= (n=360)"  # likelihoods of fewer examples are only less sure
+    assert rows["A"]["bits/dim"] == "≤ 1.500 ± 0.010 #1= (n=360)"  # a likelihood of fewer examples is only less certain
     assert rows["B"]["bits/dim"] == "≤ 1.200 ± 0.010 #1= (n=100)"
     assert rows["A"]["fd_digits_360 floor 0.750"] == "3.000 ± 0.100" and rows["B"]["fd_digits_360 floor 0.750"] == "-"
     text = sentences(compared(find_runs(tmp_path)))
@@ -87,7 +87,7 @@ def test_numbers_of_different_n_are_never_in_one_column_and_it_is_said(tmp_path)
     ],
     ids=str,
 )  # fmt: skip
-def test_numbers_of_different_protocols_are_never_in_one_column(tmp_path, condition):
+def test_scores_of_different_protocols_never_share_a_column(tmp_path, condition):
     common = {"extractor": "x@1", "split": "test", "observation": "the model's own", "weights": "ema", "resize": "none"}
     common |= {"reference_n": 50, "nobody_thought_of_it": False}
     write_run(tmp_path / "a", "A", bits(1.5, **common))
@@ -143,7 +143,7 @@ def ranks(tmp_path, **scores):
     return {label: str(cell.place) for label, cell in cells.items()}
 
 
-def test_a_number_stands_above_another_only_by_two_standard_errors(tmp_path):
+def test_a_score_ranks_above_another_only_by_two_standard_errors(tmp_path):
     found = ranks(tmp_path, a=fd(10.0, 0.1), b=fd(10.3, 0.1), c=fd(10.5, 0.04))
     assert found == {"a": "#1=", "b": "#1=", "c": "#2="}
 
@@ -163,7 +163,7 @@ def test_an_upper_bound_can_be_shown_better_but_never_worse(tmp_path):
     assert found == {"low": "#1=", "exact": "#2=", "worse": "#3=", "high": "#1="}
 
 
-def test_bounds_on_nats_turn_round():
+def test_bounds_on_nats_are_reversed():
     nats = Score("nats", -2.0, "nats", 100, 0.1, Kind.LOWER_BOUND, "higher")
     assert interval(nats, 0.1) == (-2.2, math.inf)
     divergence = Score("kl_to_truth", 0.5, "nats", 100, 0.1, Kind.UPPER_BOUND, "lower")  # prints <=
@@ -176,7 +176,7 @@ def test_nothing_is_known_of_a_number_without_error_or_with_a_flag(score):
     assert places({"a": interval(score, score.se), "b": Interval(5.0, 6.0)}, "lower")["b"].tied
 
 
-def test_what_has_no_error_is_named(tmp_path):
+def test_scores_without_a_standard_error_are_named(tmp_path):
     assert ranks(tmp_path, a=fd(1.0, None), b=fd(9.0)) == {"a": "#1=", "b": "#1="}
     assert "fd_digits_360 of a has no standard error" in sentences(compared(find_runs(tmp_path)))
 
@@ -214,7 +214,7 @@ def test_seeds_that_agree_by_chance_do_not_make_the_test_set_larger(tmp_path):
     assert cells["A"].score.se == 0 and cells["A"].error == pytest.approx(0.1)
 
 
-def test_configs_that_differ_are_rows_that_say_by_what(tmp_path):
+def test_different_configs_are_rows_labeled_by_their_difference(tmp_path):
     write_run(tmp_path / "a", "A", bits(1.0), config_hash="1", overrides=["model=a", "model.beta=4", "x=1"])
     write_run(tmp_path / "b", "A", bits(2.0), config_hash="2", overrides=["model=a", "x=1"])
     write_run(tmp_path / "c", "A", bits(2.0), config_hash="2", overrides=["model=a", "x=1"], status="interrupted")
@@ -234,7 +234,7 @@ def test_a_seed_that_was_run_twice_counts_once(tmp_path):
 
 @pytest.fixture
 def silent(tmp_path):
-    """A run without any score beside one that has one."""
+    """A folder of two runs, one of them without any score."""
     write_run(tmp_path / "b", "VAE", bits(1.0))
     write_run(tmp_path / "a", "GAN", refusals={"likelihood": "GAN has no likelihood."})
     return tmp_path
@@ -281,13 +281,13 @@ def test_failed_runs_without_a_score_are_named_but_not_compared(tmp_path):
     assert results.unreadable == ()
 
 
-# Other people's folders
+# Untrusted folders
 
 
 @pytest.mark.parametrize(
     "text", ["{", "[]", '"x"', '{"metrics": 3}', '{"metrics": {"fd": {"value": 1}}}', "[" * 100_000, "\xff"]
 )
-def test_a_record_that_is_none_is_named_and_the_rest_is_compared(tmp_path, text):
+def test_an_invalid_record_is_named_and_the_rest_is_compared(tmp_path, text):
     write_run(tmp_path / "a", "A", bits(1.0))
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "run.json").write_text(text, encoding="latin-1")
@@ -376,20 +376,20 @@ def several(tmp_path):
     return tmp_path
 
 
-def test_the_terminal_stays_within_its_width_and_says_everything(several):
+def test_the_terminal_output_is_complete_and_within_the_width(several):
     text = printed(compared(find_runs(several)))
     assert max(map(len, text.splitlines())) <= 100
-    for said in ("<= 1.200 ± 0.010 #1=", "fd_digits_10000", "samples/s", "Somebody & Co. 2019", "peak", "256"):
-        assert said in text
+    for expected in ("<= 1.200 ± 0.010 #1=", "fd_digits_10000", "samples/s", "Somebody & Co. 2019", "peak", "256"):
+        assert expected in text
     assert "2_c: failed: the loss is not finite." in text and "B on digits: no ode: it is no diffusion" in text
 
 
-def test_one_group_is_turned(several):
+def test_the_table_of_one_group_is_transposed(several):
     text = printed(compared(find_runs(several / "0_a")))
     assert any(line.split() == ["parameters", "1,000"] for line in text.splitlines())
 
 
-def test_json_and_csv_carry_everything(several):
+def test_json_and_csv_are_complete(several):
     results = compared(find_runs(several))
     found = json.loads(FORMATS["json"](results))
     first = found["groups"][0]
@@ -439,13 +439,13 @@ def end_sweep(folder, monkeypatch, failures=(), **config):
 
 def test_a_sweep_ends_in_table_and_report_also_when_jobs_failed(several, monkeypatch, capsys):
     end_sweep(several, monkeypatch, [("2_c", "said in run.json too"), ("3_d", "unknown model 'd'.")])
-    said = capsys.readouterr()
-    assert "A_1" in said.out and "3_d failed: unknown model 'd'." in said.err
+    printed = capsys.readouterr()
+    assert "A_1" in printed.out and "3_d failed: unknown model 'd'." in printed.err
     page = (several / "report.html").read_text()
     assert "the loss is not finite." in page and "unknown model 'd'." in page and "said in run.json too" not in page
 
 
-def test_a_sweep_of_which_nothing_is_left_writes_nothing(tmp_path, monkeypatch, capsys):
+def test_a_sweep_without_run_folders_writes_nothing(tmp_path, monkeypatch, capsys):
     end_sweep(tmp_path / "gone", monkeypatch, [("0_a", "no.")])
     end_sweep(tmp_path, monkeypatch, [("0_a", "no.")])
     assert not list(tmp_path.iterdir()) and "0_a failed: no." in capsys.readouterr().err
@@ -465,17 +465,17 @@ def test_a_sweep_on_wandb_ends_in_a_run_that_compares(several, monkeypatch):
     assert found["columns"][:3] == ["model", "seeds", "bits/dim"] and found["columns"][-1] == "samples"
     assert found["data"][0][:3] == ["A_1", 1, "≤ 1.200 ± 0.010 #1="]
     assert wandb.run is None
-    wandb.teardown()  # of what wandb knows of this process, for the tests that follow
+    wandb.teardown()  # resets wandb's state in this process for later tests
 
 
-def test_what_breaks_at_the_end_of_a_sweep_is_told_and_hides_nothing(several, monkeypatch, capsys):
+def test_an_error_at_the_end_of_a_sweep_is_printed_and_hides_nothing(several, monkeypatch, capsys):
     (several / "report.html").mkdir()
     end_sweep(several, monkeypatch, [("3_d", "unknown model 'd'.")])
-    said = capsys.readouterr()
-    assert "A_1" in said.out and "error: the report" in said.err and "3_d failed" in said.err
+    printed = capsys.readouterr()
+    assert "A_1" in printed.out and "error: the report" in printed.err and "3_d failed" in printed.err
 
 
-def test_wandb_is_left_alone_where_it_was_not_asked_for(several, monkeypatch):
+def test_wandb_is_not_imported_unless_it_was_chosen(several, monkeypatch):
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
     end_sweep(several, monkeypatch, logger={"csv": {}})
     end_sweep(several, monkeypatch, logger={"wandb": {"project": "p", "offline": True}})

@@ -1,4 +1,4 @@
-"""The configuration tree: its groups, and the config of a run composed again after training."""
+"""The configuration tree: its groups, and the config of a trained run composed with overrides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genmodels.errors import UserError
 
 
 def trained(*words):
-    """What a run folder's config.yaml holds."""
+    """The content of a run folder's config.yaml."""
     config = compose(["run_dir=/runs/a", *words])
     return OmegaConf.create(OmegaConf.to_yaml(config, resolve=True))
 
@@ -39,9 +39,9 @@ def test_a_group_replaces_its_node_before_keys_are_set_in_any_order(turned):
 
 
 def test_keys_are_added_removed_and_quoted_as_for_training():
-    words = ["+trainer.limit_val_batches=2", "~callbacks.samples", "data.root='a, b=c'", "+metrics=ais"]
+    words = ["+trainer.limit_test_batches=2", "~callbacks.samples", "data.root='a, b=c'", "+metrics=ais"]
     after = composed(trained(), *words, "objective=${data.name}", "data.spec.shape=[1,4,4]", "logger=csv")
-    assert after["trainer"]["limit_val_batches"] == 2 and "samples" not in after["callbacks"]
+    assert after["trainer"]["limit_test_batches"] == 2 and "samples" not in after["callbacks"]
     assert after["data"]["root"] == "a, b=c" and after["objective"] == "digits"
     assert set(after["metrics"]) == {"likelihood", "fd", "ais"} and after["data"]["spec"]["shape"] == [1, 4, 4]
     assert after["logger"]["csv"]["folder"] == "/runs/a"
@@ -55,8 +55,8 @@ def test_the_budgets_short_form_can_be_overridden_by_its_keys():
     assert composed(config, "budget.max_epochs=2")["budget"] == other
 
 
-def test_nothing_in_a_strangers_config_is_resolved_or_read(monkeypatch):
-    monkeypatch.setenv("SECRET", "told")
+def test_nothing_in_an_untrusted_config_is_resolved_or_read(monkeypatch):
+    monkeypatch.setenv("SECRET", "leaked")
     config = trained()
     config.expected = {"source": r"a\${b} ${oc.env:SECRET} ${nope}"}
     config.defaults = [{"override /metrics": "ais"}, {"model@model.extra": "gan"}]

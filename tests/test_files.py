@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, never half of it."""
+"""Atomic writes: a file is the old one or the new one, never a part of it."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def test_a_folder_that_does_not_exist_is_not_made(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
+def test_two_writers_of_one_file_do_not_interfere(tmp_path):
     path = tmp_path / "x.txt"
     with atomic(path) as first, atomic(path) as second:
         first.write_text("first")
         second.write_text("second")
-    assert path.read_text() == "first"  # whose block ended last
+    assert path.read_text() == "first"  # its block ended last
 
 
-def test_a_writer_that_wrote_nothing_is_noticed(tmp_path):
+def test_a_writer_that_wrote_nothing_raises(tmp_path):
     with pytest.raises(FileNotFoundError), atomic(tmp_path / "x.txt"):
         pass
 

@@ -1,4 +1,4 @@
-"""What is measured of the machine."""
+"""Peak memory and the processor's name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genmodels.hardware import cpu_name, forget_peak_memory, peak_memory
 
 
 @pytest.mark.skipif(not hardware.CLEAR_REFS.exists(), reason="Linux")
-def test_a_job_answers_for_its_own_memory_alone():
+def test_the_peak_is_that_of_the_current_job_alone():
     size = 500_000_000
     cpu = torch.device("cpu")
     forget_peak_memory()
@@ -26,10 +26,10 @@ def test_a_job_answers_for_its_own_memory_alone():
     assert peak_memory(cpu) < bare + 0.1 * size
 
 
-def test_without_proc_the_peak_is_psutils_where_it_knows_one(monkeypatch):
+def test_without_proc_the_peak_is_psutils_if_available(monkeypatch):
     monkeypatch.setattr(hardware, "STATUS", Path("/nowhere/status"))
     monkeypatch.setattr(hardware, "CLEAR_REFS", Path("/nowhere/clear_refs"))
-    forget_peak_memory()  # does nothing, and says nothing
+    forget_peak_memory()  # does nothing
     held = psutil.Process().memory_info().rss
     assert peak_memory(torch.device("cpu")) == pytest.approx(held, rel=0.1)
     windows = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=1, peak_wset=2))

@@ -1,4 +1,4 @@
-"""Loggers: metrics.csv that survives a resume; wandb and tensorboard beside it."""
+"""Loggers: metrics.csv across a resume, wandb and TensorBoard."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_metrics_of_one_step_share_a_row_and_new_columns_may_come_late(tmp_path)
     assert rows(tmp_path / "metrics.csv") == [{"step": "1", "a": "1", "b": "2"}, {"step": "2", "c": "3"}]
 
 
-def test_a_resumed_run_overwrites_what_its_checkpoint_had_not_seen(tmp_path):
+def test_a_resumed_run_overwrites_rows_after_its_checkpoint(tmp_path):
     first = MetricsCsv(tmp_path)
     for step in range(1, 6):
         first.log_metrics({"a": float(step)}, step=step)
@@ -65,5 +65,5 @@ def test_a_bare_number_is_not_logged_as_a_score():
     trainer = SimpleNamespace(loggers=[logger], fit_loop=SimpleNamespace(total_batch_idx=0))
     log_scores(trainer, [Score("nats", -1.0, "nats", 5, 0.1, Kind.EXACT), Score("fd_x_5", 3.0, "", 5)])
     assert logged == {"test/nats": -1.0, "test/nats_se": 0.1, "test/fd_x_5": 3.0}
-    with pytest.raises(UserError, match="only a Score is logged"):
+    with pytest.raises(UserError, match="only a Score, with kind, n and protocol, is logged"):
         log_scores(trainer, [3.0])

@@ -1,4 +1,4 @@
-"""Two processes for real: gloo on the CPU, a test count that two does not divide."""
+"""Runs on two processes: gloo on the CPU, with an odd number of test examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METRICS = ["likelihood", "generalization", "fd", "kd", "prdc", "inception_score"
 
 
 def start(folder, *words):
-    """A run on two processes; its record."""
+    """The record of a run on two processes."""
     done = subprocess.run(
         [sys.executable, "train.py", "trainer=ddp", "trainer.accelerator=cpu", f"hydra.run.dir={folder}", *words],
         cwd=ROOT, capture_output=True, text=True, timeout=400,
@@ -24,9 +24,9 @@ def start(folder, *words):
 
 
 def score_alone(folder):
-    """The same run evaluated by one process; its record."""
+    """The record of the same run after evaluation by one process."""
     for kept in (folder / "evaluation").glob("*.jsonl"):
-        kept.unlink()  # or it would only be read again
+        kept.unlink()  # else the stored results would be reused
     main = [sys.executable, "-m", "genmodels.cli", "evaluate", f"run={folder}"]
     subprocess.run([*main, "trainer.devices=1", "trainer.strategy=auto"], cwd=ROOT, check=True, timeout=400)
     return json.loads((folder / "run.json").read_text())

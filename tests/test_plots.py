@@ -1,4 +1,4 @@
-"""Pictures: what lies where, and what moves."""
+"""Plots: the layout of pictures and animations."""
 
 import math
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from genmodels.core.abilities import HasLikelihood
 SPEC = DataSpec((1, 8, 8), 17)
 
 
-def test_a_strip_has_a_row_an_example_and_a_column_a_frame():
+def test_a_strip_has_a_row_per_example_and_a_column_per_frame():
     path = torch.zeros(3, 2, 1, 8, 8, dtype=torch.uint8)
     path[2, 1] = 16  # last frame of the second example
     picture = plots.strip(path, SPEC)
@@ -25,7 +25,7 @@ def test_a_strip_has_a_row_an_example_and_a_column_a_frame():
     assert white == [(2, 1)]
 
 
-def test_an_animation_shows_every_frame_and_rests_on_the_last(tmp_path):
+def test_an_animation_shows_every_frame_and_the_last_one_longest(tmp_path):
     path = torch.stack([torch.full((4, 1, 8, 8), level, dtype=torch.uint8) for level in (0, 8, 16)])
     plots.animation(path, SPEC, tmp_path / "x.gif")
     with Image.open(tmp_path / "x.gif") as moving:
@@ -43,7 +43,7 @@ def test_levels_are_stretched_to_the_whole_range():
     assert [picture.getpixel((column, 1)) for column in (1, 2)] == [(0, 0, 0), (255, 255, 255)]
 
 
-def test_density_is_bright_where_the_mass_is_and_stands_beside_the_truth():
+def test_a_density_is_bright_where_the_mass_is_and_shown_next_to_the_truth():
     class Blob(HasLikelihood):
         """All mass in the upper left quarter."""
 

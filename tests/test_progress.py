@@ -1,4 +1,4 @@
-"""What is printed of progress where there is no terminal."""
+"""Progress as plain lines, without a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from genmodels.progress import Reporter, track
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds that pass only when a test says so."""
+    """A clock in seconds that only tests advance."""
     now = [0.0]
     monkeypatch.setattr("genmodels.progress.time.monotonic", lambda: now[0])
     return now
@@ -40,7 +40,7 @@ def test_what_was_done_before_does_not_count_as_speed(clock, capsys):
     assert lines(capsys) == ["VAE   60%  40 s left"]
 
 
-def test_a_status_is_made_only_to_be_shown(clock):
+def test_a_status_is_computed_only_to_be_shown(clock):
     Reporter("VAE").update(0.05, lambda: pytest.fail("nothing is shown yet"))
 
 

@@ -1,4 +1,4 @@
-"""The recipes of conf/experiment: whole, within their budgets, and alive."""
+"""The recipes of conf/experiment: complete, within their budgets, and able to train."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_what_is_expected_is_what_the_recipe_measures(name):
     if "_target_" in config.metrics.get("fd", {}):
         known |= {f"fd_{config.data.name}_{360 if config.data.name == 'digits' else 10_000}"}
     entries = expectations(plain(config.expected))
-    assert entries or name == "vae_cifar10"  # of which nothing is published
+    assert entries or name == "vae_cifar10"  # no published result
     for entry in entries:
         assert entry["metric"] in known
         assert entry["value"] > entry["tolerance"] > 0

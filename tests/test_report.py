@@ -1,4 +1,4 @@
-"""The report: what is on the page, that nothing on it runs or loads, and that a real browser shows it."""
+"""The report: its content, that it loads and runs nothing from outside, and how a browser renders it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_csv(path, rows):
 
 @pytest.fixture
 def runs(tmp_path):
-    """Three models of which one diffuses, and a job that failed, with everything that a folder may hold."""
+    """Runs of three models, one of them a diffusion model, with all files of a run folder, and a failed job."""
     for i, name in enumerate(("GAN", "VAE", "DDPM")):
         folder = tmp_path / f"{i}_{name}"
         speed = {"passes_per_sample": 100 if name == "DDPM" else 1, "samples_per_second": 50.0, "sampling": {}}
@@ -61,7 +61,7 @@ def page_of(folder):
 
 
 class Tags(HTMLParser):
-    """Elements and attributes that the parser finds."""
+    """The elements of a document, with their attributes."""
 
     def __init__(self, text):
         super().__init__()
@@ -107,7 +107,7 @@ def test_the_page_loads_nothing_and_names_its_only_script(runs):
 
 
 def hostile(folder):
-    """Runs in which every text is an attack."""
+    """Runs in whose records every text attempts an injection."""
     for name in ("a", "b"):
         record = {"overrides": [HOSTILE], "error": HOSTILE, "refusals": {HOSTILE: HOSTILE}, "seed": HOSTILE}
         record |= {"git": {"commit": HOSTILE}, "versions": {HOSTILE: HOSTILE}, "status": HOSTILE, "started": name}
@@ -132,7 +132,7 @@ def test_text_from_run_folders_stays_text(tmp_path):
     assert "\x00" not in page and "\x1b" not in page
 
 
-def test_only_pictures_of_a_sane_size_get_in(runs, tmp_path_factory, monkeypatch):
+def test_only_png_files_of_limited_size_are_embedded(runs, tmp_path_factory, monkeypatch):
     secret = tmp_path_factory.mktemp("other") / "secret"
     secret.write_text("secret")
     grid = runs / "0_GAN" / "samples" / "final.png"
@@ -144,7 +144,7 @@ def test_only_pictures_of_a_sane_size_get_in(runs, tmp_path_factory, monkeypatch
     assert "data:image/png" not in page_of(runs)
 
 
-def test_curves_that_are_none_leave_the_page_whole(runs):
+def test_invalid_curves_leave_the_page_intact(runs):
     (runs / "0_GAN" / "metrics.csv").write_bytes(b"\xff\xfe\x00")
     (runs / "1_VAE" / "metrics.csv").write_text("step,val/bits_per_dim\n1,nan\nx,2\n3\n4,5\n")
     (runs / "2_DDPM" / "evaluation" / "timesteps.csv").write_text("t,term\n1,inf\n")
@@ -166,7 +166,7 @@ def test_charts_take_any_label_and_the_color_of_the_page():
     assert "currentColor" in svg and plots.INK not in svg and "$x$ \\alpha $ &lt;&amp;" in svg
 
 
-# In a real browser
+# In a browser
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 in_a_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver here")
@@ -217,7 +217,7 @@ def test_tables_sort_on_a_click(browser, runs):
     heading.find_element("tag name", "button").click()
     assert first_column() == ["VAE", "DDPM", "GAN"] and heading.get_attribute("aria-sort") == "descending"
     (parameters,) = (th for th in browser.find_elements("css selector", "thead th") if th.text.startswith("parameters"))
-    parameters.find_element("tag name", "button").send_keys("\n")  # by the keyboard; 1,000,000 is more than 10,000
+    parameters.find_element("tag name", "button").send_keys("\n")  # by keyboard; 1,000,000 sorts above 10,000
     rows = parameters.find_elements("xpath", "./ancestor::table/tbody/tr/th")
     assert [row.text for row in rows] == ["DDPM", "VAE", "GAN"]
 

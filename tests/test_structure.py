@@ -1,4 +1,4 @@
-"""The house: imports point downwards, every model has its config, the top level is fixed."""
+"""The structure of the package: imports point downwards, every model has its config, the top level is fixed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def room(path: Path) -> str:
 
 
 def imports(path: Path):
-    """Modules imported at run time, also inside functions; imports for type checkers alone do not count."""
+    """Modules imported at run time, also inside functions, without imports for type checkers."""
     tree = ast.parse(path.read_text())
     for_checkers = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
     skipped = {id(child) for branch in for_checkers for child in ast.walk(branch)}
@@ -98,9 +98,9 @@ def test_an_option_of_a_part_of_a_model_lists_what_can_be_set(group, name):
     node = compose([f"+{group}@part={name}"]).part
     parameters = inspect.signature(resolve(node._target_, "part")).parameters
     keys = set(node) - {"_target_", "_partial_"}
-    if node._target_.startswith("torch."):  # whose optimizers have parameters for experts, too
+    if node._target_.startswith("torch."):  # torch's optimizers have further parameters
         assert keys and keys <= set(parameters)
-    else:  # a factory's other parameters are handed over by the model
+    else:  # a factory's other parameters are passed by the model
         left_out = {key for key, p in parameters.items() if node.get("_partial_") and p.default is p.empty}
         assert keys == set(parameters) - left_out
 
@@ -114,7 +114,7 @@ def test_data_config_keys_are_the_constructors_parameters(name):
     assert own <= {"defaults", "data", "default_budget"} and config.default_budget.max_batches > 0
 
 
-def test_what_options_share_is_no_option():
+def test_fragments_are_no_options():
     shared = {path.stem for path in (ROOT / "conf").rglob("_*.yaml")}
     assert shared and not shared & {name for group in groups() for name in options(group)}
 

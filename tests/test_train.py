@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what works, and what bad input is told."""
+"""The command line of train.py: complete runs, and the messages for bad input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samp
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capfd):
-    """Run train.py's main in this process; returns status, standard output and standard error."""
+    """A function that runs train.py in this process and returns status, standard output and standard error."""
 
     def call(*words, folder="run"):
         monkeypatch.setattr(sys, "argv", ["train.py", *words, f"hydra.run.dir={tmp_path / folder}"])
@@ -99,10 +99,10 @@ BAD = {
     "removed key": (["~budget"], "the config has no budget"),
     "removed seed": (["~seed"], "refers to seed, which the config does not have"),
     "removed model": (["~model"], "the config has no model"),
-    "null": (["model=null"], "null is not an option of a config group"),
+    "null": (["model=null"], "null is not an option of this config group"),
     "two values": (["seed=0,1"], "seed=0,1 gives several values; add -m to sweep over them"),
     "no value": (["model"], "'model' is not of the form key=value"),
-    "unquoted": (["data.source.path=~/x.npz"], "a value with special characters stands in quotes"),
+    "unquoted": (["data.source.path=~/x.npz"], "put a value with special characters in quotes"),
     "of another type": (["budget=[1]"], "budget: Cannot merge DictConfig with ListConfig"),
     "unknown launcher": (["hydra/launcher=basik"], "unknown hydra/launcher 'basik'; did you mean 'basic'?"),
 }
@@ -162,7 +162,7 @@ def test_a_loss_that_turns_nan_stops_and_names_the_batch(command, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
 
 
-def test_a_sweep_tells_failures_and_goes_on(command, tmp_path):
+def test_a_sweep_reports_failures_and_continues(command, tmp_path):
     words = ("-m", f"hydra.sweep.dir={tmp_path / 'sweep'}", "model.latent_dim=-1,2", *SMALL, "budget.max_batches=2")
     status, out, err = command(*words)
     assert status == 1

@@ -1,4 +1,4 @@
-"""What happens around training: budget, averaging, checkpoints, validation, evaluation, pictures, progress."""
+"""Lightning callbacks of a run: budget, averaging, checkpoints, validation, evaluation, sample grids, progress."""
 
 from genmodels.callbacks.average import WeightAverage
 from genmodels.callbacks.budget import Budget

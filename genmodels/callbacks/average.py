@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights (Polyak averaging), for models of any number of optimizers."""
+"""Exponential moving average of the weights (Polyak averaging), for models with any number of optimizers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.errors import require
 
@@ -16,12 +17,15 @@ STATE_KEY = "WeightAverage"
 class WeightAverage(Callback):
     """Averages the parameters after every batch; validation uses the average, training and checkpoints the raw weights.
 
-    The decay is warmed up as ``min(decay, (1 + t) / (10 + t))``, so that the random start is forgotten. Buffers
-    (batch statistics, schedules) are taken from the model as they are. The average lies in the checkpoint under this
-    callback's state.
+    The decay of update ``t`` is ``min(decay, (1 + t) / (10 + t))``, as in TensorFlow's ``ExponentialMovingAverage``, so
+    that the random initialization is forgotten. Buffers (batch statistics, schedules) are not averaged. The average is
+    stored in the checkpoint as this callback's state.
 
     Args:
         decay: weight of the old average in each update, in [0, 1).
+
+    Raises:
+        UserError: for a decay outside [0, 1).
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -32,7 +36,7 @@ class WeightAverage(Callback):
         self._raw: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start from the model's own weights, or go on from a checkpoint's average on the model's device."""
+        """Start from the model's weights, or continue from a checkpoint's average, on the model's device."""
         current = dict(pl_module.named_parameters())
         source = self.average or current
         self.average = {name: source[name].detach().to(p.device).clone() for name, p in current.items()}
@@ -47,19 +51,19 @@ class WeightAverage(Callback):
         torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in pl_module.parameters()], 1 - decay)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in the model's place."""
+        """Replace the model's parameters by the average."""
         if self.average:
             self._raw = {name: p.detach().clone() for name, p in pl_module.named_parameters()}
             copy_into(pl_module, self.average)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restore the model's own weights."""
+        """Restore the raw parameters."""
         if self._raw:
             copy_into(pl_module, self._raw)
             self._raw = {}
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """An interruption during validation must not leave the average in the checkpoint's place."""
+        """Restore the raw parameters, which a checkpoint saved after an interruption must hold."""
         self.on_validation_end(trainer, pl_module)
 
     @property
@@ -68,16 +72,16 @@ class WeightAverage(Callback):
         return STATE_KEY
 
     def state_dict(self) -> dict[str, Any]:
-        """The average and its age, for the checkpoint."""
+        """The number of updates and the average, for the checkpoint."""
         return {"updates": self.updates, "average": self.average}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a checkpoint's average."""
         self.updates, self.average = state_dict["updates"], state_dict["average"]
 
 
 def averaged_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The averaged parameters that a checkpoint holds, by their names; empty if it holds none."""
+    """The averaged parameters in a checkpoint by name; empty if there are none."""
     return dict(checkpoint["callbacks"].get(STATE_KEY, {}).get("average", {}))
 
 

@@ -1,4 +1,4 @@
-"""When to stop: a budget in batches, epochs, examples or seconds, counted alike for one optimizer and for two."""
+"""Training budgets in batches, epochs, examples or seconds, which mean the same for any number of optimizers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.core.processes import broadcast
 from genmodels.errors import require
@@ -21,7 +22,7 @@ def parse_amount(value: object, name: str) -> float:
     """A positive number, or one with a unit: ``2M`` examples, ``10m`` or ``1h30m`` or ``90s`` of time.
 
     Raises:
-        UserError: if it is neither.
+        UserError: if ``value`` is neither.
 
     >>> [parse_amount(v, "max_time") for v in (90, "10m", "1h30m")]
     [90.0, 600.0, 5400.0]
@@ -41,13 +42,13 @@ def parse_amount(value: object, name: str) -> float:
 
 
 class Budget(Callback):
-    """Stops training when the first of its limits is reached, and counts what training has cost.
+    """Stops training when the first of its limits is reached, and counts the cost of training.
 
     Args:
-        max_batches: batches drawn.
-        max_epochs: passes over the training split.
-        max_examples: examples seen, over all processes.
-        max_time: seconds of training, validation not counted; also ``10m``, ``1h30m``.
+        max_batches: number of training batches.
+        max_epochs: number of passes over the training split.
+        max_examples: number of examples seen by all processes together; also ``50k``, ``2M``.
+        max_time: seconds of training without validation; also ``90s``, ``10m``, ``1h30m``.
 
     Raises:
         UserError: if no limit is set, or one is not a positive amount.
@@ -68,7 +69,11 @@ class Budget(Callback):
 
     @classmethod
     def parse(cls, budget: Any, default: Any) -> Budget:
-        """Budget from the config: ``{max_batches: ...}``, or ``time:10m``; ``default`` if it sets no limit."""
+        """Budget from the config: ``{max_batches: ...}``, or ``time:10m``; ``default`` if it sets no limit.
+
+        Raises:
+            UserError: for a short form that cannot be parsed, or an amount that is not positive.
+        """
         if isinstance(budget, str):
             kind, _, amount = budget.partition(":")
             require(
@@ -80,37 +85,37 @@ class Budget(Callback):
 
     @property
     def fraction(self) -> float:
-        """Share of the budget that is spent, by its nearest limit, from 0 to 1."""
+        """Fraction of the budget spent, in [0, 1]: the largest over its limits."""
         return min(1.0, max(self.spent[key] / limit for key, limit in self.limits.items()))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock; stop at once when a resumed run has nothing left to spend."""
+        """Start the clock; stop at once if a resumed run has no budget left."""
         self._mark = time.perf_counter()
         trainer.should_stop = self.fraction >= 1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the time of validation out."""
+        """Exclude the time of validation."""
         self._mark = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        """Count, and stop when a limit is reached."""
+        """Count the batch, and stop training when a limit is reached."""
         now = time.perf_counter()
         self.spent["batches"] += 1
         epochs = self.spent["epochs"] + 1 / trainer.num_training_batches
         self.spent["epochs"] = round(epochs) if trainer.is_last_batch else epochs
         self.spent["examples"] += len(batch) * trainer.world_size
         seconds = self.spent["time"] + now - self._mark
-        self.spent["time"] = broadcast(seconds) if "time" in self.limits else seconds  # one clock decides for all
+        self.spent["time"] = broadcast(seconds) if "time" in self.limits else seconds  # the first process's clock
         self._mark = now
         if self.fraction >= 1:
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been spent, for the checkpoint."""
+        """The amounts spent, for the checkpoint."""
         return {"spent": dict(self.spent)}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
         self.spent = dict(state_dict["spent"])

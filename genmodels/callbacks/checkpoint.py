@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent, and never of a model that has broken."""
+"""Checkpoints, written atomically and never after a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.callbacks.finite import StopOnNaN
 from genmodels.callbacks.validate import Validate
@@ -24,19 +25,19 @@ class Checkpoint(Callback):
     """Keeps ``last.ckpt`` after every validation and every few minutes, and ``best.ckpt`` by a validation value.
 
     Args:
-        folder: where they lie.
-        validate: who knows what validation watches.
-        guard: who knows whether the loss is still a number.
-        monitor: name of the value that chooses ``best.ckpt``, as logged; ``None`` for what validation watches, but then
-            a model whose validation value is too coarse for that (a GAN's) has no ``best.ckpt``.
-        mode: ``min`` if less is better, else ``max``.
+        folder: folder of the checkpoints.
+        validate: computes the validation value.
+        guard: checks that the loss is finite.
+        monitor: name of the logged value that chooses ``best.ckpt``; ``None`` for the validation value, except that a
+            model whose validation value is too coarse for that (a GAN's) then has no ``best.ckpt``.
+        mode: ``min`` if lower is better, else ``max``.
         minutes: longest time between two saves.
 
     Attributes:
         best_score: the best value so far, by :attr:`monitor`.
 
     Raises:
-        ValueError: for a mode or number of minutes that is none.
+        ValueError: for an unknown mode, or minutes that are not positive.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Checkpoint(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        """Save if it has been long. One clock decides for all processes."""
+        """Save if the last save is longer ago than ``minutes``, by the clock of the first process."""
         overdue = time.monotonic() - self._saved_at > 60 * self.minutes
         if trainer.world_size > 1:
             overdue = bool(trainer.strategy.broadcast(overdue))
@@ -68,7 +69,7 @@ class Checkpoint(Callback):
             self.save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Save, and once more under the name ``best`` if the score is the best so far."""
+        """Save ``last.ckpt``, and copy it to ``best.ckpt`` if the monitored value is the best so far."""
         better = (self.monitor is not None or pl_module.keeps_best) and self._is_better(
             float(trainer.callback_metrics[self.monitor or self._validate.key])
         )
@@ -81,28 +82,28 @@ class Checkpoint(Callback):
         trainer.strategy.barrier()  # the other processes read these files next
 
     def _is_better(self, score: float) -> bool:
-        """Whether ``score`` is the best so far, which it then is kept as."""
+        """Whether ``score`` is the best so far; if so, it becomes :attr:`best_score`."""
         better = self.best_score is None or (score < self.best_score if self.mode == "min" else score > self.best_score)
         self.best_score = score if better else self.best_score
         return better
 
     @property
     def chosen_by(self) -> dict[str, Any] | None:
-        """What ``best.ckpt`` is the best by, for the record; ``None`` if there is no such file."""
+        """Name and value of the score that chose ``best.ckpt``, and its batch; ``None`` if there is no such file."""
         if self.best_score is None:
             return None
         return {"monitor": self.monitor or self._validate.key, "value": self.best_score, "batches": self.best_batch}
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save what has been learned when the user interrupts the training."""
+        """Save when the user interrupts training."""
         if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
-        """Replace ``last.ckpt``; every process must call this, the first of them writes.
+        """Replace ``last.ckpt``. Every process must call this; the first one writes.
 
         Raises:
-            UserError: if the loss is no longer finite, or the disk refuses.
+            UserError: if the loss is no longer finite, or the file cannot be written.
         """
         self._guard.check()
         destination = atomic(self.last) if is_rank_zero() else nullcontext(self.last)
@@ -116,24 +117,24 @@ class Checkpoint(Callback):
         """The best score and its batch, for the checkpoint."""
         return {"best_score": self.best_score, "best_batch": self.best_batch}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on comparing."""
         self.best_score, self.best_batch = state_dict["best_score"], state_dict["best_batch"]
 
 
 @contextmanager
 def disk_errors_explained(path: Path) -> Iterator[None]:
-    """Turn a failure to write ``path`` to disk into a sentence.
+    """Explain a failure to write ``path``.
 
     Raises:
-        UserError: naming the file and what to do.
+        UserError: in place of the error, naming the file and what to do.
     """
     try:
         yield
     except (OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):  # how a full disk reads
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):  # torch's error on a full disk
             raise
         raise UserError(
             f"{path} could not be written ({error}); free some space on that disk, "
-            "then go on with: genmodels resume run=FOLDER"
+            "then continue with: genmodels resume run=FOLDER"
         ) from error

@@ -1,4 +1,4 @@
-"""The test: every evaluation of the config group ``metrics``, inside Lightning's test run."""
+"""Evaluation of a trained model by the metrics of the config, in Lightning's test loop."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from genmodels.models.base import BaseModel
 
 
 class Evaluate(Callback):
-    """Runs the evaluations of the config group ``metrics``; those that do not apply to a model are listed with reasons.
+    """Runs the evaluations of the config group ``metrics``, and records the reasons why others do not apply.
 
     Args:
-        evaluations: by the name that they have in the config.
-        folder: run folder: what evaluations leave goes to ``evaluation/``, samples drawn to ``samples/drawn.npz``.
-        seed: of the run.
+        evaluations: by their names in the config.
+        folder: run folder; evaluations write to ``evaluation/``, the samples drawn to ``samples/drawn.npz``.
+        seed: seed of the run.
 
     Attributes:
-        samples_file: samples to score instead of drawing, or ``None``.
-        keep: is called with the scores of each evaluation as soon as they are known, so that a later failure cannot
+        samples_file: archive of samples to score instead of drawing new ones, or ``None``.
+        keep: called with the scores of each evaluation as soon as they are measured, so that a later failure cannot
             lose them; returns the scores under the names by which they are reported.
-        scores: what was measured.
-        refusals: name to sentence.
+        scores: the scores measured.
+        refusals: reasons why metrics do not apply, by their names in the config.
     """
 
     def __init__(self, evaluations: Mapping[str, Evaluation], folder: Path, seed: int) -> None:
@@ -54,12 +54,12 @@ class Evaluate(Callback):
         return {name: answer for name, answer in answers.items() if answer is not None}
 
     def on_test_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Let a termination end the test at once: Lightning holds it back for the end of a training batch."""
+        """Exit at once on SIGTERM, which Lightning defers to the end of a training batch."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Ask each evaluation whether it applies; collect, keep and log the scores of those that do."""
+        """Run the evaluations that apply to the model and the data; keep and log their scores."""
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         self.refusals = self.ask(pl_module, data)
         samples = SampleSets(pl_module, self.seed, self.samples_file)

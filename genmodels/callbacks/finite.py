@@ -1,4 +1,4 @@
-"""A loss that is not finite ends the training before a checkpoint of the broken model is saved."""
+"""Stops training at a loss that is not finite, before a checkpoint of the diverged model is saved."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from genmodels.models.base import BaseModel
 
 
 class StopOnNaN(Callback):
-    """Remembers on the device the first batch whose loss was not finite, and reads it only now and then.
+    """Stops training when a loss is not finite.
+
+    The number of the first such batch is kept on the device, since reading it waits for the device.
 
     Args:
-        every: batches between two readings on an accelerator, each of which waits for the device. On a CPU a reading
-            costs nothing, so every batch is checked.
+        every: batches between two checks on an accelerator; on a CPU every batch is checked.
     """
 
     def __init__(self, every: int = 50) -> None:
@@ -27,7 +28,11 @@ class StopOnNaN(Callback):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        """Note a bad loss; raise on the interval."""
+        """Record a loss that is not finite, and check the record if it is due.
+
+        Raises:
+            UserError: naming the first batch whose loss was not finite.
+        """
         loss = outputs["loss"].detach()
         number = pl_module.batches
         this = torch.where(torch.isfinite(loss), torch.inf, float(number))
@@ -36,18 +41,18 @@ class StopOnNaN(Callback):
             self.check()
 
     def check(self) -> None:
-        """Raise if a loss was not finite; called before every save of a checkpoint.
+        """Raise if a loss was not finite; called before every checkpoint is saved.
 
         Raises:
-            UserError: naming the batch.
+            UserError: naming the first such batch.
         """
         if self._bad is not None and torch.isfinite(self._bad):
             raise diverged("the loss", int(self._bad))
 
 
 def diverged(what: str, batch: int) -> UserError:
-    """The error for a number that is no longer finite."""
+    """The error for the quantity ``what`` that is not finite at ``batch``."""
     return UserError(
-        f"{what} became NaN or infinite at batch {batch}, so training stopped and checkpoints/last.ckpt, "
-        "if there is one, is from before; lower model.optimizer.lr or set model.clip_norm."
+        f"{what} became NaN or infinite at batch {batch}, so training stopped; checkpoints/last.ckpt, "
+        "if there is one, was saved before that; lower model.optimizer.lr or set model.clip_norm."
     )

@@ -1,4 +1,4 @@
-"""Learning rates as functions of the spent share of the budget, whatever unit the budget is in."""
+"""Learning rate schedules as functions of the fraction of the budget spent, whatever its unit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lightning import Callback, Trainer
 from torch import Tensor
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from typing_extensions import override
 
 from genmodels.callbacks.budget import Budget
 from genmodels.callbacks.validate import MONITOR
@@ -29,15 +30,15 @@ def groups(model: BaseModel) -> Iterator[dict[str, Any]]:
 class LearningRate(Callback, ABC):
     """Sets the learning rate of every optimizer before each batch: its initial rate times :meth:`factor`.
 
-    The rate follows from the share of the budget that is spent, so that a run on a machine twice as fast still reaches
-    the end of its schedule, and a resumed run goes on in it. It takes the place of the model's own scheduler.
+    The rate depends on the fraction of the budget spent, so that a run on a machine twice as fast still reaches the end
+    of its schedule, and a resumed run continues it. It replaces the model's own scheduler.
 
     Args:
-        budget: who knows the spent share.
-        warmup: share of the budget over which the rate rises linearly from zero, in [0, 1).
+        budget: gives the fraction spent.
+        warmup: fraction of the budget over which the rate rises linearly from zero, in [0, 1).
 
     Raises:
-        ValueError: for a share outside [0, 1).
+        ValueError: for a warm-up outside [0, 1).
     """
 
     def __init__(self, budget: Budget, warmup: float = 0.0) -> None:
@@ -47,17 +48,17 @@ class LearningRate(Callback, ABC):
 
     @abstractmethod
     def factor(self, share: float) -> float:
-        """Multiple of the initial rate after ``share`` in [0, 1] of what follows the warm-up."""
+        """Multiple of the initial rate at the fraction ``share``, in [0, 1], of the budget after the warm-up."""
 
     def on_train_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Note the initial rates; optimizers keep them in the checkpoint."""
+        """Store the initial rates in the optimizers, whose state is part of the checkpoint."""
         for group in groups(pl_module):
             group.setdefault("initial_lr", group["lr"])
 
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, batch: Tensor, batch_idx: int
     ) -> None:
-        """Set the rates."""
+        """Set the rates of all optimizers."""
         spent = self.budget.fraction
         rising = min(1.0, spent / self.warmup) if self.warmup else 1.0
         factor = rising * self.factor(max(0.0, (spent - self.warmup) / (1 - self.warmup)))
@@ -68,18 +69,21 @@ class LearningRate(Callback, ABC):
 class Constant(LearningRate):
     """The initial rate, after the warm-up."""
 
+    @override
     def factor(self, share: float) -> float:
-        """One."""
         return 1.0
 
 
 class Linear(LearningRate):
-    """A straight line from the initial rate down to ``end`` times it.
+    """Linear decay from the initial rate to ``end`` times that rate.
 
     Args:
         budget: see :class:`LearningRate`.
         warmup: see :class:`LearningRate`.
         end: multiple of the initial rate at the end of the budget, at least 0.
+
+    Raises:
+        ValueError: for a warm-up outside [0, 1), or a negative end.
     """
 
     def __init__(self, budget: Budget, warmup: float = 0.0, end: float = 0.0) -> None:
@@ -93,7 +97,7 @@ class Linear(LearningRate):
 
 
 class Cosine(Linear):
-    """Half a cosine from the initial rate down to ``end`` times it (Loshchilov & Hutter 2017, eq. 5, no restarts)."""
+    """Cosine decay to ``end`` times the initial rate (Loshchilov & Hutter 2017, eq. 5, without restarts)."""
 
     def factor(self, share: float) -> float:
         """``end + (1 - end) (1 + cos(π share)) / 2``."""
@@ -101,18 +105,18 @@ class Cosine(Linear):
 
 
 class Plateau(Constant):
-    """Lowers the rates when a validation value has stopped to improve (torch's ``ReduceLROnPlateau``).
+    """Lowers the rates when a validation value has stopped improving (torch's ``ReduceLROnPlateau``).
 
     Args:
         budget: see :class:`LearningRate`.
         warmup: see :class:`LearningRate`.
-        monitor: name of the value, as logged; by default what validation watches.
-        mode: ``min`` if less is better, else ``max``.
-        reduction: multiple of the rates at each plateau, in (0, 1).
-        patience: validations without improvement before that.
+        monitor: name of the logged value; by default the model's validation value.
+        mode: ``min`` if lower is better, else ``max``.
+        reduction: factor by which the rates are multiplied at each plateau, in (0, 1).
+        patience: number of validations without improvement that are tolerated.
 
     Raises:
-        ValueError: for a reduction outside (0, 1).
+        ValueError: for a warm-up, reduction or patience out of range, or an unknown mode.
     """
 
     def __init__(
@@ -129,7 +133,7 @@ class Plateau(Constant):
         ensure(mode in ("min", "max"), f"mode must be min or max, got {mode}.")
         ensure(patience >= 0, f"patience must not be negative, got {patience}.")
         self.monitor = monitor
-        self._scale = SGD([torch.zeros(1)], lr=1.0)  # trains nothing: its rate is the product of all reductions
+        self._scale = SGD([torch.zeros(1)], lr=1.0)  # a dummy, whose rate is the product of all reductions
         self._plateau = ReduceLROnPlateau(self._scale, mode, reduction, patience, threshold=0.0)  # type: ignore[arg-type]
 
     def factor(self, share: float) -> float:
@@ -137,15 +141,15 @@ class Plateau(Constant):
         return float(self._scale.param_groups[0]["lr"])
 
     def on_validation_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Compare with the best value so far."""
+        """Compare the monitored value with the best one so far."""
         if trainer.state.fn == "fit":
             self._plateau.step(float(trainer.callback_metrics[self.monitor]))
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value, its age and the reductions so far, for the checkpoint."""
+        """The state of the plateau and the product of all reductions, for the checkpoint."""
         return {"plateau": dict(self._plateau.state_dict()), "scale": self.factor(0.0)}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
         self._plateau.load_state_dict(state_dict["plateau"])
         self._scale.param_groups[0]["lr"] = state_dict["scale"]

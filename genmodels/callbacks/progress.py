@@ -1,4 +1,4 @@
-"""One bar over the whole budget, with the time left; plain lines where there is no terminal."""
+"""A progress bar over the whole budget with the time left; plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from genmodels.progress import Reporter
 
 
 class ProgressBar(Callback):
-    """Shows how much of the budget is spent, the speed, the latest losses and the validation score.
+    """Shows the fraction of the budget spent, the speed, the latest losses and the validation value.
 
     Args:
-        title: what is being trained.
-        budget: what to measure against.
-        validate: knows the latest validation score.
-        log: knows the latest training terms.
+        title: model and data set.
+        budget: gives the fraction spent.
+        validate: holds the latest validation value.
+        log: holds the latest terms of the loss.
     """
 
     def __init__(self, title: str, budget: Budget, validate: Validate, log: TrainingLog) -> None:
@@ -41,12 +41,12 @@ class ProgressBar(Callback):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        """Show the share of the budget that is spent."""
+        """Show the fraction of the budget spent."""
         if self._reporter is not None:
             self._reporter.update(self._budget.fraction, self.status)
 
     def status(self) -> str:
-        """Speed, losses and validation score in one short line."""
+        """Speed, losses and validation value in one short line."""
         seconds = max(time.monotonic() - self._started_at, 1e-9)
         speed = (self._budget.spent["batches"] - self._first_batch) / seconds
         shown = list(self._log.latest.items())[:3]
@@ -60,5 +60,5 @@ class ProgressBar(Callback):
             self._reporter.stop()
 
     def on_exception(self, trainer: Trainer, pl_module: BaseModel, exception: BaseException) -> None:  # type: ignore[override]
-        """Leave the terminal clean."""
+        """Close the bar, to leave the terminal in order."""
         self.on_train_end(trainer, pl_module)

@@ -1,4 +1,4 @@
-"""The quality of samples while training, on training data only."""
+"""Sample quality during training, measured against training data only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lightning import Callback, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.data import DataModule
 from genmodels.errors import ensure, require
@@ -18,16 +19,16 @@ from genmodels.models.base import BaseModel
 
 
 class Quality(Callback):
-    """Scores a few samples of the averaged weights at validations, as ``val/<metric>``, for every callback to monitor.
+    """Scores samples of the averaged weights at validations, logged as ``val/<metric>`` for callbacks to monitor.
 
-    The samples come from the same random numbers every time and are compared with training data; test data are not
-    looked at. Validation does not count towards the budget, so neither does this.
+    The samples are drawn from the same random numbers every time and compared with training data; test data are not
+    used. As for any validation, the time does not count towards the budget.
 
     Args:
         metrics: metrics that compare samples with training data, by name.
-        n: samples to score.
-        every: on every so-many-th validation.
-        seed: of the run.
+        n: number of samples.
+        every: number of validations from one measurement to the next.
+        seed: seed of the run.
 
     Raises:
         ValueError: for a metric that does not compare samples with data, or a number out of range.
@@ -44,10 +45,10 @@ class Quality(Callback):
         self._features: dict[tuple[object, ...], Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Refuse what cannot be measured, before training.
+        """Refuse, before training, metrics that do not apply.
 
         Raises:
-            UserError: with the metric's reason.
+            UserError: with the reason why a metric does not apply.
         """
         for name, metric in self.metrics.items():
             metric.n = self.n
@@ -55,7 +56,7 @@ class Quality(Callback):
             require(reason is None, f"callbacks.quality.metrics.{name}: {reason}")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Draw, compare and log, with the weights that validation sees."""
+        """Score samples of the weights that are validated, and log the values."""
         self._validations += 1
         if trainer.state.fn != "fit" or self._validations % self.every:
             return
@@ -73,9 +74,9 @@ class Quality(Callback):
         return data
 
     def state_dict(self) -> dict[str, int]:
-        """Validations so far, for the checkpoint."""
+        """The number of validations, for the checkpoint."""
         return {"validations": self._validations}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on counting."""
         self._validations = state_dict["validations"]

@@ -1,4 +1,4 @@
-"""Random numbers that differ between processes, and that a resumed run draws exactly as an uninterrupted one."""
+"""Random numbers that differ between processes, and are the same in a resumed as in an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from genmodels.core.randomness import EVALUATION, TRAINING, seed_stream
 
 
 class Randomness(Callback):
-    """Seeds each process its own stream for training and for the test, and keeps the stream in the checkpoint.
+    """Seeds one stream per process for training and one for the test, and stores its state in the checkpoint.
 
     Args:
         seed: the run's seed.
@@ -22,7 +22,7 @@ class Randomness(Callback):
         self._restored: dict[str, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A fresh stream, or the checkpoint's."""
+        """Seed the training stream, or restore its state from a checkpoint."""
         seed_stream(self.seed, trainer.global_rank, TRAINING)
         if self._restored:
             torch.set_rng_state(self._restored["cpu"])
@@ -30,14 +30,14 @@ class Randomness(Callback):
                 torch.cuda.set_rng_state_all(self._restored["cuda"])
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same draws whether the test follows training or comes a week later."""
+        """Seed the test stream, which makes the test independent of the training before it."""
         seed_stream(self.seed, trainer.global_rank, EVALUATION)
 
     def state_dict(self) -> dict[str, Any]:
-        """State of torch's generators."""
+        """The state of torch's generators, for the checkpoint."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep for the start of training."""
+        """Keep the state until training starts."""
         self._restored = state_dict

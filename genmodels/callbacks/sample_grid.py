@@ -1,4 +1,4 @@
-"""Pictures of what a model makes: from the same random numbers throughout training, so that one sees it change."""
+"""Sample grids, drawn from the same random numbers throughout training so that they show its progress."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from genmodels.data.sources.base import HasDensity
 from genmodels.loggers import log_image
 from genmodels.models.base import BaseModel
 
-PIXELS, HALF_WIDTH, DRAWS = 128, 4.0, 16  # of a picture of a density on the plane
+PIXELS, HALF_WIDTH, DRAWS = 128, 4.0, 16  # for pictures of densities on the plane
 
 
 class SampleGrid(Callback):
-    """Writes ``samples/<batch>.png`` at every validation and hands it to the loggers that show images.
+    """Writes ``samples/<batch>.png`` at every validation, and sends it to the loggers that take images.
 
-    Of a model that encodes but has no samples, these are reconstructions of validation examples.
+    For a model that encodes but cannot be sampled from, it shows reconstructions of validation examples.
 
     Args:
-        folder: where the pictures go.
-        n: images in the grid.
+        folder: folder of the pictures.
+        n: number of images in the grid.
     """
 
     def __init__(self, folder: str | Path, n: int = 64) -> None:
@@ -36,12 +36,12 @@ class SampleGrid(Callback):
         self.n = n
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Draw with the weights that validation sees."""
+        """Draw with the weights that are validated, in the first process."""
         if is_rank_zero():
             self.draw(trainer, pl_module, f"{pl_module.batches:07d}")
 
     def on_test_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """The pictures of the finished model."""
+        """Draw the pictures of the trained model, in the first process."""
         if is_rank_zero():
             self.draw(trainer, pl_module, "final")
             source = trainer.datamodule.source  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ class SampleGrid(Callback):
                 log_image(trainer, "density", picture)
 
     def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
-        """Samples or reconstructions, and of the finished model its paths, on disk and in the loggers."""
+        """Save and log samples or reconstructions, and :func:`paths` if ``name`` is ``final``."""
         pictures: dict[str, tuple[str, Image.Image]] = {}  # file and image by title
         with fixed_seed(0, model.device), torch.no_grad():
             if isinstance(model, Samples):
@@ -71,9 +71,13 @@ class SampleGrid(Callback):
 
 @torch.no_grad()
 def density(model: BaseModel, truth: Callable[[Tensor], Tensor] | None) -> Image.Image | None:
-    """The model's density on the plane (a bound is tightened by 16 draws), beside the true one if it is known.
+    """Picture of the model's density on the plane (a bound is tightened by 16 draws), next to the true one if known.
 
-    ``None`` for data that are not points of the plane, and for models whose density takes more than one pass.
+    ``None`` for data that are not points of the plane, and for models that need several network passes per example.
+
+    Args:
+        model: any model.
+        truth: log-density ``[N]`` of the data, in nats, at points ``[N, 2]``; ``None`` if it is unknown.
     """
     if model.spec.shape != (2,) or model.spec.is_discrete or not isinstance(model, HasLikelihood):
         return None
@@ -90,9 +94,9 @@ def density(model: BaseModel, truth: Callable[[Tensor], Tensor] | None) -> Image
 
 @torch.no_grad()
 def paths(model: BaseModel, n: int, frames: int) -> dict[str, Tensor]:
-    """Ways through the space of images that a model knows, each raw data ``[frames, n, *shape]``, by their titles.
+    """Paths through image space, each raw data ``[frames, n, *shape]``, by title; empty if the model has none.
 
-    ``denoising`` leads from noise to samples; ``interpolation`` along straight lines between the codes of two samples.
+    ``denoising`` leads from noise to samples; ``interpolation`` follows straight lines between codes of samples.
     """
     found = {}
     if isinstance(model, Denoises) and model.spec.is_image:

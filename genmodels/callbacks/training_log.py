@@ -1,4 +1,4 @@
-"""What training logs for every model: its terms, learning rate, gradient norm and examples per second."""
+"""Training curves of every model: terms of the loss, learning rate, gradient norm and examples per second."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from genmodels.models.base.model import as_list
 
 
 class TrainingLog(Callback):
-    """Logs on the trainer's ``log_every_n_steps`` only: between, nothing waits for the device.
+    """Logs one batch in every ``log_every_n_steps`` of the trainer; the others do not wait for the device.
 
-    ``train/<term>`` are the loss and its terms; ``train/lr`` and ``train/gradient_norm`` (before clipping) get the
-    number of the player appended where there are several; ``train/examples_per_second`` leaves validation out.
+    ``train/<term>`` are the loss and its terms. ``train/lr`` and ``train/gradient_norm`` (before clipping) are followed
+    by the number of the player if there are several, as in ``train/lr_0``. ``train/examples_per_second`` excludes the
+    time of validation.
 
     Args:
-        budget: who counts examples and seconds.
+        budget: counts examples and seconds.
 
     Attributes:
-        latest: terms of the loss as they were last logged.
+        latest: the most recently logged terms of the loss.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -34,13 +35,13 @@ class TrainingLog(Callback):
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, batch: Tensor, batch_idx: int
     ) -> None:
-        """Have gradient norms measured in batches that are logged."""
+        """Measure gradient norms in batches that are logged."""
         pl_module.watches_gradients = self._is_logged(trainer, pl_module)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        """Log, where it is time to."""
+        """Log the batch if it is due."""
         if not self._is_logged(trainer, pl_module):
             return
         self.latest = {f"train/{name}": float(value) for name, value in outputs["terms"].items()}

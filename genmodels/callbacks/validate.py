@@ -1,4 +1,4 @@
-"""Watching a number on held-out data while training."""
+"""Validation: the mean of the model's validation value over held-out data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from lightning import Callback, Trainer
 from torch import Tensor
 from torchmetrics import MeanMetric
+from typing_extensions import override
 
 from genmodels.callbacks.budget import Budget
 from genmodels.callbacks.finite import diverged
@@ -20,7 +21,7 @@ from genmodels.metrics import LogLikelihoodMean
 from genmodels.models.base import BaseModel
 
 MONITOR = "val/monitor"
-"""The name under which Lightning's callbacks find what validation watches, whatever model and data are."""
+"""Name under which Lightning's callbacks find the validation value of any model on any data."""
 
 UNTIL_DUE = 10**12  # batches
 
@@ -30,17 +31,17 @@ class Validate(Callback):
 
     Validations are evenly spaced over the budget, whatever unit it is in. A likelihood is logged as
     ``val/bits_per_dim`` on integer data and as ``val/nats``, negative, on continuous data; anything else as
-    ``val/<monitor_name>``: the lower the better. The value goes through Lightning's ``log`` as well, so that
+    ``val/<monitor_name>``; lower is better. The value goes through Lightning's ``log`` as well, so that
     ``EarlyStopping``, ``ReduceLROnPlateau`` and ``ModelCheckpoint`` can monitor it, by its own name or as
     ``val/monitor``.
 
     Args:
-        budget: who knows the spent share.
-        validations: how many there are in the budget.
+        budget: gives the fraction spent.
+        validations: number of validations in the budget.
 
     Attributes:
-        score: the latest value, the same in every process.
-        key: its own name, as logged.
+        score: the latest validation value, the same in every process.
+        key: its own name in the logs.
     """
 
     def __init__(self, budget: Budget, validations: int = 10) -> None:
@@ -53,10 +54,10 @@ class Validate(Callback):
         self._mean = MeanMetric(nan_strategy="disable").set_dtype(torch.float64)
 
     def on_train_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Go on where a checkpoint was saved, perhaps with a larger budget.
+        """Continue from a checkpoint, perhaps with a larger budget.
 
-        Of a checkpoint that was saved at a validation Lightning must be told that one was due: it then takes up the
-        batches, too, after it.
+        For a checkpoint saved at a validation, ``val_check_batch`` must say that one was due: Lightning then continues
+        with the batch after it.
         """
         self._done = min(self._done, self._due())
         trainer.val_check_batch = 1 if self._validated else UNTIL_DUE
@@ -64,20 +65,20 @@ class Validate(Callback):
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, batch: Tensor, batch_idx: int
     ) -> None:
-        """A new batch, not yet validated."""
+        """Note that no validation has followed this batch yet."""
         self._validated = False
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        """Ask Lightning for a validation after this batch when the next share of the budget is spent."""
+        """Request a validation after this batch if the budget spent makes one due."""
         trainer.val_check_batch = 1 if self._due() > self._done else UNTIL_DUE
 
     def _due(self) -> int:
         return math.floor(self.budget.fraction * self.validations + 1e-9)
 
     def on_validation_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Fresh means."""
+        """Reset the means."""
         self._validated = True
         for metric in (self._likelihood, self._mean):
             metric.to(pl_module.device).reset()
@@ -85,7 +86,7 @@ class Validate(Callback):
     def on_validation_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int, _: int = 0
     ) -> None:
-        """Add one batch."""
+        """Add the validation values of one batch to the mean."""
         with fixed_seed(batch_idx * trainer.world_size + trainer.global_rank, pl_module.device):
             found = pl_module.monitor(batch)
         if isinstance(found, Likelihood):
@@ -94,7 +95,7 @@ class Validate(Callback):
             self._mean.update(found.detach(), weight=len(batch))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Reduce over processes and log.
+        """Reduce the mean over processes and log it.
 
         Raises:
             UserError: if the mean is not finite.
@@ -105,26 +106,27 @@ class Validate(Callback):
         log_values(trainer, {self.key: self.score})
 
     def on_validation_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Count, and hold the names that other callbacks monitor against what was logged.
+        """Count the validation, and check that the values which other callbacks monitor are logged.
 
         Raises:
-            UserError: for a name that nothing was logged under, naming those that there are.
+            UserError: for a value that is not logged, naming those that are.
         """
         self._done = self._due()
         known = trainer.callback_metrics
+        names = ", ".join(sorted(known))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             name = getattr(callback, "monitor", None)
             require(
                 name is None or name in known,
-                f"{type(callback).__name__} monitors {name}, which is not logged; there is {', '.join(sorted(known))}.",
+                f"{type(callback).__name__} monitors {name}, which is not logged; logged are {names}.",
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """How many validations there have been, and whether one follows the last batch, for the checkpoint."""
+        """The number of validations, and whether one followed the last batch, for the checkpoint."""
         return {"done": self._done, "validated": self._validated}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
         self._done, self._validated = state_dict["done"], state_dict["validated"]
 
     def _compute(self, model: BaseModel) -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""From run folders to tables, a report and a mirror on wandb. Reads run.json, and pictures and curves beside it."""
+"""Comparison of runs in tables, in a report and on wandb, from their run.json and the files next to it."""
 
 from genmodels.compare.output import FORMATS, markdown, print_tables
 from genmodels.compare.records import Run, find_runs, scores_by_name

@@ -1,4 +1,4 @@
-"""HTML as a tree, so that text is text wherever it comes from: the serializer escapes it."""
+"""HTML built as a tree, so that the serializer escapes all text, wherever it comes from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from genmodels.compare.tables import Table, pretty
 
 HERE = Path(__file__).parent
 PNG = b"\x89PNG\r\n\x1a\n"
-SMALL = 300  # pixels of a picture's width, below which it is enlarged without smoothing
-LARGEST = 20 * 2**20  # bytes of a file that goes into a page
+SMALL = 300  # pixels; pictures of a smaller width are enlarged without smoothing
+LARGEST = 20 * 2**20  # bytes; larger files are left out of the page
 
 Content = Element | str | None
 
 
 def node(tag: str, *content: Content, **attributes: str) -> Element:
-    """An element; a trailing underscore of an attribute's name falls away, others become hyphens.
+    """An element; in names of attributes a trailing underscore is dropped and others become hyphens.
 
     >>> tostring(node("p", "a < b", node("b", "c"), "d", class_="soft"), encoding="unicode", method="html")
     '<p class="soft">a &lt; b<b>c</b>d</p>'
@@ -35,7 +35,7 @@ def node(tag: str, *content: Content, **attributes: str) -> Element:
 
 
 def page(title: str, *content: Content) -> str:
-    """A whole document with style and script inside, which may load nothing and run nothing else."""
+    """A document with embedded style and script, whose policy forbids loading anything or running other scripts."""
     style, script = ((HERE / f"report.{kind}").read_text() for kind in ("css", "js"))
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -53,7 +53,7 @@ def page(title: str, *content: Content) -> str:
 
 
 def picture(path: Path, caption: str, class_: str) -> Element | None:
-    """A figure with the picture inside the page, or ``None`` if there is no PNG of at most ``LARGEST`` bytes."""
+    """A figure with an embedded picture, or ``None`` if ``path`` is no PNG of at most ``LARGEST`` bytes."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
@@ -62,19 +62,19 @@ def picture(path: Path, caption: str, class_: str) -> Element | None:
     if not data.startswith(PNG) or len(data) > LARGEST:
         return None
     source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    enlarged = "small" if int.from_bytes(data[16:20], "big") < SMALL else ""  # the width stands there in every PNG
+    enlarged = "small" if int.from_bytes(data[16:20], "big") < SMALL else ""  # the width, in a PNG's header
     image = node("img", src=source, alt=caption, class_=enlarged)
     return node("figure", node("figcaption", caption), image, class_=class_)
 
 
 def drawing(svg: str, caption: str) -> Element:
-    """A figure with a chart of :func:`genmodels.plots.chart` inside the page."""
-    root = fromstring(svg)  # our own, whose labels were escaped when it was written
+    """A figure with an embedded chart, given the SVG of :func:`genmodels.plots.chart`."""
+    root = fromstring(svg)  # trusted: genmodels.plots has escaped the labels
     for element in list(root.iter()):
         element.tag = element.tag.rpartition("}")[2]
         element.attrib = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
         if element.tag == "g":
-            element.attrib.pop("id", None)  # numbers that every chart begins anew
+            element.attrib.pop("id", None)  # not unique among the charts of a page
     for part in root.findall("metadata"):
         root.remove(part)
     for size in ("width", "height"):
@@ -84,7 +84,7 @@ def drawing(svg: str, caption: str) -> Element:
 
 
 def sortable(table: Table) -> Element:
-    """A table whose columns sort by a click on their heading."""
+    """A table that is sorted by a column when its heading is clicked."""
     headings, rows = node("tr"), node("tbody")
     sides = ["number" if table.numeric(i) else "" for i in range(len(table.headings))]
     for lines, side in zip(table.headings, sides, strict=True):
@@ -101,6 +101,6 @@ def sortable(table: Table) -> Element:
 
 
 def facts(entries: list[tuple[str, str]]) -> Element:
-    """Names and values in two columns."""
+    """A table of names and values."""
     rows = [node("tr", node("th", name, scope="row"), node("td", value)) for name, value in entries]
     return node("table", node("tbody", *rows))

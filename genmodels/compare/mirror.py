@@ -12,12 +12,12 @@ from genmodels.compare.tables import heading, pretty
 
 
 def to_wandb(results: Results, settings: Mapping[str, Any], folder: Path) -> None:
-    """Log one ``wandb.Table`` per data set, with the sample grids, in a run of its own beside those it compares.
+    """Log one ``wandb.Table`` per data set, with sample grids, in a run of its own.
 
     Args:
         results: the comparison.
-        settings: of the wandb logger: project, entity and offline.
-        folder: of the sweep, after which the run is named.
+        settings: project, entity and offline of the wandb logger.
+        folder: folder of the sweep, after which the run is named.
     """
     import wandb
 

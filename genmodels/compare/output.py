@@ -20,12 +20,12 @@ from genmodels.compare.records import Run
 from genmodels.compare.results import Cell, Column, Group, Results, compared, sentences
 from genmodels.compare.tables import CAPTION, Entry, Table, pretty, tables_of
 
-WIDTH = 100  # of a terminal whose width is unknown, in characters
-LABEL = 28  # most characters of a row's name on a terminal
+WIDTH = 100  # characters, if the width of the terminal is unknown
+LABEL = 28  # most characters of a row's label on a terminal
 
 
 def print_tables(results: Results, console: Console | None = None) -> None:
-    """Print every table, split where the terminal is too narrow for it, and the notes on them."""
+    """Print all tables, split to fit the width of the terminal, and the notes on them."""
     console = console or Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     count = len(results.runs)
     console.print(Text(f"Comparison of {count} run{'s' * (count != 1)}", style="bold"))
@@ -44,14 +44,14 @@ def print_tables(results: Results, console: Console | None = None) -> None:
 
 
 def transposed(table: Table) -> Table:
-    """A table of one row as a table of one column, which fits any width."""
+    """The transpose of a table of one row, which fits any width."""
     (name, *cells), (_, *headings) = table.rows[0], table.headings
     rows = [[Entry(" ".join(heading)), cell] for heading, cell in zip(headings, cells, strict=True)]
     return Table(table.title, [("",), (name.text,)], rows)
 
 
 def split(table: Table, width: int) -> list[Table]:
-    """The columns in as many tables as it takes for each to fit, every one with the names of the rows."""
+    """The table split by columns into tables of at most ``width`` characters, each with the labels of the rows."""
 
     def needed(column: int) -> int:
         lines = [*table.headings[column], *(row[column].text for row in table.rows)]
@@ -86,7 +86,7 @@ def side(table: Table, column: int) -> Literal["left", "right"]:
 
 
 def markdown(runs: Iterable[Run] | Results) -> str:
-    """The comparison in Markdown; of the refusals only those of groups that have no score."""
+    """The comparison in Markdown, with the refusals of groups that have no score."""
     results = runs if isinstance(runs, Results) else compared(runs)
     parts = []
     for data in results.data:
@@ -106,7 +106,7 @@ LATEX = {
 
 
 def escaped(text: str, characters: dict[str, str]) -> str:
-    r"""Text with special characters replaced; signs of bounds become one character first.
+    r"""Text with special characters replaced, after the signs of bounds have become one character.
 
     >>> escaped("<= 1|2", MARKDOWN), escaped("fd_10 <= 5%", LATEX)
     ('≤ 1\\|2', 'fd\\_10 $\\le$ 5\\%')
@@ -115,7 +115,7 @@ def escaped(text: str, characters: dict[str, str]) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """Heading, rule and rows."""
+    """A table in Markdown."""
     rules = [{"left": ":--", "right": "--:"}[side(table, index)] for index in range(len(table.headings))]
     headings = [escaped(" ".join(heading), MARKDOWN) for heading in table.headings]
     rows = [[escaped(entry.text, MARKDOWN) for entry in row] for row in table.rows]
@@ -123,12 +123,12 @@ def markdown_table(table: Table) -> str:
 
 
 def latex(results: Results) -> str:
-    """A tabular for every table, which needs no package."""
+    """A ``tabular`` for every table; it needs no package."""
     return "\n\n".join(latex_table(table) for data in results.data for table in tables_of(results, data))
 
 
 def latex_table(table: Table) -> str:
-    """One tabular, its title as a comment above it."""
+    """A ``tabular`` with its title as a comment above it."""
     layout = "".join(side(table, index)[0] for index in range(len(table.headings)))
     heading = " & ".join(escaped(" ".join(lines), LATEX) for lines in table.headings)
     rows = [" & ".join(escaped(entry.text, LATEX) for entry in row) for row in table.rows]
@@ -137,7 +137,7 @@ def latex_table(table: Table) -> str:
 
 
 def plain(results: Results) -> dict[str, Any]:
-    """The comparison in plain types; ``null`` is an unknown or non-finite value, or an open end of an interval."""
+    """The comparison in plain types; ``None`` is an unknown or non-finite value, or an open end of an interval."""
     return {
         "groups": [group_entry(results, group) for group in results.groups],
         "notes": [*(s for data in results.data for s in sentences(results, data)), *results.remarks],
@@ -183,7 +183,7 @@ def cost_entry(group: Group) -> dict[str, Any]:
 
 
 def score_entry(column: Column, cell: Cell) -> dict[str, Any]:
-    """One number, the interval its true value may lie in, and its rank."""
+    """One score, the interval of its true value, and its rank."""
     score, (low, high) = cell.score, interval(cell.score, cell.error)
     return {
         "name": column.name,
@@ -202,12 +202,12 @@ def score_entry(column: Column, cell: Cell) -> dict[str, Any]:
 
 
 def as_json(results: Results) -> str:
-    """The comparison as JSON, each run's protocols included."""
+    """The comparison as JSON, with the protocols of each run."""
     return json.dumps(finite(plain(results)), indent=2, allow_nan=False)
 
 
 def finite(node: Any) -> Any:
-    """The node with ``None`` for infinity and NaN, which JSON lacks."""
+    """A copy of ``node`` with ``None`` for infinity and NaN, which JSON lacks."""
     if isinstance(node, dict):
         return {key: finite(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
@@ -216,7 +216,7 @@ def finite(node: Any) -> Any:
 
 
 def as_csv(results: Results) -> str:
-    """One row per number, with its conditions and the cost of its group; one row for a group without numbers."""
+    """One row per score with its conditions and the cost of its group; one row for a group without scores."""
     rows: list[dict[str, Any]] = []
     for group in results.groups:
         if not any(run.scores for run in group.runs):

@@ -1,4 +1,4 @@
-"""Ranking: which numbers are shown to be better than others."""
+"""Ranking of scores by which of them are shown to be better than others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Place(NamedTuple):
     """A rank, and whether it is tied.
 
     Attributes:
-        rank: one more than the number of those shown to be better.
+        rank: one more than the number of scores shown to be better.
         tied: whether at least one other is shown to be neither better nor worse.
     """
 
@@ -37,9 +37,8 @@ def interval(score: Score, error: float | None) -> Interval:
     """Interval in which the true value may lie, given a score and its standard error.
 
     - An exact value, a distance or an estimate lies within two standard errors of the printed one.
-    - A bound says nothing of its other side: ``<= 1.30 ± 0.01`` is true of anything up to 1.32, ``>= 1.30 ± 0.01`` of
-      anything from 1.28.
-    - Nothing is known of a number without a standard error, one that is not finite, or one that its metric flags.
+    - A bound limits one side: ``<= 1.30 ± 0.01`` holds for any value up to 1.32, ``>= 1.30 ± 0.01`` for any from 1.28.
+    - A score without a standard error, one that is not finite, or one that its metric flags limits neither side.
 
     >>> from genmodels.core.likelihood import Kind
     >>> interval(Score("bits_per_dim", 1.5, "bits/dim", 100, kind=Kind.EXACT), 0.25)
@@ -56,17 +55,17 @@ def interval(score: Score, error: float | None) -> Interval:
 def places(intervals: Mapping[Key, Interval], better: str) -> dict[Key, Place]:
     """Rank by intervals, not by printed values.
 
-    A stands above B only where A's worst possible value is better than B's best possible one. An upper bound on
-    bits/dim can so be shown to be better than an exact value, but never to be worse than anything; of two upper bounds
-    neither is ever shown to be the better one. Ties are not transitive: C may be shown to be worse
-    than A, and B neither better nor worse than either.
+    A ranks above B only if A's worst possible value is better than B's best possible one. An upper bound on bits/dim
+    can thus be shown to be better than an exact value, but never to be worse than anything; of two upper bounds neither
+    can be shown to be better. Ties are not transitive: C may be shown to be worse than A, and B neither better nor
+    worse than either.
 
     >>> lower_is_better = places({"A": Interval(1, 2), "B": Interval(1.5, 3.5), "C": Interval(3, 4)}, "lower")
     >>> [str(place) for place in lower_is_better.values()]
     ['#1=', '#1=', '#2=']
 
     Args:
-        intervals: in which the true values may lie.
+        intervals: intervals in which the true values may lie.
         better: ``lower`` or ``higher``.
     """
 

@@ -1,4 +1,4 @@
-"""Reading run folders, which may be anybody's: their records are checked before anything else uses them."""
+"""Records of run folders, which are untrusted and therefore checked before anything else uses them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SPEEDS = ("passes_per_sample", "samples_per_second")
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder's record.
+    """The record of one run folder.
 
     Attributes:
         path: the folder.
-        record: run.json, without unprintable characters in its strings.
-        scores: by name.
+        record: content of run.json, without unprintable characters.
+        scores: scores by name.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class Run:
 
     @classmethod
     def read(cls, file: Path) -> Run:
-        """The run of a run.json; one that cannot be read is a run without scores, whose ``error`` says why."""
+        """The run of a run.json; if it cannot be read, a run without scores whose ``error`` is the reason."""
         try:
             record = printable(json.loads(file.read_text()))
             run = cls(file.parent, record, scores_by_name(record))
@@ -57,7 +57,7 @@ class Run:
 
     @classmethod
     def unreadable(cls, path: Path, reason: str) -> Run:
-        """A run of which nothing is known but the reason."""
+        """A run whose record is missing or cannot be read, with the reason."""
         return cls(path, {"status": "unreadable", "error": printable(reason)}, {})
 
     def check(self) -> None:
@@ -99,12 +99,12 @@ class Run:
 
     @property
     def expected(self) -> list[Any]:
-        """Results that its recipe expects."""
+        """The results that its recipe expects."""
         return expectations(self.record.get("expected"))
 
     @property
     def overrides(self) -> list[str]:
-        """Overrides on the command line."""
+        """Its overrides on the command line."""
         return [str(word) for word in self.record.get("overrides", [])]
 
     @property
@@ -124,8 +124,8 @@ class Run:
 
     @property
     def reason(self) -> str:
-        """Why it is not finished, as far as the record says."""
-        killed = "its run.json still says so: it is running, or was killed"
+        """The recorded reason why it is not finished."""
+        killed = "it is still running, or was killed"
         return str(self.record.get("error") or (killed if self.status == "running" else "no reason was recorded"))
 
     @property
@@ -140,7 +140,12 @@ class Run:
 
 
 def check_types(values: Mapping[str, Any], types: Any) -> None:
-    """Raise a TypeError for the first value that is of none of the types, an OverflowError for an integer too large."""
+    """Check that each value is of one of the types.
+
+    Raises:
+        TypeError: naming the first value of another type.
+        OverflowError: for an integer that is too large for a float.
+    """
     for name, value in values.items():
         if not isinstance(value, types) or isinstance(value, bool):
             raise TypeError(f"{name} is {str(value)[:50]!r}")
@@ -149,7 +154,7 @@ def check_types(values: Mapping[str, Any], types: Any) -> None:
 
 
 def printable(node: Any) -> Any:
-    r"""Nested lists and mappings whose strings have no control characters, which a terminal would obey.
+    r"""Nested lists and mappings with control characters, which a terminal would interpret, replaced.
 
     >>> printable({"a": ["red \x1b[31m"]})
     {'a': ['red �[31m']}
@@ -164,15 +169,15 @@ def printable(node: Any) -> Any:
 
 
 def scores_by_name(record: Mapping[str, Any]) -> dict[str, Score]:
-    """The scores of one run.json."""
+    """The scores in one run.json."""
     return {name: Score.from_dict(name, entry) for name, entry in record["metrics"].items()}
 
 
 def find_runs(*places: str | Path) -> list[Run]:
     """The runs in and under folders or globs, each once, in the order of their folders' numbers.
 
-    A run folder without run.json is a run whose status is ``unreadable``, and so is a place without any run, unless
-    there is no run at all.
+    A run folder without run.json counts as a run whose status is ``unreadable``, and so does a place without any run,
+    unless no place has one.
 
     Raises:
         UserError: for a place that does not exist.
@@ -187,7 +192,7 @@ def find_runs(*places: str | Path) -> list[Run]:
 
 
 def existing(place: str | Path) -> list[Path]:
-    """The path ``place``, or those that it stands for as a glob.
+    """The path ``place``, or the paths that match it as a glob.
 
     Raises:
         UserError: if there is none.
@@ -198,7 +203,7 @@ def existing(place: str | Path) -> list[Path]:
 
 
 def runs_under(path: Path) -> Iterator[Run]:
-    """The runs in and under a folder, or that of a run.json."""
+    """The runs in and under a folder, or the run of a run.json."""
     if path.is_dir():
         yield from (Run.read(file) for file in path.rglob(RECORD))
         folders = (config.parent for config in path.rglob("config.yaml"))
@@ -208,7 +213,7 @@ def runs_under(path: Path) -> Iterator[Run]:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether a folder without run.json is that of a run."""
+    """Whether ``path`` is a run folder without its run.json."""
     return (path / "config.yaml").is_file() and (path / "checkpoints").is_dir() and not (path / RECORD).exists()
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// A click on a heading sorts its table by that column; a second one turns the order round. Empty cells stay last.
+// A click on a heading sorts its table by that column; a second click reverses the order. Empty cells come last.
 for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => {
     const heading = button.parentElement, body = heading.closest("table").tBodies[0];

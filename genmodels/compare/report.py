@@ -1,4 +1,4 @@
-"""The comparison as one page that needs no server and loads nothing."""
+"""The comparison as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from genmodels.runs import write_whole
 GALLERIES = (  # file in the run folder, title, caption, class of the figures
     ("samples/final.png", "Samples", "Samples of the finished models, from the same random numbers.", "picture"),
     ("samples/reconstructions.png", "Reconstructions", "Examples and their reconstructions.", "picture"),
-    ("samples/density.png", "Density", "The density of the model, beside the true one.", "picture"),
+    ("samples/density.png", "Density", "The density of the model, next to the true density.", "picture"),
 )  # fmt: skip
 DETAILS = (
     ("samples/denoising.png", "Denoising", "From noise (left) to a sample (right).", "strip"),
@@ -33,8 +33,8 @@ DETAILS = (
 DECLARED = ("protocol", "quantity", "incidental", "baselines", "distance")  # fields of a score that are not shown
 VALIDATION = {"val/bits_per_dim": "validation bits/dim", "val/nats": "validation nats (negative)"}
 ABOUT_COST = (
-    "Left is cheaper; down is better, except for nats. Bars are two standard errors; an arrow points to the side of a "
-    "bound on which the true value lies; the dashed line is the Pareto front of the printed values."
+    "Cost rises to the right; lower is better, except for nats. Bars are two standard errors; an arrow points to "
+    "the side of a bound on which the true value lies; the dashed line is the Pareto front of the printed values."
 )
 
 
@@ -51,7 +51,7 @@ def write_report(results: Results, path: Path, title: str = "Comparison of gener
 
 
 def report(results: Results, title: str) -> str:
-    """The page as text."""
+    """The page as HTML text."""
     links = [node("a", data, href=f"#data-{i}") for i, data in enumerate(results.data)]
     return page(
         title,
@@ -86,7 +86,7 @@ def section(results: Results, data: str, anchor: str) -> Element:
         *(node("p", sentence, class_="soft") for sentence in sentences(results, data)),
         *(gallery(shown, *each) for each in GALLERIES),
         charts("Quality against cost", ABOUT_COST, pareto(columns, groups, styles)),
-        charts("Training", "Seconds are those of the batches at the run's mean pace.", training(groups, styles)),
+        charts("Training", "Seconds are batches times the run's mean time per batch.", training(groups, styles)),
         charts("Diffusion, step by step", "The bound's terms, and distortion against rate.", diffusion(shown, styles)),
         *(gallery(shown, *each) for each in DETAILS),
     )
@@ -99,7 +99,7 @@ def representative(group: Group, groups: Sequence[Group]) -> Run:
 
 
 def gallery(shown: Sequence[tuple[Group, Run]], file: str, title: str, words: str, class_: str) -> Element | None:
-    """The picture of each group that has it."""
+    """The picture ``file`` of each group that has one, under a title."""
     pictures = [picture(run.path / file, f"{group.label}, seed {run.seed}", class_) for group, run in shown]
     found = [each for each in pictures if each is not None]
     return side_by_side(title, words, found, "row")
@@ -189,7 +189,7 @@ def training(groups: Sequence[Group], styles: Mapping[str, int]) -> list[tuple[s
 
 
 def first(group: Group, run: Run) -> str:
-    """The group's label for its first run, else nothing, so that the legend has it once."""
+    """The group's label for its first run, else empty, so that the legend lists each group once."""
     return group.label if run is group.runs[0] else ""
 
 
@@ -263,7 +263,7 @@ def protocol(group: Group, run: Run) -> Element:
 
 
 def flat(entries: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values as text, one level of nesting spread out."""
+    """Names and values as text, with one level of nesting flattened."""
     found = []
     for name, value in entries.items():
         if isinstance(value, Mapping):
@@ -274,7 +274,7 @@ def flat(entries: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def format_value(value: Any) -> str:
-    """A value as text: strings as they are, lists separated by spaces, anything else as JSON."""
+    """A value as text: strings unchanged, lists separated by spaces, anything else as JSON."""
     if isinstance(value, list):
         return " ".join(map(format_value, value))
     return value if isinstance(value, str) else json.dumps(value)

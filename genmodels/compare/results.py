@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed become one row; numbers that may stand side by side, one column."""
+"""Results of a comparison: runs that differ only in their seed form one row, comparable scores one column."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOT_IN_LABEL = ("model=", "data=", "seed=", "logger", "hydra.", "run_dir=", "dat
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one model, data and config: they differ in their seed.
+    """Runs of one model, data set and config, which differ only in their seed.
 
     Attributes:
         runs: one per seed.
@@ -43,11 +43,11 @@ class Group:
 
     @property
     def data(self) -> str:
-        """Name of the data set it was trained on."""
+        """Name of the data set that its runs were trained on."""
         return self.runs[0].data
 
     def cost(self, name: str) -> float | None:
-        """Mean over the runs that recorded it."""
+        """Mean of the entry ``name`` of the cost over the runs that recorded it."""
         values = [run.cost[name] for run in self.runs if name in run.cost]
         return statistics.fmean(values) if values else None
 
@@ -62,12 +62,12 @@ class Group:
 
     @property
     def devices(self) -> str:
-        """The devices it was trained on."""
+        """The devices that its runs were trained on."""
         return ", ".join(sorted({str(run.cost["device"]) for run in self.runs if "device" in run.cost}))
 
     @property
     def refusals(self) -> dict[str, Any]:
-        """Metrics that do not apply to the model, with the reason."""
+        """Metrics that do not apply to the model, with the reasons."""
         return {name: reason for run in self.runs for name, reason in run.refusals.items()}
 
     @property
@@ -78,13 +78,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Column:
-    """The properties that two numbers must share to stand in one column.
+    """The properties that two scores must share to be in one column.
 
     Attributes:
         data: data set that the models were trained on and are measured against.
-        name: of the score.
-        unit: of the score.
-        n: number of samples it rests on; ``None`` for likelihoods, whose expectation does not depend on it.
+        name: name of the score.
+        unit: unit of the score.
+        n: number of examples or samples; ``None`` for likelihoods, whose expectation does not depend on it.
         better: ``lower``, ``higher`` or ``None``.
         conditions: entries of the protocol, see :attr:`genmodels.core.Score.conditions`.
         quantity: see :class:`genmodels.core.Score`.
@@ -102,7 +102,7 @@ class Column:
 
     @classmethod
     def of(cls, data: str, score: Score) -> Column:
-        """The column in which a score stands."""
+        """The column of a score."""
         n = None if score.unit in UNITS_OF_LIKELIHOOD else score.n
         declared = (score.conditions, score.quantity, score.distance)
         return cls(data, score.name, score.unit, n, score.better, *declared)
@@ -114,20 +114,20 @@ class Column:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Sort key: likelihoods first, plain ones before special ones; numbers that are not ranked last."""
+        """Sort key: likelihoods first, plain ones before special ones; scores that are not ranked last."""
         special = (self.unit not in UNITS_OF_LIKELIHOOD, self.quantity not in ("bits_per_dim", "nats"))
         return (self.better is None, *special, self.quantity, -(self.n or 0), self.name)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One group's number in one column.
+    """One group's score in one column.
 
     Attributes:
-        score: mean over seeds; its standard error is that over seeds, or that of the only run.
+        score: mean over seeds; its standard error is that over seeds, or that of a single run.
         error: standard error used for ranking: the larger of the error over seeds and the mean of the runs' own, which
             further seeds on the same test set do not reduce.
-        own: the scores of the single runs.
+        own: the scores of the individual runs.
         place: its rank in the column, if it has one.
     """
 
@@ -168,8 +168,8 @@ class Results:
         groups: finished runs, with or without scores, and unfinished ones with scores; in the order they were found.
         unfinished: name and reason of runs that failed, were interrupted, are running or are unreadable, and of jobs
             that left no run.
-        refusals: group and reason, for scores that do not exist.
-        remarks: how runs were put together, where a reader would not expect it.
+        refusals: group and reason, for metrics that do not apply.
+        remarks: notes on runs that were left out, and on groups of several commits.
         unreadable: names and reasons of those among ``unfinished`` whose run.json is missing or cannot be read.
     """
 
@@ -192,16 +192,16 @@ class Results:
 
     @cached_property
     def data(self) -> list[str]:
-        """The data sets, of which each has tables of its own."""
+        """The data sets, each of which has its own tables."""
         return sorted({group.data for group in self.groups})
 
     def of(self, data: str) -> list[Group]:
-        """The groups that were trained on it."""
+        """The groups trained on ``data``."""
         return [group for group in self.groups if group.data == data]
 
     @cached_property
     def columns(self) -> dict[Column, dict[str, Cell]]:
-        """Every column's cells, ranked, by the label of the group."""
+        """The ranked cells of every column, by the label of the group."""
         found: dict[Column, dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
         for group in self.groups:
             for run in group.runs:
@@ -216,7 +216,7 @@ class Results:
 
 
 def ranked(column: Column, cells: Mapping[str, Cell]) -> dict[str, Cell]:
-    """The cells with their ranks, if the column is ranked and has more than one."""
+    """The cells with their ranks, if the column is ranked and has several cells."""
     if column.better is None or len(cells) < 2:
         return dict(cells)
     found = places({label: interval(cell.score, cell.error) for label, cell in cells.items()}, column.better)
@@ -224,13 +224,13 @@ def ranked(column: Column, cells: Mapping[str, Cell]) -> dict[str, Cell]:
 
 
 def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> Results:
-    """Group the runs.
+    """The comparison of ``runs``.
 
-    A finished run without any score is compared by its cost; its refusals say why it has none.
+    A finished run without any score is compared by its cost; its refusals are the reasons why it has none.
 
     Args:
-        runs: of one sweep or many.
-        failures: names and reasons of jobs that may have left no run behind.
+        runs: runs of one or more sweeps.
+        failures: names and reasons of failed jobs, which may have left no run folder.
     """
     runs = list(runs)
     by_config: dict[tuple[object, ...], dict[str, Run]] = defaultdict(dict)
@@ -256,17 +256,17 @@ def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> R
 
 
 def precedence(run: Run) -> tuple[bool, str]:
-    """Sort key of runs of one config and seed, of which the last is kept: one with scores, then the newest."""
+    """Sort key of runs of one config and seed, of which the last is kept: with scores if possible, then the newest."""
     return bool(run.scores), str(run.record.get("started", ""))
 
 
 def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
-    """Name every group after its model and those of its overrides that not all groups of that model and data share."""
+    """The groups, labeled by model and by the overrides that not all groups of the same model and data share."""
     groups = list(groups)
     found = []
     for runs in groups:
-        alike = [other[0] for other in groups if (other[0].model, other[0].data) == (runs[0].model, runs[0].data)]
-        shared = set.intersection(*(set(run.overrides) for run in alike))
+        siblings = [other[0] for other in groups if (other[0].model, other[0].data) == (runs[0].model, runs[0].data)]
+        shared = set.intersection(*(set(run.overrides) for run in siblings))
         own = [word for word in runs[0].overrides if word not in shared and not word.startswith(NOT_IN_LABEL)]
         status = [] if runs[0].status == "finished" else [f"({runs[0].status})"]
         found.append(" ".join([runs[0].model, *own, *status]))
@@ -280,13 +280,13 @@ def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
 
 
 def commit(run: Run) -> str:
-    """First eight digits of the commit of the source tree."""
+    """First eight digits of the commit of its source tree."""
     git = run.record.get("git")
     return str(git.get("commit"))[:8] if isinstance(git, Mapping) else "unknown"
 
 
 def sentences(results: Results, data: str) -> list[str]:
-    """Notes below a table: columns of one quantity that do not compare, and numbers that cannot be ranked."""
+    """Notes below a table, on columns of one quantity that do not compare and on scores that cannot be ranked."""
     columns = results.columns_of(data)
     families: dict[str, list[Column]] = defaultdict(list)
     for column in columns:
@@ -303,7 +303,7 @@ def sentences(results: Results, data: str) -> list[str]:
 
 
 def apart(quantity: str, family: Sequence[Column], columns: Mapping[Column, Mapping[str, Cell]]) -> str:
-    """Sentence on columns of one quantity that do not compare."""
+    """The note on the columns ``family`` of one quantity, which do not compare, and their differences."""
     fields = [column.fields() for column in family]
     keys = [key for key in differences(fields) if key != "name"]
 
@@ -316,7 +316,7 @@ def apart(quantity: str, family: Sequence[Column], columns: Mapping[Column, Mapp
 
 
 def differences(fields: Sequence[Mapping[str, str]]) -> list[str]:
-    """The keys whose values are not the same in all of the mappings."""
+    """The keys whose values differ between the mappings."""
     keys = list(dict.fromkeys(key for own in fields for key in own))
     return [key for key in keys if len({own.get(key) for own in fields}) > 1]
 

@@ -16,7 +16,7 @@ CAPTION = (
 
 
 class Entry(NamedTuple):
-    """A cell: its text, and the number by which it sorts."""
+    """A cell: its text, and the number by which it is sorted."""
 
     text: str
     number: float | None = None
@@ -40,18 +40,18 @@ class Table(NamedTuple):
 
 
 def pretty(text: str) -> str:
-    """Text with signs of bounds as one character, for formats other than the terminal's."""
+    """Text with signs of bounds as one character, for formats other than plain text."""
     return text.replace("<= ", "≤ ").replace(">= ", "≥ ")
 
 
 def tables_of(results: Results, data: str) -> list[Table]:
-    """Quality, cost, and what was expected where recipes say so; none of them empty."""
+    """The tables of quality, cost and expected results, without empty ones."""
     found = [quality(results, data), costs(results.of(data), data), expected(results, data)]
     return [table for table in found if table.rows and len(table.headings) > 1]
 
 
 def quality(results: Results, data: str) -> Table:
-    """One row per group, one column for every score that some group has."""
+    """One row per group, one column per score that any group has."""
     columns = results.columns_of(data)
     common = {column: common_baselines(list(cells.values())) for column, cells in columns.items()}
     headings = [("model",), *(heading(column, common[column], list(columns)) for column in columns)]
@@ -63,7 +63,7 @@ def quality(results: Results, data: str) -> Table:
 
 
 def heading(column: Column, common: Mapping[str, float], others: Sequence[Column]) -> tuple[str, ...]:
-    """Name, n, fields that distinguish the column from others of that name and n, and baselines all its cells share."""
+    """Name, n, fields that distinguish the column from others of that name and n, and baselines of all its cells."""
     twins = [other for other in others if (other.name, other.n) == (column.name, column.n)]
     fields = column.fields()
     special = [f"{key} {fields.get(key) or NOT_RECORDED}" for key in differences([twin.fields() for twin in twins])]
@@ -74,7 +74,7 @@ def heading(column: Column, common: Mapping[str, float], others: Sequence[Column
 
 
 def common_baselines(cells: Sequence[Cell]) -> dict[str, float]:
-    """The baselines, by their words, that all of the numbers have and that print the same for all."""
+    """The baselines, by description, that all cells have and that are printed the same in all."""
     measured = [cell.score.beside for cell in cells]
     words = [word for word in measured[0] if all(word in beside for beside in measured)]
     return {
@@ -83,7 +83,7 @@ def common_baselines(cells: Sequence[Cell]) -> dict[str, float]:
 
 
 def entry(cell: Cell | None, common: Mapping[str, float]) -> Entry:
-    """The number, its rank, and the remarks that are not in the heading."""
+    """The score, its rank, and the remarks that are not in the heading."""
     if cell is None:
         return Entry("-")
     words = [cell.score.text, *([str(cell.place)] if cell.place else [])]
@@ -92,14 +92,14 @@ def entry(cell: Cell | None, common: Mapping[str, float]) -> Entry:
 
 
 def remark_beside(score: Score, common: Mapping[str, float]) -> str:
-    """The n of a likelihood; baselines that the column does not share, and flags."""
+    """The n of a likelihood, baselines that are not in the heading, and the flag."""
     parts = [score.on] if score.unit in UNITS_OF_LIKELIHOOD else []
     parts += [f"{words} {readable(float(value))}" for words, value in score.beside.items() if words not in common]
     return ", ".join([*parts, *([str(score.protocol["flag"])] if "flag" in score.protocol else [])])
 
 
 def costs(groups: Sequence[Group], data: str) -> Table:
-    """One row per group: cost of training and sampling, mean over seeds; columns without any value are left out."""
+    """One row per group: cost of training and sampling, averaged over seeds, without empty columns."""
     memory = [group.cost("peak_memory_bytes") for group in groups]
     columns: list[tuple[tuple[str, ...], list[Entry]]] = [
         (("seeds",), [Entry(str(len(group.runs)), len(group.runs)) for group in groups]),
@@ -117,14 +117,14 @@ def costs(groups: Sequence[Group], data: str) -> Table:
 
 
 def counted(value: float | None) -> Entry:
-    """A count, without decimals from ten on."""
+    """A count, with a decimal only if it is a fraction below ten."""
     if value is None:
         return Entry("-")
     return Entry(f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}", value)
 
 
 def expected(results: Results, data: str) -> Table:
-    """Results that recipes expect, beside those that their runs reached."""
+    """The results that recipes expect, next to those that their runs reached."""
     rows = []
     for group, wanted in [(one, wanted) for one in results.of(data) for wanted in one.expected]:
         metric = str(wanted.get("metric", ""))
@@ -133,5 +133,5 @@ def expected(results: Results, data: str) -> Table:
         found = Entry(reached[0].text, reached[0].value) if reached else Entry("-")
         numbers = [Entry(str(wanted.get(key, "-"))) for key in ("value", "tolerance", "source")]
         rows.append([Entry(group.label), Entry(metric), found, *numbers])
-    headings: list[tuple[str, ...]] = [("model",), ("score",), ("here",), ("expected",), ("tolerance",), ("source",)]
+    headings: list[tuple[str, ...]] = [("model",), ("score",), ("reached",), ("expected",), ("tolerance",), ("source",)]
     return Table(f"{data}: expected", headings, rows)

@@ -1,4 +1,4 @@
-"""Run folders: what a run writes, where it comes from, and how its model is restored."""
+"""Run folders: their records, their provenance, and the models restored from them."""
 
 from genmodels.files import write_whole
 from genmodels.runs.folder import RunFolder, now

@@ -1,4 +1,4 @@
-"""A run is a folder: config.yaml, run.json, metrics.csv, checkpoints/, samples/. Everything later needs it alone."""
+"""Run folders: config.yaml, run.json, metrics.csv, checkpoints/ and samples/, which suffice for everything later."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class RunFolder:
         """
         run = cls(path)
         missing = [f.name for f in (run.record_file, run.config_file) if not f.is_file()]
-        require(not missing, f"{path} is no run folder: it has no {' and no '.join(missing)}.")
+        require(not missing, f"{path} is not a run folder: it has no {' and no '.join(missing)}.")
         return run
 
     def create(self, config: DictConfig, details: Mapping[str, Any]) -> None:
-        """Make the folder, with the resolved config and a record whose status is ``running``.
+        """Create the folder, with the resolved config and a record whose status is ``running``.
 
         Raises:
             UserError: if the folder already holds a run, which is never overwritten, or cannot be written.
@@ -68,34 +68,34 @@ class RunFolder:
         write_whole(self.record_file, json.dumps(record, indent=2) + "\n")
 
     def update(self, **entries: Any) -> None:
-        """Set top-level entries of run.json, leaving the rest."""
+        """Set top-level entries of run.json and leave the others."""
         self.write(self.read() | entries)
 
     def add_scores(self, scores: Iterable[Score], refusals: Mapping[str, str]) -> None:
-        """Record scores, each under its name; a bare number is refused.
+        """Add scores, by name, and refusals to run.json.
 
         Raises:
             UserError: for anything that is not a :class:`Score`.
         """
         record = self.read()
         for score in scores:
-            require(isinstance(score, Score), f"only a Score is recorded, not {score!r}: say kind, n and protocol.")
+            require(isinstance(score, Score), f"only a Score, with kind, n and protocol, is recorded, got {score!r}.")
             record["metrics"][score.name] = score.to_dict()
         record["refusals"] |= refusals
         self.write(record)
 
     @property
     def config(self) -> DictConfig:
-        """The resolved config, with ``run_dir`` and all paths in it where the folder is now."""
+        """The resolved config, with ``run_dir`` and the paths below it as the folder lies now."""
         written = OmegaConf.to_container(OmegaConf.load(self.config_file))
         assert isinstance(written, dict)
         return OmegaConf.create(moved(written, str(written["run_dir"]), os.path.abspath(self.path)))
 
     def checkpoint(self, name: str | None = None) -> Path:
-        """``best.ckpt`` where there is one, else ``last.ckpt``; or the one named.
+        """Path of the checkpoint ``name``; by default ``best.ckpt`` if it exists, else ``last.ckpt``.
 
         Raises:
-            UserError: if it is not there.
+            UserError: if there is no such file.
         """
         names = [name] if name else ["best.ckpt", "last.ckpt"]
         for candidate in names:
@@ -105,5 +105,5 @@ class RunFolder:
 
 
 def now() -> str:
-    """Local time to the second, with its offset."""
+    """Local time to the second, with its offset from UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -1,4 +1,4 @@
-"""Which experiment a config describes, wherever its folder lies, and what its recipe expects."""
+"""Identity of an experiment, independent of its folder, and the results that its recipe expects."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-NOT_IN_HASH = ("seed", "run_dir", "logger", "dry_run", "expected", "hydra")  # what does not define the experiment
-EXPECTED = ("metric", "value", "tolerance", "source")  # what a recipe says of a score that its runs should reach
+NOT_IN_HASH = ("seed", "run_dir", "logger", "dry_run", "expected", "hydra")  # keys that do not define the experiment
+EXPECTED = ("metric", "value", "tolerance", "source")  # keys of a result that a recipe expects
 
 
 def config_hash(config: DictConfig) -> str:
-    """Hash of what defines the experiment: runs that differ only in their seed share it."""
+    """Hash of the entries that define the experiment; runs that differ only in their seed share it."""
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     kept = {key: value for key, value in plain.items() if key not in NOT_IN_HASH}
@@ -23,7 +23,7 @@ def config_hash(config: DictConfig) -> str:
 
 
 def moved(node: Any, old: str, new: str) -> Any:
-    """A plain config whose paths at or below the folder ``old`` are below ``new``.
+    """A plain config in which paths at or below the folder ``old`` lie at or below ``new``.
 
     >>> moved({"run_dir": "a/b", "samples": ["a/b/samples", "a/bc"]}, "a/b", "/c")
     {'run_dir': '/c', 'samples': ['/c/samples', 'a/bc']}
@@ -37,7 +37,7 @@ def moved(node: Any, old: str, new: str) -> Any:
 
 
 def expectations(expected: Any) -> list[Any]:
-    """What a recipe's ``expected`` says, which is nothing, one entry or a list of them, as a list."""
+    """A recipe's ``expected``, which is ``None``, one entry or a list of entries, as a list."""
     if expected is None:
         return []
     return expected if isinstance(expected, list) else [expected]

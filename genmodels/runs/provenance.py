@@ -1,4 +1,4 @@
-"""Where a run comes from: the versions, the machine and the source tree that made it, and what it cost."""
+"""Provenance of a run: versions, hardware and source tree, and the cost of its training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def provenance() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the source tree and whether files differ from it; ``None`` outside a checkout."""
+    """Commit of the source tree, and whether files differ from it; ``None`` outside a checkout."""
     folder = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -43,12 +43,12 @@ def git_state() -> dict[str, Any] | None:
 
 
 def training_cost(model: torch.nn.Module, spent: Mapping[str, float], device: torch.device) -> dict[str, Any]:
-    """What training has cost.
+    """Cost of training, for run.json.
 
     Args:
-        model: that was trained.
+        model: the trained model.
         spent: seconds (``time``), ``batches``, ``examples`` and ``epochs`` of training.
-        device: on which it was trained.
+        device: the device on which it was trained.
     """
     return {
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -1,4 +1,4 @@
-"""From a checkpoint back to a model. Lightning is imported when it is needed: many only read the record of a run."""
+"""Models restored from checkpoints. Lightning is imported only where needed, so that records are read without it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def load_weights(model: BaseModel, checkpoint: str | Path, weights: str = "ema") -> None:
-    """Put a checkpoint's weights into ``model``: the averaged ones where ``weights`` is ``ema`` and there are any.
+    """Load a checkpoint's weights into ``model``: the averaged ones if ``weights`` is ``ema`` and there are any.
 
     Raises:
-        UserError: if the file is damaged, or of another model or data.
+        UserError: if the file is damaged, or belongs to another model or other data.
     """
     from genmodels.callbacks.average import averaged_weights, copy_into
 
@@ -37,7 +37,7 @@ def load_weights(model: BaseModel, checkpoint: str | Path, weights: str = "ema")
 
 
 def read_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
-    """A checkpoint's content, with no code run in reading it.
+    """Content of a checkpoint, read without executing any code in it.
 
     Raises:
         UserError: if it is missing, damaged, or holds more than tensors and plain types.
@@ -54,18 +54,18 @@ def load(run: str | Path, weights: str = "ema", checkpoint: str | None = None) -
 
     Args:
         run: run folder.
-        weights: ``ema`` or ``raw``.
-        checkpoint: ``best.ckpt`` or ``last.ckpt``; by default the best where there is one.
+        weights: ``ema`` (averaged) or ``raw``.
+        checkpoint: ``best.ckpt`` or ``last.ckpt``; by default the best if there is one.
 
     Raises:
-        UserError: if the folder or its checkpoint is not there or damaged.
+        UserError: if the folder or its checkpoint is missing or damaged.
     """
     folder = RunFolder.open(run)
     return restore(folder, folder.config, weights, checkpoint)
 
 
 def restore(run: RunFolder, config: DictConfig, weights: str, checkpoint: str | None = None) -> BaseModel:
-    """As :func:`load`, with the run's config changed to ``config``."""
+    """Like :func:`load`, with ``config`` in place of the run's config."""
     from genmodels.builder import build
 
     model: BaseModel = build(config.model, "model")

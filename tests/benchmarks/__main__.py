@@ -1,7 +1,7 @@
-"""Ratios that matter, measured side by side in one process: ``python -m tests.benchmarks``.
+"""Benchmarks against reference implementations in one process: ``python -m tests.benchmarks``.
 
-Machines are noisy, so nothing here is asserted: blocks of the two things compared take turns, and the ratio of the
-medians of their steps is printed.
+Timings are noisy, so nothing is asserted: the implementations compared run alternately, and the ratio of the medians of
+their times is printed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SETS = {"images 28x28": ([1, 28, 28], 256), "points": ([2], None)}
 
 
 class Clock(Callback):
-    """Notes when each batch begins."""
+    """Records when each batch begins."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -46,7 +46,7 @@ class Clock(Callback):
 
 
 def lightning_steps(name: str, overrides: list[str]) -> list[float]:
-    """Durations of steps in the laboratory, all callbacks on, from batch to batch."""
+    """Durations of training steps under Lightning with all callbacks, from batch to batch, in seconds."""
     experiment = Experiment.assemble(compose([f"model={name}", *overrides]))
     clock = Clock()
     experiment.trainer.callbacks.append(clock)
@@ -55,7 +55,7 @@ def lightning_steps(name: str, overrides: list[str]) -> list[float]:
 
 
 def bare_steps(name: str, overrides: list[str]) -> list[float]:
-    """Durations of the same steps in a plain loop over batches in memory."""
+    """Durations of the same steps in a plain loop over batches in memory, in seconds."""
     experiment = Experiment.assemble(compose([f"model={name}", *overrides]))
     model, data = experiment.model, experiment.data
     model.initialize(data.first_train(512))
@@ -70,7 +70,7 @@ def bare_steps(name: str, overrides: list[str]) -> list[float]:
 
 
 def step_ratios(table: Table) -> None:
-    """Training step against a bare loop, for every model."""
+    """Training steps of every model against a bare loop."""
     for title, (shape, levels) in SETS.items():
         for name in options("model"):
             with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +106,7 @@ class PerSample(Dataset):
 
 
 def loader_ratio(table: Table) -> None:
-    """Batches of an MNIST-sized set against a per-sample Dataset and DataLoader."""
+    """Batches of a data set of MNIST's size against a per-example Dataset in a DataLoader."""
     x = torch.randint(0, 256, (60_000, 1, 28, 28), dtype=torch.uint8)
     ours, usual = BatchLoader(x, 128, shuffle=True), DataLoader(PerSample(x), 128, shuffle=True)
 
@@ -125,7 +125,7 @@ def loader_ratio(table: Table) -> None:
 
 
 def first_step(table: Table) -> None:
-    """Seconds from the command to the end of its first training step."""
+    """Duration of a whole run of one training step, in seconds."""
     times = []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +137,7 @@ def first_step(table: Table) -> None:
 
 
 def alternating(ours, theirs, rounds: int = ROUNDS) -> tuple[float, float]:
-    """Median seconds of two functions that take turns, after one round unmeasured."""
+    """Median durations of two functions that run alternately, in seconds, after one warm-up round."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds + 1):
         for run, kept in zip((ours, theirs), times, strict=True):
@@ -176,7 +176,7 @@ def extraction_ratio(table: Table) -> None:
 
 
 class Still(Samples):
-    """Stands where a model is asked for and never used."""
+    """A placeholder for a model that is never used."""
 
     device = torch.device("cpu")
 
@@ -217,7 +217,7 @@ MEASURED = (loader_ratio, first_step, frechet_ratio, extraction_ratio, likelihoo
 
 
 def main() -> None:
-    """Print the table: of all measurements, or of those named on the command line."""
+    """Print a table of all measurements, or of those named on the command line."""
     table = Table(title=f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     for heading in ("what", "ours", "against", "ratio"):
         table.add_column(heading)

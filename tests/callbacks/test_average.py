@@ -1,4 +1,4 @@
-"""The average of the weights: what it is, who sees it, where it lies."""
+"""The average of the weights: its definition, and its place in the run folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genmodels.experiment import Experiment, run
 
 
 class Follow(WeightAverage):
-    """Writes every batch's weights down, to average them by the definition."""
+    """Averages the weights a second time, by the definition."""
 
     def on_train_start(self, trainer, pl_module):
         super().on_train_start(trainer, pl_module)
@@ -28,7 +28,7 @@ class Follow(WeightAverage):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_average_is_by_its_definition_once_a_batch(name, tmp_path):
+def test_the_average_follows_its_definition_once_per_batch(name, tmp_path):
     experiment = Experiment.assemble(settings(name, "points", tmp_path, "budget.max_batches=6"))
     follow = Follow(decay=0.6)
     experiment.trainer.callbacks = [follow if isinstance(c, WeightAverage) else c for c in experiment.trainer.callbacks]

@@ -1,4 +1,4 @@
-"""Budgets count batches alike for one optimizer and for two."""
+"""Budgets mean the same for one optimizer and for two."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NONE = {"max_batches": None, "max_epochs": None, "max_examples": None, "max_time
     [("budget.max_batches=7", 7), ("budget.max_examples=41", 6), ("budget.max_epochs=2", 8), ("budget=examples:24", 3)],
 )
 def test_limits_mean_the_same_for_every_model(name, limit, batches, tmp_path):
-    """32 training examples (40 less the validation split's 8) in batches of 8: four batches an epoch."""
+    """32 training examples (40 less the validation split's 8) in batches of 8: four batches per epoch."""
     config = settings(name, "points", tmp_path, "data.val_size=8", "budget.max_batches=null", limit)
     run(config)
     assert RunFolder(tmp_path / "run").read()["cost"]["batches"] == batches
@@ -32,12 +32,12 @@ def test_without_a_limit_the_data_sets_own_holds():
 
 
 @pytest.mark.parametrize("bad", [0, -3, "soon", "10x", True, "", "nan"])
-def test_amounts_that_are_none(bad):
+def test_invalid_amounts(bad):
     with pytest.raises(UserError, match=r"budget\.max_batches must be a positive amount"):
         Budget(max_batches=bad)
 
 
-def test_a_short_form_that_is_not_understood():
+def test_an_invalid_short_form():
     with pytest.raises(UserError, match="write budget=time:10m"):
         Budget.parse("10m", {})
 

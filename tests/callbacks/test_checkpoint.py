@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, best by validation, never of a broken model."""
+"""Checkpoints: complete or absent, the best by validation, none after an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genmodels.runs import RunFolder, read_checkpoint
 
 
 class FullDisk(Callback):
-    """From a given batch on, writing a checkpoint fails half way."""
+    """From a given batch on, writing a checkpoint fails halfway."""
 
     def __init__(self, batch, error):
         self.batch, self.error = batch, error
@@ -33,7 +33,7 @@ class FullDisk(Callback):
     "error",
     [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("[enforce fail] PytorchStreamWriter failed")],
 )
-def test_a_full_disk_is_told_and_the_checkpoint_before_survives(error, tmp_path):
+def test_a_full_disk_is_reported_and_the_previous_checkpoint_survives(error, tmp_path):
     experiment = Experiment.assemble(settings("vae", "points", tmp_path, "budget.max_batches=4", "validations=2"))
     experiment.trainer.callbacks.insert(0, FullDisk(3, error))
     with pytest.raises(UserError, match=r"last\.ckpt could not be written"):
@@ -43,7 +43,7 @@ def test_a_full_disk_is_told_and_the_checkpoint_before_survives(error, tmp_path)
     assert read_checkpoint(folder / "last.ckpt")["callbacks"]["Budget"]["spent"]["batches"] == 2
 
 
-def test_a_defect_of_ours_is_not_mistaken_for_a_full_disk(tmp_path):
+def test_another_error_is_not_mistaken_for_a_full_disk(tmp_path):
     experiment = Experiment.assemble(settings("vae", "points", tmp_path))
     experiment.trainer.callbacks.insert(0, FullDisk(1, RuntimeError("something else")))
     with pytest.raises(RuntimeError, match="something else"):

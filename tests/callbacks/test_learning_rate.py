@@ -1,4 +1,4 @@
-"""Learning rates follow the spent share of the budget; Lightning's own callbacks find what they monitor."""
+"""Learning rates follow the fraction of the budget spent; Lightning's callbacks find the values they monitor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def logged(folder, name):
 @pytest.mark.parametrize("budget", ["budget.max_batches=8", "budget.max_examples=64", "budget.max_epochs=2"])
 @pytest.mark.parametrize(("name", "rates"), [("vae", ["train/lr"]), ("gan", ["train/lr_0", "train/lr_1"])])
 def test_a_schedule_means_the_same_in_every_unit_and_for_every_model(budget, name, rates, tmp_path):
-    """32 training examples in batches of 8: four batches an epoch, eight in the budget."""
+    """32 training examples in batches of 8: four batches per epoch, eight in the budget."""
     words = ("budget.max_batches=null", budget, "scheduler=cosine", "scheduler.warmup=0.25", "scheduler.end=0.1")
     config = settings(name, "points", tmp_path, *EVERY_BATCH, *words)
     run(config)
@@ -42,14 +42,14 @@ def test_a_schedule_means_the_same_in_every_unit_and_for_every_model(budget, nam
         assert list(found.values()) == pytest.approx([config.model.optimizer.lr * f for f in wanted], rel=1e-6)
 
 
-def test_a_schedule_takes_the_place_of_the_models_own(tmp_path):
+def test_a_schedule_replaces_the_models_own(tmp_path):
     config = settings("realnvp", "points", tmp_path, *EVERY_BATCH, "scheduler=constant", "budget.max_batches=3")
     run(config)
     assert list(logged(tmp_path, "train/lr").values()) == pytest.approx([config.model.optimizer.lr] * 3)
 
 
 class StopAt(Callback):
-    """Stops training after so many batches, as Lightning's own callbacks do."""
+    """Stops training after ``batches`` batches, as Lightning's own callbacks do."""
 
     def __init__(self, batches):
         self.batches = batches
@@ -61,7 +61,7 @@ class StopAt(Callback):
 
 @pytest.mark.parametrize("stop", [3, 4, 6])
 @pytest.mark.parametrize("schedule", ["linear", "plateau"])
-def test_a_resumed_run_goes_on_in_its_schedule(stop, schedule, tmp_path):
+def test_a_resumed_run_continues_its_schedule(stop, schedule, tmp_path):
     """Stopped within an epoch, at its end, and between validations of the same budget."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     words = (*EVERY_BATCH, f"scheduler={schedule}", "callbacks.average.decay=0.5", "budget.max_batches=8")
@@ -79,7 +79,7 @@ def test_a_resumed_run_goes_on_in_its_schedule(stop, schedule, tmp_path):
 
 
 def test_early_stopping_stops_a_run(tmp_path):
-    """No improvement is enough, so that it stops at the second validation, after the first patience runs out."""
+    """No improvement is large enough, so that training stops at the second validation, with a patience of one."""
     words = (
         "callbacks=early_stopping",
         "callbacks.early_stopping.min_delta=1e9",
@@ -100,7 +100,7 @@ def test_a_plateau_lowers_the_rates(name, tmp_path):
     assert plateau.factor(0.0) == pytest.approx(0.5**6)
     rate = experiment.model.optimizers(use_pl_optimizer=False)
     rate = (rate[0] if isinstance(rate, list) else rate).param_groups[0]["lr"]
-    assert rate == pytest.approx(config.model.optimizer.lr * 0.5**5)  # of the last batch, before the last validation
+    assert rate == pytest.approx(config.model.optimizer.lr * 0.5**5)  # in the last batch, before the last validation
 
 
 def test_a_monitored_model_checkpoint_of_lightnings_works(tmp_path):
@@ -116,14 +116,14 @@ def test_a_monitored_model_checkpoint_of_lightnings_works(tmp_path):
 @pytest.mark.parametrize(
     "words", [("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/foo"), ("checkpoint.monitor=val/foo",)]
 )
-def test_a_name_that_nothing_is_logged_under_is_refused_with_those_that_there_are(words, tmp_path):
-    with pytest.raises(UserError, match=r"monitors val/foo, which is not logged; there is val/monitor, val/nats\."):
+def test_a_monitored_name_that_is_not_logged_is_refused_with_those_that_are(words, tmp_path):
+    with pytest.raises(UserError, match=r"monitors val/foo, which is not logged; logged are val/monitor, val/nats\."):
         run(settings("vae", "points", tmp_path, *words))
 
 
 @pytest.mark.parametrize("unit", ["batches", "time"])
 def test_validations_are_evenly_spaced_over_any_budget(unit, tmp_path, monkeypatch):
-    """A clock that ticks once a batch makes seconds of batches."""
+    """The clock ticks once per batch, so that a second is a batch."""
     if unit == "time":
         ticks = iter(range(10**6))
         monkeypatch.setattr("genmodels.callbacks.budget.time", SimpleNamespace(perf_counter=lambda: next(ticks)))

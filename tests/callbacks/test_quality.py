@@ -1,4 +1,4 @@
-"""The quality of samples while training: of the averaged weights, on training data, outside the budget."""
+"""Sample quality during training: of the averaged weights, against training data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that was stopped and resumed is the run that was never stopped."""
+"""A run that is stopped and resumed equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conformance.test_laboratory import settings
 from genmodels.experiment import Experiment, run
 from genmodels.runs import read_checkpoint
 
-# the stop falls in the middle of the second epoch, where validation and its checkpoint fall too
+# the run stops in the middle of the second epoch, at a validation and its checkpoint
 TIMED = ("train/examples_per_second",)
 COMMON = ("data.val_size=8", "trainer.log_every_n_steps=1", "callbacks.average.decay=0.5")
 
@@ -20,7 +20,7 @@ COMMON = ("data.val_size=8", "trainer.log_every_n_steps=1", "callbacks.average.d
 def weights(folder):
     state = read_checkpoint(folder / "run" / "checkpoints" / "last.ckpt")
     average = {f"ema.{key}": value for key, value in state["callbacks"]["WeightAverage"]["average"].items()}
-    (chains,) = state["chains"]  # of the only process
+    (chains,) = state["chains"]  # one process
     assert not chains.keys() & state["state_dict"].keys()
     return {**state["state_dict"], **average, **{f"chains.{key}": value for key, value in chains.items()}}
 

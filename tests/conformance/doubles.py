@@ -1,4 +1,4 @@
-"""Models that no paper describes: each has just what the contracts must allow and no model in the package shows yet."""
+"""Test doubles: models with combinations of abilities that no model of the package has."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class Autoencoder(GenerativeModel, Encodes):
         self.decoder = mlp((2,), spec.shape, width)
 
     def loss(self, x: Tensor) -> Loss:
-        """``|x - f(g(x))|²`` per dimension."""
+        """``|x - f(g(x))|²`` per dimension, averaged over the batch ``[B, *shape]``."""
         y = to_symmetric(x, self.spec)
         return Loss((self.decoder(self.encoder(y)) - y).square().mean())
 
     def encode(self, x: Tensor) -> Tensor:
-        """``g(x) [B, 2]``."""
+        """Code ``g(x) [B, 2]`` of raw data ``[B, *shape]``."""
         return self.encoder(to_symmetric(x, self.spec))
 
     def decode(self, z: Tensor) -> Tensor:
-        """``f(z)`` in data space."""
+        """Raw data ``f(z) [B, *shape]`` of codes ``[B, 2]``."""
         return from_symmetric(self.decoder(z), self.spec)
 
 
 class PersistentChains(GenerativeModel, Samples, HasLikelihood, HasEnergy):
-    """Energy ``|x - m|²/2`` of points, trained by the contrast to Langevin chains that go on from batch to batch.
+    """Energy ``|x - m|²/2`` of points, trained by contrast with Langevin chains that persist between batches.
 
-    The gradient of the loss is that of the likelihood in expectation; its value hovers around zero.
+    The gradient of the loss is in expectation that of the negative log-likelihood; its value fluctuates around zero.
     """
 
     def __init__(self, spec: DataSpec, lr: float = 1e-2, n_chains: int = 64) -> None:
@@ -49,21 +49,21 @@ class PersistentChains(GenerativeModel, Samples, HasLikelihood, HasEnergy):
         self.chains = {"x": torch.zeros(n_chains, *spec.shape)}
 
     def energy(self, x: Tensor) -> Tensor:
-        """``[B]``."""
+        """``E(x) [B]`` of points ``[B, *shape]``."""
         return 0.5 * (x.float() - self.mean).square().flatten(1).sum(1)
 
     def loss(self, x: Tensor) -> Loss:
-        """``E(data) - E(chains)``, after one Langevin step of the chains."""
+        """Mean of ``E(data) - E(chains)``, after one Langevin step of the chains."""
         chain = self.chains["x"]
         self.chains["x"] = chain + 0.1 * (self.mean.detach() - chain) + 0.2**0.5 * torch.randn_like(chain)
         return Loss(self.energy(x).mean() - self.energy(self.chains["x"]).mean(), is_objective=False)
 
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
-        """Exact: ``log N(x; m, I)``."""
+        """Exact log-density ``log N(x; m, I) [B]``, in nats."""
         return Likelihood(standard_normal_log_prob(x.float() - self.mean), Kind.EXACT)
 
     def sample(self, n: int) -> Tensor:
-        """Fresh draws; the chains stay as they are."""
+        """Independent draws ``[n, *shape]``, which leave the chains unchanged."""
         return self.mean + torch.randn(n, *self.spec.shape, device=self.device)
 
 

@@ -1,4 +1,4 @@
-"""The kinds of data that every model must take, as small arrays, and every model, found by itself."""
+"""The kinds of data that models are tested on, as small arrays, and all models, found automatically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from genmodels.models.base import make_optimizers, train_batch
 ROOT = Path(__file__).parents[2]
 MODELS = options("model")
 SUITE = [*MODELS, *DOUBLES]
-builder.ALLOWED = (*builder.ALLOWED, "conformance.")  # the doubles are built from a config like any other model
+builder.ALLOWED = (*builder.ALLOWED, "conformance.")  # the doubles are built from a config like models of the package
 
 KINDS = {
     "binary images": DataSpec((1, 8, 8), 2),
@@ -32,7 +32,7 @@ KINDS = {
 
 
 def own_test(name: str) -> ModuleType:
-    """The model's own test file, which knows what the suite cannot."""
+    """The test file of one model, with what is particular to it."""
     file = ROOT / "tests" / "models" / f"test_{name}.py"
     module_spec = importlib.util.spec_from_file_location(f"own_test_of_{name}", file)
     module = importlib.util.module_from_spec(module_spec)
@@ -41,12 +41,12 @@ def own_test(name: str) -> ModuleType:
 
 
 def tiny(name: str) -> list[str]:
-    """Overrides that make a model small, declared beside its own test."""
+    """Overrides that make a model small, declared in its test file."""
     return own_test(name).TINY
 
 
 def composed(name: str, *overrides: str) -> DictConfig:
-    """The config of a run of a tiny model, which may be a double."""
+    """The config of a run of a tiny model, which may be a test double."""
     if name not in DOUBLES:
         return compose([f"model={name}", *tiny(name), *overrides])
     config = compose(list(overrides))
@@ -68,7 +68,7 @@ def model_on(name: str, spec: DataSpec, *overrides: str, seed: int = 0):
 
 
 def trainer_of(model, lr: float):
-    """A function that trains ``model`` on a batch, by the step that Lightning's hook takes."""
+    """A function that trains ``model`` on one batch ``[B, *shape]``, by the step of Lightning's hook."""
     optimizers = make_optimizers(model)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -77,7 +77,7 @@ def trainer_of(model, lr: float):
 
 
 def examples(spec: DataSpec, n: int, seed: int = 0) -> torch.Tensor:
-    """``n`` structured examples: blobs whose brightness and place vary, or a bent line of points."""
+    """``n`` structured examples ``[n, *shape]``: blobs of random place, or points near a parabola."""
     generator = torch.Generator().manual_seed(seed)
     if not spec.is_discrete:
         t = torch.rand(n, 1, generator=generator) * 4 - 2

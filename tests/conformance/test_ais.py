@@ -1,4 +1,4 @@
-"""Every decoder can be annealed, to a bound that agrees with what importance sampling reaches."""
+"""AIS of every decoder, whose bound agrees with that of importance sampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of one metric share a column whatever the model, and leave it with any setting that is not incidental."""
+"""Scores of one metric share a column for all models, unless a setting differs that is not incidental."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from genmodels.metrics.extractors import Extractor
 
 
 class Pixels(Extractor):
-    """The first two values of an example."""
+    """The first two values of each example as features."""
 
     space, dims = "toy", 2
     incidental = ("trained_seconds",)
@@ -90,7 +90,7 @@ def test_every_metric_compares_all_models_to_which_it_applies(kind, tmp_path):
     assert not any(character.isdigit() for quantity in quantities for character in quantity)
 
 
-def test_means_of_an_observation_are_compared_with_no_draws(tmp_path):
+def test_means_of_an_observation_are_not_compared_with_draws(tmp_path):
     sampled = [each for each in EVALUATIONS if isinstance(each, (FrechetEvaluation, MemorizationEvaluation))]
     for mean in ("true", "false"):
         model = model_on("vae", KINDS["gray images"], f"model.sample_mean={mean}")
@@ -100,7 +100,7 @@ def test_means_of_an_observation_are_compared_with_no_draws(tmp_path):
 
 
 class Smoothness(Evaluation):
-    """A metric of somebody's own, whose value depends on a bandwidth."""
+    """A user-defined metric, whose value depends on a bandwidth."""
 
     incidental: tuple[str, ...] = ("seconds",)
 

@@ -1,4 +1,4 @@
-"""What every model owes, whatever it is: one suite, every model found automatically, every kind of data."""
+"""The requirements on every model, tested for all models, found automatically, on every kind of data."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ every_model = pytest.mark.parametrize("name", SUITE)
 
 
 def losses(model, x):
-    """The loss of each player in its turn, with the parameters it must reach."""
+    """The loss of each player in turn, with the parameters that its gradient must reach."""
     for player in model.players():
         yield player.loss(x).total, list(player.network.parameters())
 
 
 def train(model, x, steps, lr=1e-3):
-    """Plain training, without Lightning."""
+    """Train without Lightning."""
     step = trainer_of(model, lr)
     for _ in range(steps):
         step(x)
@@ -68,7 +68,7 @@ def test_samples_are_data(name, kind):
 
 @pairs
 def test_sampling_changes_nothing(name, kind):
-    """Else the samples of an evaluation would depend on what was sampled before."""
+    """Otherwise the samples of an evaluation would depend on samples drawn before."""
     model, x = ready(name, kind)
     if not isinstance(model, Samples):
         pytest.skip(f"{name} does not sample")
@@ -82,7 +82,7 @@ def test_sampling_changes_nothing(name, kind):
 
 
 @pairs
-def test_validation_watches_a_finite_number(name, kind):
+def test_the_validation_value_is_finite(name, kind):
     model, x = ready(name, kind)
     with torch.no_grad():
         found = model.eval().monitor(x)
@@ -91,7 +91,7 @@ def test_validation_watches_a_finite_number(name, kind):
 
 
 @pairs
-def test_likelihood_is_one_finite_number_an_example_and_says_its_kind(name, kind):
+def test_likelihood_is_one_finite_number_per_example(name, kind):
     model, x = ready(name, kind)
     if not isinstance(model, HasLikelihood):
         pytest.skip(f"{name} has no likelihood")
@@ -106,7 +106,7 @@ def test_likelihood_is_one_finite_number_an_example_and_says_its_kind(name, kind
 
 @every_model
 def test_bits_do_not_depend_on_the_scale_that_the_model_works_on(name):
-    """Each model's test file says the same likelihood on the scale of the integers, in its own independent way."""
+    """Each model's test file computes the same likelihood independently, on the scale of the integers."""
     if name in DOUBLES:
         pytest.skip("has no scale of its own")
     model, x = ready(name, "integer pairs", n=6)

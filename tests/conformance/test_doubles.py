@@ -1,4 +1,4 @@
-"""What the contracts allow and no model of the package shows: no samples, no likelihood, no objective, chains."""
+"""The test doubles: models without samples, without a likelihood, without an objective, or with chains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genmodels.experiment import run
 
 @pytest.fixture(scope="module")
 def autoencoder(tmp_path_factory):
-    """The run folder of a plain autoencoder that was asked for scores it cannot have."""
+    """The run folder of an autoencoder whose config has metrics that do not apply to it."""
     folder = tmp_path_factory.mktemp("autoencoder")
     words = ("metrics=[likelihood,fd,ais,memorization]", "budget.max_batches=8", "validations=4")
     run(settings("autoencoder", "gray images", folder, *words))
@@ -36,7 +36,7 @@ def test_an_autoencoder_shows_reconstructions(autoencoder):
     assert pictures == {*(f"{batch:07d}.png" for batch in (2, 4, 6, 8)), "reconstructions.png"}
 
 
-def test_an_autoencoder_is_refused_what_it_has_not_with_true_sentences(autoencoder):
+def test_an_autoencoder_is_refused_metrics_with_true_reasons(autoencoder):
     refusals = json.loads((autoencoder / "run.json").read_text())["refusals"]
     assert refusals["likelihood"] == "Autoencoder has no likelihood: it defines no distribution of data."
     for metric in ("fd", "memorization"):
@@ -52,8 +52,8 @@ def test_an_autoencoder_appears_in_the_comparison_with_its_cost(autoencoder):
     assert "Autoencoder on npz: no likelihood" in text
 
 
-def test_a_contrast_moves_its_chains_and_follows_the_likelihood():
-    """Its loss hovers around zero while the likelihood rises to that of the data's mean."""
+def test_a_contrastive_loss_moves_its_chains_and_raises_the_likelihood():
+    """The loss fluctuates around zero while the likelihood rises to that of the data's mean."""
     model, x = model_on("persistentchains", KINDS["points"]), examples(KINDS["points"], 64)
     before, start = model.log_likelihood(x).nats.mean(), model.chains["x"].clone()
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Every model in the real laboratory: fit, validate, checkpoint, test, record, on every kind of data."""
+"""Complete runs of every model on every kind of data: fit, validate, checkpoint, test, record."""
 
 from __future__ import annotations
 

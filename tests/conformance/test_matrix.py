@@ -1,4 +1,4 @@
-"""Any model on any data set, as the configuration has them, with no other override."""
+"""Every model on every data set, as configured, without other overrides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USERS_OWN = {"image_folder", "npz"}
 
 
 def assert_runs(name, overrides):
-    """A loss with finite gradients, and two samples, of the models at their default size."""
+    """Check that a model of default size has a finite loss and gradient, and draws samples."""
     config = compose([f"model={name}", *overrides])
     data = build(config.data, "data")
     model = build(config.model, "model")

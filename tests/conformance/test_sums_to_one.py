@@ -1,6 +1,6 @@
-"""Nine points, enumerated: probabilities sum to one, bounds to at most one, and samples come as often as they say.
+"""Probabilities of nine points sum to one, bounds on them to at most one, and samples have these frequencies.
 
-Then the same check on models broken on purpose: it must notice.
+The same check must fail on models with deliberate errors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SAMPLES = 20_000
 
 
 def trained(name):
-    """Briefly trained on a skewed law over the nine points."""
+    """A model trained briefly on a skewed distribution over the nine points."""
     model, x = model_on(name, SPEC), examples(SPEC, 512)
     model.initialize(x)
     step = trainer_of(model, lr=3e-3)
@@ -43,7 +43,7 @@ def models():
 
 @torch.no_grad()
 def masses(model, draws=DRAWS):
-    """``exp(E[nats])`` of every point, its relative standard error, and the kind."""
+    """``exp(E[nats]) [9]`` of the points, their relative standard errors ``[9]``, and the kind."""
     torch.manual_seed(1)
     likelihood = model.log_likelihood(POINTS.repeat(draws, 1))
     nats = likelihood.nats.view(draws, 9).double()
@@ -58,7 +58,7 @@ def frequencies(model):
 
 
 def assert_is_a_distribution(model):
-    """The check itself: neither more than there is, nor, after brief training, next to nothing."""
+    """Check that the masses are consistent with frequencies of samples, and not negligible after brief training."""
     mass, error, kind = masses(model)
     noise = 4 * (mass * error).square().sum().sqrt().item() + 1e-6
     total = mass.sum().item()
@@ -66,8 +66,8 @@ def assert_is_a_distribution(model):
     if kind is Kind.EXACT:
         assert total >= 1 - noise, f"masses sum to {total}"
     frequency = frequencies(model)
-    spread = (frequency * (1 - frequency) / SAMPLES).sqrt() + 1 / SAMPLES
-    slack = 4 * (spread + mass * error)
+    frequency_error = (frequency * (1 - frequency) / SAMPLES).sqrt() + 1 / SAMPLES
+    slack = 4 * (frequency_error + mass * error)
     assert (mass <= frequency + slack).all(), f"masses {mass} above frequencies {frequency}"
 
 
@@ -80,7 +80,7 @@ def test_sums_to_one(name, models):
 
 @pytest.mark.parametrize("name", ["vae", "realnvp"])
 def test_importance_samples_close_the_gap(name, models):
-    """With many importance samples the bound becomes the frequency itself."""
+    """With many importance samples the bound approaches the frequency."""
     torch.manual_seed(3)
     with torch.no_grad():
         mass = models[name].log_likelihood(POINTS, samples=1000).nats.double().exp()

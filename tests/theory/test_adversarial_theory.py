@@ -1,4 +1,4 @@
-"""Goodfellow et al. 2014, executed: proposition 1 and theorem 1 on known densities."""
+"""Proposition 1 and theorem 1 of Goodfellow et al. 2014, verified on known densities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cells(density):
 
 
 def trained_discriminator():
-    """A discriminator free in every cell, trained by the code's own objective."""
+    """Scores of a discriminator with one free parameter per cell, trained by the package's objective."""
     scores = torch.zeros(len(P), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([scores], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-14)
 

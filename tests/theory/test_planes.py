@@ -1,4 +1,4 @@
-"""On the plane everything can be integrated: densities to one, bounds to at most one, and training nears the truth."""
+"""On the plane densities integrate to one and bounds to at most one, and training approaches the true density."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genmodels.data.sources import Mixture
 
 SPEC = DataSpec((2,))
 SIDE, CELLS, DRAWS = 8.0, 96, 16
-LAW = Mixture(train_size=4096, test_size=1024)
+TRUTH = Mixture(train_size=4096, test_size=1024)
 
 
 def with_likelihood():
@@ -23,7 +23,7 @@ def with_likelihood():
 
 @torch.no_grad()
 def integral(model) -> tuple[float, Kind]:
-    """``∫ exp(E log p)`` over a square that holds nearly all of the model's mass, by the midpoint rule."""
+    """``∫ exp(E log p)`` over a square with nearly all of the model's mass, by the midpoint rule, and its kind."""
     line = (torch.arange(CELLS) + 0.5) * (2 * SIDE / CELLS) - SIDE
     grid = torch.cartesian_prod(line, line)
     torch.manual_seed(0)
@@ -34,15 +34,15 @@ def integral(model) -> tuple[float, Kind]:
 
 @torch.no_grad()
 def divergence(model, test) -> float:
-    """KL(truth || model), or an upper bound on it, in nats, over held-out draws."""
+    """KL(truth || model), or an upper bound on it, in nats, estimated on held-out examples ``[N, 2]``."""
     torch.manual_seed(0)
-    return float((LAW.log_prob(test) - model.log_likelihood(test.repeat(4, 1)).nats.view(4, -1).mean(0)).mean())
+    return float((TRUTH.log_prob(test) - model.log_likelihood(test.repeat(4, 1)).nats.view(4, -1).mean(0)).mean())
 
 
 @pytest.mark.parametrize("name", with_likelihood())
-def test_density_integrates_to_one_or_a_bound_to_less_and_training_nears_the_truth(name):
+def test_density_integrates_to_one_or_a_bound_to_less_and_training_approaches_the_truth(name):
     torch.manual_seed(0)
-    data = LAW.load(None)
+    data = TRUTH.load(None)
     model = model_on(name, SPEC)
     model.initialize(data.train[:512])
     train = trainer_of(model, lr=5e-3)
