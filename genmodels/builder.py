@@ -18,9 +18,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.utils import get_object
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from genmodels.errors import UserError, nearest, require
 
@@ -33,6 +38,8 @@ ALLOWED = (
     "torch.nn.",
     *(f"lightning.{place}" for place in LIGHTNING),
 )
+OF_OTHERS = (nn.Module, Optimizer, LRScheduler, Trainer, Callback, Logger)
+KINDS_OF_OTHERS = "torch's modules, optimizers and schedulers and Lightning's trainer, callbacks and loggers"
 PLAIN = (int, float, bool, str, type(None))
 RESERVED = {"_target_", "_partial_"}
 
@@ -166,6 +173,9 @@ def resolve(name: Any, path: str) -> Callable[..., Any]:
         raise UserError(f"{path}._target_={name} does not exist; {nearest(attribute, names)}") from error
     if not callable(target) or not f"{getattr(target, '__module__', '')}.".startswith(ALLOWED):
         raise UserError(refusal)
+    ours = name.startswith("genmodels.")
+    if not ours and not (inspect.isclass(target) and issubclass(target, OF_OTHERS)):
+        raise UserError(f"{path}._target_={name} is refused: it is none of {KINDS_OF_OTHERS}.")
     return typing.cast("Callable[..., Any]", target)
 
 

@@ -7,13 +7,17 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels.composition import check_parts, compose_run
 from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors
+
+if TYPE_CHECKING:
+    from genmodels.core.score import Score
+    from genmodels.experiment import Experiment
 
 NOTE = """Options may also be written without dashes, as in run=FOLDER.
 Any other word overrides the run's config in the grammar of train.py: key=value, group=option, +key=value, ~key."""
@@ -107,8 +111,7 @@ def evaluate(options: Options, overrides: list[str]) -> None:
     """
     folder, checkpoint, samples = run_folder(options), options["checkpoint"], options["samples"]
 
-    from genmodels.core.processes import is_rank_zero
-    from genmodels.experiment import Experiment, tell
+    from genmodels.experiment import Experiment
     from genmodels.runs import RunFolder
 
     run = RunFolder.open(folder)
@@ -121,9 +124,7 @@ def evaluate(options: Options, overrides: list[str]) -> None:
     others += [run.checkpoint(checkpoint).stem] * (run.checkpoint(checkpoint) != run.checkpoint())
     suffix = "".join(f"_{word}" for word in others)
     scores = experiment.test(checkpoint, overrides, suffix)
-    if is_rank_zero():
-        tell(*(score.line for score in scores))
-        tell(*(f"no {name}: {reason}" for name, reason in experiment.evaluate.refusals.items()))
+    print_scores(experiment, scores)
 
 
 def resume(options: Options, overrides: list[str]) -> None:
@@ -131,18 +132,30 @@ def resume(options: Options, overrides: list[str]) -> None:
     folder = run_folder(options)
 
     from genmodels.experiment import Experiment, recorded
-    from genmodels.runs import RunFolder, config_hash, write_whole
+    from genmodels.runs import RunFolder, config_hash, load_weights, write_whole
 
     run = RunFolder.open(folder)
-    run.checkpoint("last.ckpt")
     config = overridden(run.config, overrides)
     experiment = Experiment.assemble(config)
+    load_weights(experiment.model, run.checkpoint("last.ckpt"), "raw")  # before the folder is touched
+    experiment.data.setup()
     write_whole(run.config_file, OmegaConf.to_yaml(config, resolve=True))
     every = [*run.read().get("overrides", []), *overrides]
     run.update(status="running", error=None, overrides=every, config_hash=config_hash(config))
     with recorded(experiment):
         experiment.fit(resume=True)
-        experiment.test()
+        scores = experiment.test()
+    print_scores(experiment, scores)
+
+
+def print_scores(experiment: Experiment, scores: list[Score]) -> None:
+    """Print the scores of an evaluation, and why metrics are missing."""
+    from genmodels.core.processes import is_rank_zero
+    from genmodels.experiment import tell
+
+    if is_rank_zero():
+        tell(*(score.line for score in scores))
+        tell(*(f"no {name}: {reason}" for name, reason in experiment.evaluate.refusals.items()))
 
 
 def sample(options: Options, overrides: list[str]) -> None:
@@ -257,7 +270,7 @@ COMMANDS = {
     "sample": Command(
         sample,
         "run=FOLDER [n=64] [out=samples.png] [key=value ...]",
-        "Draw samples into a picture, with GIFs of denoising or interpolation next to it, or into an archive, out=x.npz.",
+        "Draw samples into a picture, with GIFs of denoising or interpolation, or into an archive, out=x.npz.",
         {"run": RUN, "n": "number of samples (64)", "out": "file to write, .png or .npz (samples.png)"},
     ),
     "resume": Command(

@@ -31,8 +31,15 @@ def check_settings(config: DictConfig) -> None:
         for key in ("value", "tolerance"):
             require(isinstance(entry[key], (int, float)), f"expected's {key} must be a number, got {entry[key]}.")
     require(config.weights in ("ema", "raw"), f"weights must be ema or raw, got {config.weights}.")
-    count = config.validations
-    require(isinstance(count, int) and count >= 1, f"validations must be an integer of at least 1, got {count}.")
+    batches = {f"trainer.{key}": config.trainer[key] for key in ("accumulate_grad_batches", "log_every_n_steps")}
+    for key, count in {"validations": config.validations, **batches}.items():
+        counts = isinstance(count, int) and not isinstance(count, bool) and count >= 1
+        require(counts, f"{key} must be an integer of at least 1, got {count}.")
+    limit = config.trainer.limit_val_batches
+    require(
+        isinstance(limit, (int, float)) and limit > 0,
+        f"trainer.limit_val_batches must be positive, got {limit}: checkpoints are saved at validations.",
+    )
 
 
 def plain(node: Any) -> Any:

@@ -118,6 +118,13 @@ def test_resume_continues_to_the_new_budget(copy):
     assert record(copy)["config_hash"] != before["config_hash"]
 
 
+@pytest.mark.parametrize("words", [["model.latent_dim=5"], ["data.limit=0"], ["model.optimizer.lr=-1"]], ids=str)
+def test_a_refused_resume_leaves_the_folder_as_it_was(copy, fails, words):
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert len(fails("resume", f"run={copy}", "budget.max_batches=9", *words).splitlines()) == 1
+    assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+
 def test_a_folder_that_was_moved_is_resumed_where_it_is(copy, trained):
     pictures = sorted((trained / "samples").iterdir())
     main(["resume", f"run={copy}", "budget.max_batches=8", "callbacks.samples.n=4"])

@@ -58,6 +58,12 @@ def imports(path: Path):
             yield from (alias.name for alias in node.names)
 
 
+def names_of(path: Path) -> set[str]:
+    """Names that a module imports."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
 SOURCES = sorted(set((ROOT / "genmodels").rglob("*.py")) - {ROOT / "genmodels" / "__init__.py"})
 
 
@@ -75,6 +81,8 @@ def test_imports_point_downwards(path):
                 )
         if own in LIBRARIES:
             assert module.split(".")[0] not in {"lightning", "hydra", "omegaconf", "wandb"}
+    if own in LIBRARIES:
+        assert not {"UserError", "require"} & names_of(path), "libraries raise ValueError in their own terms"
 
 
 def test_every_model_file_has_its_config_and_the_other_way_round():
@@ -139,4 +147,9 @@ def test_top_level_is_fixed():
 @pytest.mark.parametrize("module", ["genmodels", "genmodels.launch", "genmodels.composition", "genmodels.cli", "train"])
 def test_entry_points_import_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_metrics_ask_what_a_model_can_do_without_lightning():
+    code = "import sys, genmodels.metrics; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from genmodels.errors import require
+from genmodels.errors import ensure
 
 STATE_KEY = "WeightAverage"
 
@@ -29,7 +29,7 @@ class WeightAverage(Callback):
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        require(0 <= decay < 1, f"ema.decay must lie in [0, 1), got {decay}.")
+        ensure(0 <= decay < 1, f"decay must lie in [0, 1), got {decay}.")
         self.decay = decay
         self.updates = 0
         self.average: dict[str, Tensor] = {}

@@ -111,6 +111,8 @@ class Checkpoint(Callback):
             self.last.parent.mkdir(parents=True, exist_ok=True)
             with destination as path:
                 trainer.save_checkpoint(path)
+        for logger in trainer.loggers:
+            logger.save()  # curves that were logged before this checkpoint survive whatever comes after it
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:

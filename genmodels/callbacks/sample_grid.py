@@ -11,10 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from genmodels import plots
-from genmodels.core.abilities import Denoises, Encodes, HasLikelihood, Samples
+from genmodels.core.abilities import Denoises, Encodes, HasDensity, HasLikelihood, Samples
 from genmodels.core.processes import is_rank_zero
 from genmodels.core.randomness import fixed_seed
-from genmodels.data.sources.base import HasDensity
 from genmodels.loggers import log_image
 from genmodels.models.base import BaseModel
 

@@ -134,3 +134,11 @@ class Denoises(ABC):
     @abstractmethod
     def denoising_strip(self, n: int, frames: int) -> Tensor:
         """Raw data ``[frames, n, *shape]``: ``n`` samples at evenly spaced steps from pure noise to data."""
+
+
+class HasDensity(ABC):
+    """A source of data whose distribution has a known density."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """``log p(x) [B]`` in nats of raw data ``x [B, *shape]``: a log-mass of integers, a log-density of reals."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genmodels.core.likelihood import Kind
-from genmodels.errors import ensure, require
+from genmodels.errors import ensure
 
 UNITS_OF_LIKELIHOOD = ("bits/dim", "nats")
 
@@ -73,7 +73,7 @@ class Score:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "quantity", self.quantity or self.name)  # kept when the name is replaced
-        require(
+        ensure(
             self.kind is not None or self.unit not in UNITS_OF_LIKELIHOOD,
             f"{self.name} in {self.unit} must have a kind: exact, a bound or an estimate.",
         )

@@ -73,7 +73,11 @@ class DataModule(LightningDataModule):
         limit: int | None = None,
     ) -> None:
         super().__init__()
-        for key, value in {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "limit": limit or 1}.items():
+        for key, value in {
+            "batch_size": batch_size,
+            "eval_batch_size": eval_batch_size,
+            "limit": 1 if limit is None else limit,
+        }.items():
             require(isinstance(value, int) and value > 0, f"data.{key} must be a positive integer, got {value!r}.")
         require(isinstance(seed, int) and seed >= 0, f"seed must be an integer of 0 or more, got {seed!r}.")
         require(spec.is_image or not flip, "data.flip=true mirrors images; this data set has none.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from genmodels.core import Kind, Score
-from genmodels.data.sources.base import HasDensity
+from genmodels.core.abilities import HasDensity
 from genmodels.metrics.base import Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.likelihood import LikelihoodEvaluation
 

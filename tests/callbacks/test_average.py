@@ -9,7 +9,6 @@ from conformance.test_laboratory import settings
 
 from genmodels import load
 from genmodels.callbacks import WeightAverage
-from genmodels.errors import UserError
 from genmodels.experiment import Experiment, run
 
 
@@ -46,5 +45,5 @@ def test_averaged_and_raw_weights_are_both_in_the_run_folder(tmp_path):
 
 
 def test_decay_out_of_range():
-    with pytest.raises(UserError, match=r"\[0, 1\)"):
+    with pytest.raises(ValueError, match=r"\[0, 1\)"):
         WeightAverage(decay=1.0)

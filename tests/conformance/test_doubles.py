@@ -61,3 +61,15 @@ def test_a_contrastive_loss_moves_its_chains_and_raises_the_likelihood():
     assert not torch.equal(model.chains["x"], start)
     assert model.log_likelihood(x).nats.mean() > before + 0.5
     torch.testing.assert_close(model.mean.detach(), x.mean(0), atol=0.35, rtol=0)
+
+
+def test_every_process_gets_its_own_chains_back(monkeypatch):
+    model = model_on("persistentchains", KINDS["points"])
+    ranks = [{"x": torch.full((2, 2), float(rank))} for rank in range(2)]
+    monkeypatch.setattr("genmodels.models.base.model.gather", lambda chains: ranks)
+    checkpoint = {}
+    model.on_save_checkpoint(checkpoint)
+    for rank in range(2):
+        monkeypatch.setattr("genmodels.models.base.model.rank_and_world", lambda rank=rank: (rank, 2))
+        model.on_load_checkpoint(checkpoint)
+        assert torch.equal(model.chains["x"], ranks[rank]["x"])

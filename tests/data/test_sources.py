@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from genmodels.core.abilities import HasDensity
 from genmodels.data.sources import (
     Checkerboard,
     Cifar10Binary,
     Digits,
     Gaussian,
-    HasDensity,
     Idx,
     ImageFolder,
     Mixture,

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from genmodels.core import DataSpec, Kind, Likelihood, Score
-from genmodels.core.abilities import HasLikelihood
-from genmodels.data.sources import HasDensity
+from genmodels.core.abilities import HasDensity, HasLikelihood
 from genmodels.errors import UserError
 from genmodels.metrics import (
     GeneralizationEvaluation,
@@ -126,7 +125,7 @@ def test_a_bare_tensor_is_refused_by_the_evaluation_and_a_bare_number_by_the_sco
     with pytest.raises(UserError, match="not a Tensor"):
         evaluate(model, torch.zeros(3, 2))
     for unit in ("bits/dim", "nats"):
-        with pytest.raises(UserError, match="must have a kind"):
+        with pytest.raises(ValueError, match="must have a kind"):
             Score("bits_per_dim", 1.2, unit, 3)
 
 

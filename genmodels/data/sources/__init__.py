@@ -1,7 +1,7 @@
 """Data sources, one file per format, each with a method ``load(root) -> Arrays``."""
 
 from genmodels.data.sources.amat import BinarizedMnist
-from genmodels.data.sources.base import Arrays, HasDensity, Source
+from genmodels.data.sources.base import Arrays, Source
 from genmodels.data.sources.cifar import Cifar10Binary
 from genmodels.data.sources.digits import Digits
 from genmodels.data.sources.idx import Idx
@@ -16,7 +16,6 @@ __all__ = [
     "Cifar10Binary",
     "Digits",
     "Gaussian",
-    "HasDensity",
     "Idx",
     "ImageFolder",
     "Mixture",

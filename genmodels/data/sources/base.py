@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -38,11 +37,3 @@ class Source(Protocol):
         Raises:
             UserError: if the data cannot be read.
         """
-
-
-class HasDensity(ABC):
-    """A source that draws from a distribution whose density is known."""
-
-    @abstractmethod
-    def log_prob(self, x: Tensor) -> Tensor:
-        """``log p(x) [B]`` in nats of raw data ``x [B, *shape]``: a log-mass of integers, a log-density of reals."""

@@ -15,7 +15,8 @@ import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
-from genmodels.data.sources.base import Arrays, HasDensity
+from genmodels.core.abilities import HasDensity
+from genmodels.data.sources.base import Arrays
 
 
 @dataclass(frozen=True)
