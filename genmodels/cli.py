@@ -257,7 +257,7 @@ COMMANDS = {
     "sample": Command(
         sample,
         "run=FOLDER [n=64] [out=samples.png] [key=value ...]",
-        "Draw samples into a picture, with GIFs of denoising or interpolation next to it, or into an archive, out=x.npz.",
+        "Draw samples into a picture, with GIFs of denoising or interpolation, or into an archive, out=x.npz.",
         {"run": RUN, "n": "number of samples (64)", "out": "file to write, .png or .npz (samples.png)"},
     ),
     "resume": Command(
