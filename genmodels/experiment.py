@@ -168,8 +168,10 @@ def recorded(experiment: Experiment) -> Iterator[None]:
     try:
         yield
         status = "finished"
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit once the callbacks have saved
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns an interrupt into an exit once the callbacks have saved
         status = "interrupted"
+        if is_rank_zero():
+            print(f"interrupted; continue with: genmodels resume run={experiment.folder.path}", file=sys.stderr)
         raise
     except BaseException as problem:
         error = f"{problem}" if isinstance(problem, UserError) else f"{type(problem).__name__}: {str(problem)[:300]}"
@@ -204,6 +206,7 @@ def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, titl
         *(build(node, f"callbacks.{name}") for name, node in extra.items()),
         build(config.checkpoint, "checkpoint", folder=folder.checkpoints, validate=validate, guard=guard),
         cb.ProgressBar(title, budget, validate, log),
+        cb.Interrupt(),
     ]
 
 

@@ -5,6 +5,7 @@ from genmodels.callbacks.budget import Budget
 from genmodels.callbacks.checkpoint import Checkpoint
 from genmodels.callbacks.evaluate import Evaluate
 from genmodels.callbacks.finite import StopOnNaN
+from genmodels.callbacks.interrupt import Interrupt
 from genmodels.callbacks.learning_rate import Constant, Cosine, LearningRate, Linear, Plateau
 from genmodels.callbacks.progress import ProgressBar
 from genmodels.callbacks.quality import Quality
@@ -21,6 +22,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "Evaluate",
+    "Interrupt",
     "LearningRate",
     "Linear",
     "Plateau",
