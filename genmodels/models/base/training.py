@@ -117,8 +117,7 @@ def train_batch(
 @contextmanager
 def training_only(network: nn.Module, model: nn.Module) -> Iterator[None]:
     """Context in which, among the parameters of ``model``, only those of ``network`` require gradients."""
-    own = {id(p) for p in network.parameters()}
-    others = [] if network is model else [p for p in model.parameters() if p.requires_grad and id(p) not in own]
+    others = [] if network is model else others_than(network, model)
     for parameter in others:
         parameter.requires_grad_(False)
     try:
@@ -126,3 +125,9 @@ def training_only(network: nn.Module, model: nn.Module) -> Iterator[None]:
     finally:
         for parameter in others:
             parameter.requires_grad_(True)
+
+
+def others_than(network: nn.Module, model: nn.Module) -> list[nn.Parameter]:
+    """Trainable parameters of ``model`` that are not of ``network``."""
+    own = {id(p) for p in network.parameters()}
+    return [p for p in model.parameters() if p.requires_grad and id(p) not in own]
