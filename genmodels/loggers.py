@@ -18,11 +18,7 @@ from genmodels.core import Score
 from genmodels.core.processes import is_rank_zero
 from genmodels.errors import require
 from genmodels.files import atomic
-
-
-def batches(trainer: Trainer) -> int:
-    """Number of batches trained, including the current one: the step axis of all logs."""
-    return trainer.fit_loop.total_batch_idx + 1
+from genmodels.models.base.model import batches
 
 
 def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:

@@ -25,7 +25,7 @@ class WeightAverage(Callback):
         decay: weight of the old average in each update, in [0, 1).
 
     Raises:
-        UserError: for a decay outside [0, 1).
+        ValueError: for a decay outside [0, 1).
     """
 
     def __init__(self, decay: float = 0.999) -> None:

@@ -51,8 +51,7 @@ class Score:
             cost.
 
     Raises:
-        UserError: if a likelihood has no kind.
-        ValueError: if a field has the wrong type.
+        ValueError: if a likelihood has no kind, or a field has the wrong type.
 
     >>> Score("bits_per_dim", 1.234, "bits/dim", n=360, se=0.01, kind=Kind.LOWER_BOUND).text
     '<= 1.234 ± 0.010'

@@ -76,7 +76,5 @@ def restore(run: RunFolder, config: DictConfig, weights: str, checkpoint: str | 
 
 def set_memory_format(model: BaseModel, config: DictConfig) -> None:
     """Lay the model's memory out as its run has it: another layout rounds differently on some processors."""
-    import torch
-
     if config.channels_last:
         model.to(memory_format=torch.channels_last)

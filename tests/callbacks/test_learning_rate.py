@@ -114,7 +114,12 @@ def test_a_monitored_model_checkpoint_of_lightnings_works(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/foo"), ("checkpoint.monitor=val/foo",)]
+    "words",
+    [
+        ("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/foo"),
+        ("checkpoint.monitor=val/foo",),
+        ("scheduler=plateau", "scheduler.monitor=val/foo"),
+    ],
 )
 def test_a_monitored_name_that_is_not_logged_is_refused_with_those_that_are(words, tmp_path):
     with pytest.raises(UserError, match=r"monitors val/foo, which is not logged; logged are val/monitor, val/nats\."):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from lightning import LightningModule
+from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec, Likelihood
@@ -87,7 +87,7 @@ class BaseModel(LightningModule, ABC):
     @property
     def batches(self) -> int:
         """Number of batches so far, including the current one: the step at which values are logged."""
-        return self.trainer.fit_loop.total_batch_idx + 1
+        return batches(self.trainer)
 
     # Lightning's hooks ------------------------------------------------------------------------------------------------
 
@@ -148,6 +148,11 @@ class BaseModel(LightningModule, ABC):
     def identity(self) -> dict[str, Any]:
         """Class of the model, and shape and levels of its data, as plain types."""
         return {"model": type(self).__name__, "shape": list(self.spec.shape), "levels": self.spec.levels}
+
+
+def batches(trainer: Trainer) -> int:
+    """Number of batches trained, including the current one: the step axis of all logs."""
+    return trainer.fit_loop.total_batch_idx + 1
 
 
 def as_list(one_or_many: Any) -> list[Any]:
