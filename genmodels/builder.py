@@ -1,7 +1,8 @@
 """Objects built from config nodes, with the constructors' signatures as the schema.
 
-Every ``_target_`` must lie in an allowed package, by its name and by where it is defined; its keys must be parameters,
-and plain values must be of the annotated type.
+A config may come with a stranger's run folder. A ``_target_`` is therefore accepted only at a place whose type asks for
+an object, and only if it makes one of that type: a class or a function of the rooms below, or one of a few classes of
+PyTorch and Lightning. Its keys must be parameters, and plain values must be of the annotated type.
 
 Libraries raise ``ValueError`` in their own terms, such as "depth must be at least 1, got 0."; here, and nowhere else,
 this becomes a sentence with the config key: "model.network.depth must be at least 1, got 0."
@@ -9,49 +10,68 @@ this becomes a sentence with the config key: "model.network.depth must be at lea
 
 from __future__ import annotations
 
+import collections.abc
+import importlib
 import inspect
+import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from hydra.utils import get_object
-from lightning import Callback, Trainer
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from genmodels.errors import UserError, nearest, require
 
+T = TypeVar("T")
 LIBRARIES = ("core", "networks", "transforms", "ode", "diffusion", "mcmc")
 ROOMS = (*LIBRARIES, "data", "models", "metrics", "loggers", "callbacks")
-LIGHTNING = ("Trainer", "pytorch.trainer.", "pytorch.callbacks.", "pytorch.loggers.")
-ALLOWED = (
-    *(f"genmodels.{room}." for room in ROOMS),
-    "torch.optim.",
-    "torch.nn.",
-    *(f"lightning.{place}" for place in LIGHTNING),
-)
-OF_OTHERS = (nn.Module, Optimizer, LRScheduler, Trainer, Callback, Logger)
-KINDS_OF_OTHERS = "torch's modules, optimizers and schedulers and Lightning's trainer, callbacks and loggers"
-PLAIN = (int, float, bool, str, type(None))
+OURS = tuple(f"genmodels.{room}." for room in ROOMS)
+PURE = tuple(f"genmodels.{room}." for room in LIBRARIES)
+OF_OTHERS = {
+    "torch.optim": (
+        "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop",
+        "SGD",
+    ),
+    "torch.optim.lr_scheduler": (
+        "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LinearLR",
+        "MultiStepLR", "OneCycleLR", "PolynomialLR", "StepLR",
+    ),
+    "lightning": ("Trainer",),
+    "lightning.pytorch.callbacks": (
+        "DeviceStatsMonitor", "EarlyStopping", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary",
+    ),
+    "lightning.pytorch.loggers": (
+        "CSVLogger", "CometLogger", "MLFlowLogger", "NeptuneLogger", "TensorBoardLogger", "WandbLogger",
+    ),
+}  # fmt: skip
+"""Classes of other packages by module: those whose arguments are plain values."""
+
+PLAIN = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null", Path: "a path"}
 RESERVED = {"_target_", "_partial_"}
+UNKNOWN = (Any, object, inspect.Parameter.empty)
 
 
-def build(node: Any, key: str, **extra: Any) -> Any:
+def build(node: Any, key: str, kind: Callable[..., T], **extra: Any) -> T:
     """Check ``node``, found under ``key`` in the config, and instantiate it, with ``extra`` arguments passed unchanged.
 
     Children are built before their parents, so that an error names the innermost key. A node with
     ``_partial_: true`` becomes a :class:`Factory`.
 
+    Args:
+        node: a mapping with a ``_target_``.
+        key: its dotted key.
+        kind: class of the result.
+        extra: further arguments of the target.
+
     Raises:
-        UserError: naming the key, for a forbidden target, an unknown or ill-typed argument, or a refused value.
+        UserError: naming the key, for a target that is not allowed or makes another kind of object, an unknown or
+            ill-typed argument, or a refused value.
     """
     plain = node
     if OmegaConf.is_config(node):
@@ -61,11 +81,10 @@ def build(node: Any, key: str, **extra: Any) -> Any:
             plain = OmegaConf.to_container(node, resolve=True)
         except OmegaConfBaseException as error:
             raise UserError(f"{key}: {str(error).splitlines()[0]}.") from error
-    check(plain, key)
-    if not extra:
-        return built(plain, key)
+    require(is_described(plain), f"{key} must be {describe(kind)}, got {plain!r}.")
+    check(plain, key, kind)
     factory: Factory = built({**plain, "_partial_": True}, key)
-    return factory(**extra)
+    return typing.cast("T", factory(**extra))
 
 
 def built(node: Any, key: str) -> Any:
@@ -121,72 +140,103 @@ class Factory:
         return f"{self.key}.{sentence}" if first and first.group() in names else f"{self.key}: {sentence}"
 
 
-def check(node: Any, key: str) -> None:
-    """Check every object described in ``node`` against its target's signature.
+def is_described(node: Any) -> bool:
+    """Whether ``node`` describes an object: a mapping with a ``_target_``."""
+    return isinstance(node, dict) and "_target_" in node
+
+
+def check(node: Any, path: str, hint: Any) -> None:
+    """Check a plain ``node`` at ``path`` against the type ``hint`` of its place, with all that it describes.
 
     Raises:
-        UserError: naming the key of a forbidden target, or of an unknown or ill-typed argument.
+        UserError: naming the key of what is not allowed, unknown or of another type.
     """
-    for path, described in objects(node, key):
-        target = resolve(described["_target_"], path)
-        known = parameters(target)
-        for name, value in described.items():
-            if name in RESERVED or known is None:
-                continue
-            if name not in known:
-                raise UserError(f"unknown key {path}.{name}; {nearest(name, known)}")
-            if not fits(value, known[name]):
-                wanted = describe(known[name])
-                raise UserError(f"{path}.{name} must be {wanted}, got {value!r}.")
+    if is_described(node):
+        check_object(node, path, hint)
+    elif isinstance(node, (dict, list)) and holds_objects(node):
+        keyed = node.items() if isinstance(node, dict) else enumerate(node)
+        for name, child in keyed:
+            check(child, f"{path}.{name}" if isinstance(node, dict) else f"{path}[{name}]", hint_of_items(hint))
+    else:
+        require(fits(node, hint), f"{path} must be {describe(hint)}, got {'null' if node is None else repr(node)}.")
 
 
-def objects(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping with a ``_target_`` at or below ``node``, with its dotted path."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield path, node
-        for name, child in node.items():
-            yield from objects(child, f"{path}.{name}")
-    elif isinstance(node, list):
-        for index, child in enumerate(node):
-            yield from objects(child, f"{path}[{index}]")
+def check_object(node: dict[str, Any], path: str, hint: Any) -> None:
+    """Check that an object may be built at ``path``, and its arguments.
+
+    Raises:
+        UserError: naming the key of what is not allowed, unknown or ill-typed.
+    """
+    name, partial = node["_target_"], node.get("_partial_", False)
+    target = resolve(name, path)
+    wanted = [kind for kind, by_factory in kinds(hint) if by_factory == partial]
+    require(
+        isinstance(made_by(target), type) and any(issubclass(made_by(target), kind) for kind in wanted),
+        f"{path}._target_={name}{' with _partial_' * bool(partial)} is refused: {path} must be {describe(hint)}.",
+    )
+    known, open_ended = parameters(target)
+    for argument, value in node.items():
+        if argument not in RESERVED:
+            if argument not in known and not open_ended:
+                raise UserError(f"unknown key {path}.{argument}; {nearest(argument, known)}")
+            check(value, f"{path}.{argument}", known.get(argument, Any))
+
+
+def holds_objects(node: Any) -> bool:
+    """Whether a mapping with a ``_target_`` is at or below a plain ``node``."""
+    if is_described(node):
+        return True
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return any(holds_objects(child) for child in children)
 
 
 def resolve(name: Any, path: str) -> Callable[..., Any]:
-    """The callable a ``_target_`` names.
+    """The class or function that a ``_target_`` names.
 
     Raises:
-        UserError: if it lies outside the allowed packages, by name or by where it is defined, or does not exist.
+        UserError: if it is not a class that one of the rooms defines, a function of one of the libraries, which read
+            and write no files, or listed in ``OF_OTHERS``; or if it does not exist.
     """
-    allowed = ", ".join(prefix.rstrip(".") for prefix in ALLOWED)
-    refusal = f"{path}._target_={name} is refused: only objects that {allowed} define can be built."
-    if not isinstance(name, str) or not name.startswith(ALLOWED):
-        raise UserError(refusal)
+    package, _, attribute = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+    listed = attribute in OF_OTHERS.get(package, ())
+    others = f"; {nearest(attribute, OF_OTHERS[package])}" if package in OF_OTHERS else "."
+    require(
+        listed or f"{package}.".startswith(OURS),
+        f"{path}._target_={name} is refused: what is built must be defined in {', '.join(own[:-1] for own in OURS)} or "
+        f"be one of the listed classes of {', '.join(OF_OTHERS)}{others}",
+    )
     try:
-        target = get_object(name)
-    except Exception as error:
-        module, _, attribute = name.rpartition(".")
-        try:
-            names = [n for n in vars(get_object(module)) if not n.startswith("_")]
-        except Exception:
-            raise UserError(f"{path}._target_={name} does not exist.") from error
-        raise UserError(f"{path}._target_={name} does not exist; {nearest(attribute, names)}") from error
-    if not callable(target) or not f"{getattr(target, '__module__', '')}.".startswith(ALLOWED):
-        raise UserError(refusal)
-    ours = name.startswith("genmodels.")
-    if not ours and not (inspect.isclass(target) and issubclass(target, OF_OTHERS)):
-        raise UserError(f"{path}._target_={name} is refused: it is none of {KINDS_OF_OTHERS}.")
+        module = importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(f"{path}._target_={name} is refused: there is no module {package}.") from error
+    names = [known for known in vars(module) if not known.startswith("_")]
+    require(hasattr(module, attribute), f"{path}._target_={name} does not exist; {nearest(attribute, names)}")
+    target = getattr(module, attribute)
+    home = f"{getattr(target, '__module__', '')}."
+    require(
+        listed
+        or (isinstance(target, type) and home.startswith(OURS))
+        or (isinstance(target, types.FunctionType) and home.startswith(PURE)),
+        f"{path}._target_={name} is refused: it is no class that {package} defines, nor a function of a library.",
+    )
     return typing.cast("Callable[..., Any]", target)
 
 
-def parameters(target: Callable[..., Any]) -> dict[str, Any] | None:
-    """Parameter names and annotations of ``target``, or ``None`` if it takes any keyword."""
-    signature = inspect.signature(target)
-    if any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
-        return None
+def made_by(target: Callable[..., Any]) -> Any:
+    """What calling ``target`` returns: the class itself, or a function's annotation."""
+    if inspect.isclass(target):
+        return target
+    return evaluated(inspect.signature(target).return_annotation, getattr(target, "__globals__", {}))
+
+
+def parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
+    """Parameter names and annotations of ``target``, and whether it takes any other keyword."""
+    named = inspect.signature(target).parameters.values()
     function = target.__init__ if inspect.isclass(target) else target
     scope = getattr(function, "__globals__", {})
-    return {name: evaluated(p.annotation, scope) for name, p in signature.parameters.items()}
+    starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    hints = {p.name: evaluated(p.annotation, scope) for p in named if p.kind not in starred}
+    return hints, any(p.kind is p.VAR_KEYWORD for p in named)
 
 
 def evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
@@ -203,21 +253,84 @@ def members(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
 
 
+def kinds(hint: Any) -> list[tuple[type, bool]]:
+    """Classes of the objects that a place of type ``hint`` takes, each with whether it takes a factory of them.
+
+    >>> kinds(Callable[[int], Exception] | None)
+    [(<class 'Exception'>, True)]
+    """
+    found = []
+    for member in members(hint):
+        if typing.get_origin(member) is collections.abc.Callable:
+            found += [(kind, True) for kind, _ in kinds(typing.get_args(member)[1])]
+        elif isinstance(member, type) and typing.get_origin(member) is None and member not in (*PLAIN, *UNKNOWN):
+            found.append((member, False))
+    return found
+
+
+def hint_of_items(hint: Any) -> Any:
+    """Type of the items of a sequence, or of the values of a mapping; ``None``'s type, if ``hint`` has no items.
+
+    >>> hint_of_items(list[int]), hint_of_items(dict[str, float])
+    (<class 'int'>, <class 'float'>)
+    """
+    items = [typing.get_args(member)[-1] for member in members(hint) if typing.get_args(member)]
+    return typing.Union[tuple(items)] if items else type(None)  # noqa: UP007  built from a list
+
+
 def fits(value: Any, hint: Any) -> bool:
-    """Whether ``value`` is of the annotated type ``hint``. Only plain types are checked; an int counts as a float."""
-    allowed = members(hint)
-    if not all(member in PLAIN for member in allowed):
-        return True
-    if isinstance(value, bool):
-        return bool in allowed
-    return isinstance(value, allowed) or (isinstance(value, int) and float in allowed)
+    """Whether a plain ``value`` is of the type ``hint``; an integer counts as a number, and numbers must be finite.
+
+    >>> fits(1, float), fits(1.0, int), fits(True, int), fits([1, 2], tuple[int, ...]), fits(math.nan, float)
+    (True, False, False, True, False)
+    """
+    return any(fits_member(value, member) for member in members(hint))
+
+
+def fits_member(value: Any, member: Any) -> bool:
+    """Whether ``value`` is of one type that is not a union. Types that only others can read take any plain value."""
+    origin, arguments = typing.get_origin(member), typing.get_args(member)
+    if member is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if member is Path:
+        return isinstance(value, str)
+    if member in PLAIN:
+        return type(value) is member
+    if origin is typing.Literal:
+        return any(value == choice and type(value) is type(choice) for choice in arguments)
+    if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
+        return isinstance(value, list) and fits_items(value, arguments)
+    if origin in (dict, collections.abc.Mapping):
+        return isinstance(value, dict) and all(fits(child, arguments[1]) for child in value.values())
+    return not kinds(member)
+
+
+def fits_items(values: list[Any], arguments: tuple[Any, ...]) -> bool:
+    """Whether ``values`` fit the arguments of a sequence's type: one for all, or one for each item of a tuple."""
+    if len(arguments) == 1 or arguments[-1] is Ellipsis:
+        return all(fits(value, arguments[0]) for value in values)
+    return len(values) == len(arguments) and all(map(fits, values, arguments))
 
 
 def describe(hint: Any) -> str:
-    """A plain type, or a union of them, in words.
+    """The type of a place in words.
 
-    >>> describe(int | None)
-    'an integer or null'
+    >>> describe(int | None), describe(Callable[[int], Exception])
+    ('an integer or null', 'a factory of class Exception')
     """
-    words = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-    return " or ".join(words[member] for member in members(hint))
+    return " or ".join(dict.fromkeys(describe_member(member) for member in members(hint)))
+
+
+def describe_member(member: Any) -> str:
+    """One type that is not a union, in words."""
+    arguments = typing.get_args(member)
+    if member in PLAIN:
+        return PLAIN[member]
+    if typing.get_origin(member) is typing.Literal:
+        return " or ".join(map(str, arguments))
+    if typing.get_origin(member) in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
+        return f"a list, each item {describe(arguments[0])}"
+    if typing.get_origin(member) in (dict, collections.abc.Mapping):
+        return f"a mapping, each value {describe(arguments[1])}"
+    words = [f"{'a factory' if factory else 'an object'} of class {kind.__name__}" for kind, factory in kinds(member)]
+    return words[0] if words else "a plain value"

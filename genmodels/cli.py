@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from genmodels.composition import check_parts, compose_run
+from genmodels.composition import check_parts, check_places, compose_run
 from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors
 
@@ -107,23 +107,30 @@ def not_empty(value: str) -> str:
 def evaluate(options: Options, overrides: list[str]) -> None:
     """Evaluate a trained run again, and add the scores to its run.json.
 
-    The names of scores of other weights, or of another checkpoint, than the run's own end in their name.
+    Scores of other settings, data, weights, samples or of another checkpoint than the run's own stand beside these,
+    with what is different in their names.
     """
     folder, checkpoint, samples = run_folder(options), options["checkpoint"], options["samples"]
 
     from genmodels.experiment import Experiment
-    from genmodels.runs import RunFolder
+    from genmodels.files import sha256
+    from genmodels.runs import RunFolder, differences
 
     run = RunFolder.open(folder)
-    own = run.config.weights
     config = overridden(run.config, overrides)
     config.logger = None
-    experiment = Experiment.assemble(config)
-    experiment.evaluate.samples_file = samples
-    others = [config.weights] * (config.weights != own)
-    others += [run.checkpoint(checkpoint).stem] * (run.checkpoint(checkpoint) != run.checkpoint())
-    suffix = "".join(f"_{word}" for word in others)
-    scores = experiment.test(checkpoint, overrides, suffix)
+    with run.claimed():
+        experiment = Experiment.assemble(config)
+        experiment.evaluate.samples_file = samples
+        experiment.data.setup()
+        differing = differences(run.config, config)
+        if run.read().get("data_sha256", experiment.data.sha256) != experiment.data.sha256:
+            differing["data"] = experiment.data.sha256[:12]
+        if run.checkpoint(checkpoint) != run.checkpoint():
+            differing["checkpoint"] = str(checkpoint)
+        if samples:
+            differing["samples"] = f"{Path(samples).name}@{sha256(Path(samples))[:8]}"
+        scores = experiment.test(checkpoint, differing)
     print_scores(experiment, scores)
 
 
@@ -131,27 +138,18 @@ def resume(options: Options, overrides: list[str]) -> None:
     """Continue training from the last checkpoint, then evaluate."""
     folder = run_folder(options)
 
-    from genmodels.experiment import Experiment, recorded
-    from genmodels.runs import RunFolder, config_hash, load_weights, write_whole
+    from genmodels import experiment
+    from genmodels.runs import RunFolder
 
     run = RunFolder.open(folder)
-    config = overridden(run.config, overrides)
-    experiment = Experiment.assemble(config)
-    load_weights(experiment.model, run.checkpoint("last.ckpt"), "raw")  # before the folder is touched
-    experiment.data.setup()
-    write_whole(run.config_file, OmegaConf.to_yaml(config, resolve=True))
-    every = [*run.read().get("overrides", []), *overrides]
-    run.update(status="running", error=None, overrides=every, config_hash=config_hash(config))
-    with recorded(experiment):
-        experiment.fit(resume=True)
-        scores = experiment.test()
-    print_scores(experiment, scores)
+    continued = experiment.resume(run, overridden(run.config, overrides), overrides)
+    print_scores(continued, continued.evaluate.scores)
 
 
 def print_scores(experiment: Experiment, scores: list[Score]) -> None:
     """Print the scores of an evaluation, and why metrics are missing."""
+    from genmodels.console import tell
     from genmodels.core.processes import is_rank_zero
-    from genmodels.experiment import tell
 
     if is_rank_zero():
         tell(*(score.line for score in scores))
@@ -201,8 +199,7 @@ def check(options: Options, overrides: list[str]) -> None:
     folder = run_folder(options)
     require(not overrides, f"check takes only a run folder, got {' '.join(overrides)}.")
 
-    from genmodels.compare import scores_by_name
-    from genmodels.runs import EXPECTED, RunFolder, expectations
+    from genmodels.runs import EXPECTED, RunFolder, expectations, scores_by_name
 
     record = RunFolder.open(folder).read()
     expected = expectations(record.get("expected"))
@@ -252,6 +249,7 @@ def overridden(config: DictConfig, overrides: list[str]) -> DictConfig:
     """The run's config with overrides, checked."""
     composed = compose_run(config, overrides)
     check_parts(composed)
+    check_places(composed)
     return composed
 
 

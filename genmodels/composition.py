@@ -5,7 +5,7 @@ This module does not import torch.
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels.errors import UserError, nearest, require
+from genmodels.nested import leaves
 
 BEFORE_TRAINING = (
     "data",
@@ -26,6 +27,8 @@ BEFORE_TRAINING = (
     "hparams_search",
 )  # of a trained run they are fixed
 MODELS = "genmodels.models."
+WRITING = ("callbacks", "checkpoint", "logger", "trainer")  # groups whose objects write files
+PLACES = ("folder", "dir", "dirpath", "path")  # ends of the keys that name where
 
 
 def config_folder() -> Path:
@@ -81,18 +84,19 @@ def compose_run(config: DictConfig, overrides: list[str]) -> DictConfig:
 
     The run's config becomes Hydra's primary config. It is resolved and therefore has no defaults list; every group that
     ``overrides`` choose is removed from it and entered in a defaults list, so that the option replaces the former one
-    before any key is set. The order of ``overrides`` does not matter. The config is untrusted: no interpolation in it
-    is resolved, and neither its ``defaults`` nor its ``hydra`` is read.
+    before any key is set. The order of ``overrides`` does not matter. The config is untrusted: neither its ``defaults``
+    nor its ``hydra`` is read.
 
     Args:
-        config: the content of the run's ``config.yaml``.
+        config: the content of the run's ``config.yaml``, in which no interpolation is left, see
+            :func:`genmodels.untrusted.literal`.
         overrides: words such as ``metrics=[fd]``, ``model/sampler=ddim``, ``+model.x=1`` or ``~callbacks.samples``.
 
     Raises:
         UserError: for a group that is chosen before training, or that the run does not have.
     """
     parsed = OverridesParser.create().parse_overrides(overrides)
-    content = literal(plain(config))
+    content = plain(config)
     content = {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
     if any(str(override.key_or_group).startswith("budget.") for override in parsed):
         content["budget"] = budget_by_keys(content.get("budget"))
@@ -147,19 +151,6 @@ def take_out(content: dict[str, Any], key: str) -> None:
         node.pop(name, None)
 
 
-def literal(node: Any) -> Any:
-    r"""Plain containers with every ``${`` escaped, so that OmegaConf takes it for text.
-
-    >>> literal({"run_dir": "runs/${oc.env:HOME}", "n": [1, "a"]})
-    {'run_dir': 'runs/\\${oc.env:HOME}', 'n': [1, 'a']}
-    """
-    if isinstance(node, dict):
-        return {key: literal(child) for key, child in node.items()}
-    if isinstance(node, list):
-        return [literal(child) for child in node]
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
-
-
 def budget_by_keys(budget: Any) -> Any:
     """The short form ``batches:5`` as a mapping, whose keys can be overridden.
 
@@ -170,6 +161,30 @@ def budget_by_keys(budget: Any) -> Any:
         return budget
     kind, _, amount = budget.partition(":")
     return {**plain(OmegaConf.load(config_folder() / "train.yaml"))["budget"], f"max_{kind}": amount}
+
+
+def check_places(config: DictConfig) -> None:
+    """Refuse a run's config, which may be a stranger's, that would write outside of the run folder.
+
+    Raises:
+        UserError: naming the key of a path that lies elsewhere.
+    """
+    folder = str(config.run_dir)
+    for key, value in leaves({group: plain(config).get(group) or {} for group in WRITING}):
+        is_place = isinstance(value, str) and (key.endswith(PLACES) or os.path.isabs(value) or ".." in value)
+        require(
+            not is_place or inside(os.path.abspath(value), folder),
+            f"{key}={value} lies outside of the run folder; set it to a path below {folder}.",
+        )
+
+
+def inside(path: str, folder: str) -> bool:
+    """Whether the absolute ``path`` is ``folder`` or lies below it.
+
+    >>> inside("/runs/a/samples", "/runs/a"), inside("/runs/ab", "/runs/a")
+    (True, False)
+    """
+    return os.path.commonpath([path, folder]) == folder
 
 
 def check_parts(config: DictConfig) -> None:

@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels import callbacks as cb
 from genmodels.builder import build
-from genmodels.compare import scores_by_name
 from genmodels.console import quiet_lightning, tell
-from genmodels.core.processes import is_rank_zero
+from genmodels.core.processes import broadcast, is_rank_zero
 from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
 from genmodels.hardware import forget_peak_memory
-from genmodels.models.base import BaseModel
+from genmodels.loggers import MetricsCsv
+from genmodels.metrics import Evaluation
+from genmodels.models.base import BaseModel, adopt_settings, make_optimizers
+from genmodels.models.base.model import batches
 from genmodels.plan import print_plan
-from genmodels.runs import RunFolder, config_hash, load_weights, now, read_checkpoint, set_memory_format
+from genmodels.runs import (
+    RunFolder,
+    check_continues,
+    config_hash,
+    labeled,
+    load_weights,
+    now,
+    scores_by_name,
+    set_memory_format,
+)
 from genmodels.runs.provenance import provenance, training_cost
 from genmodels.settings import check_settings, plain
+from genmodels.signals import Interrupted
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,9 +58,13 @@ class Experiment:
     evaluate: cb.Evaluate
 
     @property
-    def checkpoint(self) -> cb.Checkpoint:
-        """The callback that keeps checkpoints."""
-        return next(each for each in self.trainer.callbacks if isinstance(each, cb.Checkpoint))  # type: ignore[attr-defined]
+    def begun(self) -> bool:
+        """Whether training has begun, and with it the record of the run."""
+        return any(isinstance(each, cb.Begin) and each.done for each in self.trainer.callbacks)  # type: ignore[attr-defined]
+
+    def callback(self, kind: type[T]) -> T:
+        """The trainer's callback of a class."""
+        return next(each for each in self.trainer.callbacks if isinstance(each, kind))  # type: ignore[attr-defined]
 
     @classmethod
     def assemble(cls, config: DictConfig) -> Experiment:
@@ -59,26 +78,36 @@ class Experiment:
         check_settings(config)
         seed_everything(config.seed, verbose=False)
         budget = cb.Budget.parse(plain(config.budget), plain(config.default_budget))
-        data: DataModule = build(config.data, "data")
-        model: BaseModel = build(config.model, "model")
+        data = build(config.data, "data", DataModule)
+        model = build(config.model, "model", BaseModel)
         if config.get("scheduler"):
             model.scheduler_factory = None  # the schedule over the budget takes its place
         model.configure_optimizers()  # so that bad arguments are reported before training
         metrics, loggers = (config.get(group) or {} for group in ("metrics", "logger"))
         folder = RunFolder(config.run_dir)
-        evaluations = {name: build(node, f"metrics.{name}") for name, node in metrics.items() if chosen(node)}
+        wanted = {name: node for name, node in metrics.items() if chosen(node)}
+        evaluations = {name: build(node, f"metrics.{name}", Evaluation) for name, node in wanted.items()}
         evaluate = cb.Evaluate(evaluations, folder.path, config.seed)
-        mirrors = [build(grouped(plain(node), config), f"logger.{name}") for name, node in loggers.items()]
+        mirrors = [build(grouped(plain(node), config), f"logger.{name}", Logger) for name, node in loggers.items()]
         title = f"{type(model).__name__} on {data.name}"
         instruments = [*all_callbacks(config, folder, budget, title), evaluate]
         trainer = make_trainer(config, model, mirrors, instruments)
         return cls(config, folder, data, model, trainer, budget, evaluate)
 
-    def fit(self, resume: bool = False) -> None:
-        """Train until the budget is spent; ``resume`` continues from the run's last checkpoint."""
+    def fit(self, begin: Callable[[], None] = lambda: None, resume: bool = False) -> None:
+        """Train until the budget is spent.
+
+        Args:
+            begin: called in the first process when nothing but the training itself can fail any more.
+            resume: continue from the run's last checkpoint.
+
+        Raises:
+            UserError: if the checkpoint cannot be continued with this model, before ``begin`` is called.
+        """
         checkpoint = self.folder.checkpoint("last.ckpt") if resume else None
         if checkpoint is not None:
-            read_checkpoint(checkpoint)  # refuses anything but tensors and plain types, whatever Lightning's version
+            self.folder.verified(checkpoint)
+            check_continues(self.model, checkpoint)
         self.data.setup("fit")
         if checkpoint is None:
             self.model.initialize(self.data.first_train(512))
@@ -87,36 +116,77 @@ class Experiment:
             for network in self.model.compiled_networks():
                 network.compile()
         self.trainer.val_check_interval, self.trainer.check_val_every_n_epoch = cb.UNTIL_DUE, None  # see cb.Validate
+
+        def start() -> None:
+            self.rewind()
+            if is_rank_zero():
+                begin()
+
+        self.trainer.callbacks.append(cb.Begin(start, self.callback(cb.Validate)))  # type: ignore[attr-defined]
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
 
-    def test(self, checkpoint: str | None = None, overrides: Sequence[str] = (), suffix: str = "") -> list[Score]:
-        """Evaluate the best checkpoint, or the one named, and record the scores with the weights they belong to.
+    def rewind(self) -> None:
+        """Drop curves that were logged after the checkpoint, and use the config's settings of the optimizers."""
+        for logger in self.trainer.loggers:
+            if isinstance(logger, MetricsCsv):
+                logger.rewind(batches(self.trainer))
+        for optimizer, configured in zip(self.trainer.optimizers, make_optimizers(self.model), strict=True):
+            adopt_settings(optimizer, configured)
+
+    def train(self, begin: Callable[[], None], resume: bool = False) -> list[Score]:
+        """Train, evaluate, and record how it ended; a run that never began leaves its folder as it was.
+
+        Args:
+            begin: writes the run folder's config and record.
+            resume: see :meth:`fit`.
+        """
+        with self.folder.claimed(), recorded(self):
+            self.fit(begin, resume)
+            return self.test()
+
+    def test(self, checkpoint: str | None = None, differing: Mapping[str, str] | None = None) -> list[Score]:
+        """Evaluate the best checkpoint, or the one named, and record the scores with what they were measured on.
 
         Args:
             checkpoint: file name of another checkpoint than the best.
-            overrides: overrides of the config for this evaluation.
-            suffix: appended to the scores' names, to distinguish them from those of other weights of the same run.
+            differing: settings that are not the run's own, see :func:`genmodels.runs.differences`; they are part of the
+                scores' names. ``None`` at the end of training, when everything is the run's own.
         """
         path = self.folder.checkpoint(checkpoint)
+        found = self.folder.verified(path)[:12]
         load_weights(self.model, path, self.config.weights)
         set_memory_format(self.model, self.config)
-        subject = {"weights": self.config.weights, "checkpoint": path.name, "overrides": list(overrides)}
+        own = differing is None
+        if own and is_rank_zero():
+            self.folder.set_stale_scores_apart(found)
+        subject = {
+            "data_sha256": self.data.sha256[:12],
+            **({} if self.data.limit is None else {"limit": self.data.limit}),
+            "weights": self.config.weights,
+            "seed": self.config.seed,
+            "checkpoint": path.name,
+            "checkpoint_sha256": found,
+        }
+        incidental = ("seed", "checkpoint", "checkpoint_sha256")
 
-        def keep(found: list[Score]) -> list[Score]:
+        def keep(scores: list[Score]) -> list[Score]:
             named = [
                 replace(
-                    s,
-                    name=s.name + suffix,
-                    protocol={**s.protocol, **subject},
-                    incidental=(*s.incidental, "checkpoint", "overrides"),
+                    score,
+                    name=labeled(score.name, differing or {}),
+                    protocol={**score.protocol, **subject},
+                    incidental=(*score.incidental, *incidental),
                 )
-                for s in found
+                for score in scores
             ]
-            if is_rank_zero():
-                self.folder.add_scores(named, self.evaluate.refusals)
-            return named
+            refusals = self.evaluate.refusals
+            return broadcast(self.folder.add_scores(named, refusals, own) if is_rank_zero() else named)
 
-        self.evaluate.keep = keep
+        self.evaluate.keep, self.evaluate.own = keep, not differing
+        if differing:  # its pictures are those of the run itself
+            pictures = [each for each in self.trainer.callbacks if isinstance(each, cb.SampleGrid)]  # type: ignore[attr-defined]
+            for each in pictures:
+                self.trainer.callbacks.remove(each)  # type: ignore[attr-defined]
         self.trainer.test(self.model, datamodule=self.data, verbose=False)
         keep([])  # where no metric applies, the reasons are recorded too
         return self.evaluate.scores
@@ -137,41 +207,78 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
     if config.dry_run:
         print_plan(experiment)
         return None
+    if is_rank_zero():
+        folder.refuse_if_taken()
     experiment.data.setup()
     refusals = experiment.evaluate.ask(experiment.model, experiment.data)  # reported before training
     if is_rank_zero():
         tell(*(f"{name} will be missing: {reason}" for name, reason in refusals.items()))
+
+    def begin() -> None:
         details = {
             "model": type(experiment.model).__name__,
             "data": experiment.data.name,
+            "data_sha256": experiment.data.sha256,
             "seed": config.seed,
             "overrides": overrides or [],
             "config_hash": config_hash(config),
             "expected": plain(config.get("expected")),
             **provenance(),
         }
-        experiment.folder.create(config, details)
-    with recorded(experiment):
-        for logger in experiment.trainer.loggers:
-            logger.log_hyperparams(plain(config))
-        experiment.fit()
-        scores = experiment.test()
+        folder.create(config, details)
+        log_config(experiment)
+
+    scores = experiment.train(begin)
     if is_rank_zero():
         tell(*(score.line for score in scores), str(folder.path))
     return objective(scores, config)
 
 
+def resume(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Experiment:
+    """Continue the run in ``folder`` with ``config``, from its last checkpoint or, if it has none, from the beginning.
+
+    Raises:
+        UserError: for bad input, or if training diverges. Before training begins the folder is not changed.
+    """
+    experiment = Experiment.assemble(config)
+    experiment.data.setup()
+    experiment.evaluate.ask(experiment.model, experiment.data)
+    known = folder.read().get("data_sha256")
+    require(
+        known in (None, experiment.data.sha256) or any(word.startswith("data.") for word in overrides),
+        f"the data of {folder.path} have changed since it was trained (their SHA-256 was {str(known)[:12]}..., it is "
+        f"{experiment.data.sha256[:12]}...); restore them, or train a new run.",
+    )
+    continued = (folder.checkpoints / "last.ckpt").exists()
+
+    def begin() -> None:
+        folder.proceed(config, overrides, experiment.data.sha256)
+        log_config(experiment)
+
+    if not continued:
+        tell(f"{folder.path} was stopped before its first checkpoint: training starts from the beginning.")
+    experiment.train(begin, resume=continued)
+    return experiment
+
+
+def log_config(experiment: Experiment) -> None:
+    """Send the config to the loggers."""
+    for logger in experiment.trainer.loggers:
+        logger.log_hyperparams(plain(experiment.config))
+
+
 @contextmanager
 def recorded(experiment: Experiment) -> Iterator[None]:
-    """Record status and cost in run.json, however the run ends, and close the loggers."""
+    """Record status and cost in run.json, however a run that has begun ends, and close the loggers."""
     status, error = "failed", None
     try:
         yield
         status = "finished"
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns an interrupt into an exit once the callbacks have saved
+    except (KeyboardInterrupt, Interrupted) as signal:
         status = "interrupted"
         if is_rank_zero():
-            print(f"interrupted; continue with: genmodels resume run={experiment.folder.path}", file=sys.stderr)
+            again = f"genmodels resume run={experiment.folder.path}"
+            print(f"interrupted by {signal or 'SIGINT'}; continue with: {again}", file=sys.stderr)
         raise
     except BaseException as problem:
         error = f"{problem}" if isinstance(problem, UserError) else f"{type(problem).__name__}: {str(problem)[:300]}"
@@ -183,10 +290,10 @@ def recorded(experiment: Experiment) -> Iterator[None]:
             import wandb
 
             wandb.finish(exit_code=int(status != "finished"))
-        if experiment.folder.record_file.exists() and is_rank_zero():
+        if experiment.begun and is_rank_zero():
             device = experiment.trainer.strategy.root_device
             cost = training_cost(experiment.model, experiment.budget.spent, device)
-            best = experiment.checkpoint.chosen_by
+            best = experiment.callback(cb.Checkpoint).chosen_by
             experiment.folder.update(status=status, error=error, ended=now(), cost=cost, best=best)
 
 
@@ -195,7 +302,8 @@ def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, titl
     guard, log = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.TrainingLog(budget)
     validate = cb.Validate(budget, config.validations)
     extra = {name: node for name, node in (config.get("callbacks") or {}).items() if node}
-    schedule = [build(config.scheduler, "scheduler", budget=budget)] if config.get("scheduler") else []
+    parts = {"folder": folder.checkpoints, "validate": validate, "guard": guard, "announce": folder.announce}
+    schedule = [build(config.scheduler, "scheduler", cb.LearningRate, budget=budget)] if config.get("scheduler") else []
     return [
         cb.Randomness(config.seed),
         budget,
@@ -203,8 +311,8 @@ def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, titl
         log,
         validate,
         *schedule,
-        *(build(node, f"callbacks.{name}") for name, node in extra.items()),
-        build(config.checkpoint, "checkpoint", folder=folder.checkpoints, validate=validate, guard=guard),
+        *(build(node, f"callbacks.{name}", Callback) for name, node in extra.items()),
+        build(config.checkpoint, "checkpoint", cb.Checkpoint, **parts),
         cb.ProgressBar(title, budget, validate, log),
         cb.Interrupt(),
     ]
@@ -219,7 +327,7 @@ def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instr
         "trainer.accelerator=gpu, but no GPU is available; use trainer.accelerator=cpu.",
     )
     model.accumulate, options["accumulate_grad_batches"] = options["accumulate_grad_batches"], 1  # see train_batch
-    return build(options, "trainer", logger=loggers, callbacks=instruments)
+    return build(options, "trainer", Trainer, logger=loggers, callbacks=instruments)
 
 
 def chosen(node: Any) -> bool:

@@ -1,7 +1,8 @@
-"""Files that are written as a whole or not at all."""
+"""Files that are written as a whole or not at all, and their hashes."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -40,4 +41,10 @@ def write_whole(path: Path, text: str) -> None:
         OSError: if the file cannot be written.
     """
     with atomic(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from genmodels.composition import check_parts, compose, options
 from genmodels.errors import UserError, require
 from genmodels.hints import is_bad_input, sentence
+from genmodels.signals import Interrupted, listening
 
 __all__ = ["CompareSweep", "compose", "job", "one_sentence_errors", "options", "print_error"]
 
@@ -38,6 +41,9 @@ def job(config: DictConfig) -> float | None:
         from genmodels.experiment import run
 
         return run(config, overrides=list(hydra.overrides.task))
+    except Interrupted:
+        CompareSweep.interrupted = folder.name if sweeping else None
+        raise
     except Exception as error:
         print_error(error)
         if not sweeping:
@@ -84,15 +90,38 @@ class CompareSweep(Callback):
     """Hydra callback that ends a sweep with tables of its runs, and with ``report.html`` in its folder."""
 
     failures: list[tuple[str, str]] = []  # noqa: RUF012  names of failed jobs, and reasons
+    config: DictConfig | None = None  # of the sweep under way
+    started = 0  # number of its jobs that have started
+    interrupted: str | None = None  # name of the job in which a signal came
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Remember the sweep, in case a signal ends it."""
+        CompareSweep.config, CompareSweep.started = config, 0
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Count the job."""
+        CompareSweep.started += 1
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the tables, write the report, then list the failed jobs with their reasons."""
+        CompareSweep.config = None
         try:
             self.conclude(Path(config.hydra.sweep.dir), config)
         except Exception as error:  # in a run folder or in wandb; the runs themselves are complete
             print_error(error)
         for name, reason in self.failures:
             print(f"{name} failed: {reason}", file=sys.stderr)
+
+    @classmethod
+    def end_early(cls) -> None:
+        """Conclude a sweep that a signal ended: what is done in tables and a report, and what is not by name."""
+        if cls.config is None:
+            return
+        config = cls.config
+        cls().on_multirun_end(config)
+        print(f"{cls.interrupted or 'the sweep'} was interrupted", file=sys.stderr)
+        for words in jobs(config)[cls.started :]:
+            print(f"{' '.join(words)} was not started", file=sys.stderr)
 
     def conclude(self, folder: Path, config: DictConfig) -> None:
         """Print the tables and write the report; if the runs are on wandb, log the comparison there."""
@@ -111,11 +140,28 @@ class CompareSweep(Callback):
             to_wandb(results, settings, folder)
 
 
+def jobs(config: DictConfig) -> list[list[str]]:
+    """Overrides of each job of a sweep in their order; none if an optimizer chooses them one by one."""
+    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+        return []
+    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return [list(words) for batch in batches for words in batch]
+
+
 @contextmanager
 def one_sentence_errors() -> Iterator[None]:
-    """Print errors in one sentence and exit with status 1; only those not due to bad input have a traceback."""
+    """Print errors in one sentence and exit with status 1; only those not due to bad input have a traceback.
+
+    A signal ends the program with 128 plus its number, after what is done has been told.
+    """
     try:
-        yield
+        with listening():
+            yield
+    except Interrupted as signal:
+        CompareSweep.end_early()
+        print(f"ended by {signal}", file=sys.stderr)
+        sys.exit(signal.exit_status)
     except BrokenPipeError:  # the reader of our output, such as head, has closed it
         sys.stdout = None
         sys.exit(1)

@@ -16,9 +16,10 @@ from PIL import Image
 
 from genmodels.core import Score
 from genmodels.core.processes import is_rank_zero
-from genmodels.errors import require
+from genmodels.errors import UserError, require
 from genmodels.files import atomic
 from genmodels.models.base.model import batches
+from genmodels.untrusted import MEBIBYTE, read_text
 
 
 def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
@@ -60,7 +61,7 @@ def log_image(trainer: Trainer, name: str, image: Image.Image) -> None:
 
 
 class MetricsCsv(Logger):
-    """``metrics.csv``: one row per step, one column per metric; a resumed run continues from its checkpoint's step.
+    """``metrics.csv``: one row per step, one column per metric.
 
     Args:
         folder: run folder.
@@ -70,7 +71,6 @@ class MetricsCsv(Logger):
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
         self.rows: dict[int, dict[str, str]] = {}
-        self._opened = False
         self._save_at = 0
 
     name = "csv"
@@ -78,17 +78,21 @@ class MetricsCsv(Logger):
     experiment = None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Merge ``metrics`` into the row of ``step``, dropping rows that a resumed run will write again."""
+        """Merge ``metrics`` into the row of ``step``."""
         if not is_rank_zero():
             return
-        step = step or 0
-        if not self._opened:
-            self.rows = {n: row for n, row in self._read().items() if n < step}
-            self._opened = True
-        self.rows.setdefault(step, {}).update({name: f"{float(value):.8g}" for name, value in metrics.items()})
+        self.rows.setdefault(step or 0, {}).update({name: f"{float(value):.8g}" for name, value in metrics.items()})
         if len(self.rows) > self._save_at:
             self.save()
             self._save_at = len(self.rows) + 20 + len(self.rows) // 10
+
+    def rewind(self, step: int) -> None:
+        """Continue the table on disk after the row of ``step``; drop later rows, which will be written again.
+
+        Raises:
+            UserError: if the table cannot be read.
+        """
+        self.rows = {number: row for number, row in self._read().items() if number <= step}
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Do nothing: config.yaml holds them."""
@@ -111,9 +115,13 @@ class MetricsCsv(Logger):
     def _read(self) -> dict[int, dict[str, str]]:
         if not self.path.exists():
             return {}
-        with self.path.open(newline="") as file:
-            rows = csv.DictReader(file)
-            return {int(row.pop("step")): {name: v for name, v in row.items() if v} for row in rows}
+        try:
+            rows = csv.DictReader(read_text(self.path, most=256 * MEBIBYTE).splitlines())
+            return {int(row.pop("step")): {name: f"{float(v):.8g}" for name, v in row.items() if v} for row in rows}
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise UserError(
+                f"{self.path} is damaged: it is no table of numbers with a column step; repair or remove it."
+            ) from error
 
 
 class Wandb(WandbLogger):

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from genmodels.composition import check_parts, compose, compose_run, options
 from genmodels.errors import UserError
+from genmodels.untrusted import literal
 
 
 def trained(*words):
@@ -61,7 +62,7 @@ def test_nothing_in_an_untrusted_config_is_resolved_or_read(monkeypatch):
     config.expected = {"source": r"a\${b} ${oc.env:SECRET} ${nope}"}
     config.defaults = [{"override /metrics": "ais"}, {"model@model.extra": "gan"}]
     config.hydra = {"searchpath": ["file:///nowhere"], "run": {"dir": "${oc.env:SECRET}"}}
-    after = composed(config, "metrics=[likelihood]")
+    after = composed(OmegaConf.create(literal(OmegaConf.to_container(config))), "metrics=[likelihood]")
     assert after["expected"]["source"] == r"a\${b} ${oc.env:SECRET} ${nope}"
     assert set(after["metrics"]) == {"likelihood"} and "extra" not in after["model"]
     assert not {"hydra", "defaults"} & set(after)

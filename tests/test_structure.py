@@ -16,7 +16,7 @@ from genmodels.composition import compose, groups, options
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "files", "hardware", "progress", "console"},
+    {"errors", "files", "hardware", "progress", "console", "nested", "signals", "untrusted"},
     {"core"},
     {"networks", "transforms", "ode", "diffusion", "mcmc"},
     {"data", "plots"},

@@ -1,6 +1,7 @@
 """Lightning callbacks of a run: budget, averaging, checkpoints, validation, evaluation, sample grids, progress."""
 
 from genmodels.callbacks.average import WeightAverage
+from genmodels.callbacks.begin import Begin
 from genmodels.callbacks.budget import Budget
 from genmodels.callbacks.checkpoint import Checkpoint
 from genmodels.callbacks.evaluate import Evaluate
@@ -17,6 +18,7 @@ from genmodels.callbacks.validate import MONITOR, UNTIL_DUE, Validate
 __all__ = [
     "MONITOR",
     "UNTIL_DUE",
+    "Begin",
     "Budget",
     "Checkpoint",
     "Constant",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from genmodels.callbacks.finite import StopOnNaN
 from genmodels.callbacks.validate import Validate
 from genmodels.core.processes import is_rank_zero
 from genmodels.errors import UserError, ensure
-from genmodels.files import atomic
+from genmodels.files import atomic, sha256
 from genmodels.models.base import BaseModel
+from genmodels.signals import Interrupted
 
 
 class Checkpoint(Callback):
@@ -28,6 +29,7 @@ class Checkpoint(Callback):
         folder: folder of the checkpoints.
         validate: computes the validation value.
         guard: checks that the loss is finite.
+        announce: called with the name and the SHA-256 of a file before it is written.
         monitor: name of the logged value that chooses ``best.ckpt``; ``None`` for the validation value, except that a
             model whose validation value is too coarse for that (a GAN's) then has no ``best.ckpt``.
         mode: ``min`` if lower is better, else ``max``.
@@ -45,6 +47,7 @@ class Checkpoint(Callback):
         folder: str | Path,
         validate: Validate,
         guard: StopOnNaN,
+        announce: Callable[[str, str], None],
         monitor: str | None = None,
         mode: str = "min",
         minutes: float = 5.0,
@@ -55,7 +58,13 @@ class Checkpoint(Callback):
         self.monitor, self.mode, self.minutes = monitor, mode, minutes
         self.best_score: float | None = None
         self.best_batch: int | None = None
-        self._validate, self._guard = validate, guard
+        self._validate, self._guard, self._announce = validate, guard, announce
+        self._training = self._saved = False
+        self._saved_at = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on there is something to save."""
+        self._training = True
         self._saved_at = time.monotonic()
 
     def on_train_batch_end(
@@ -75,10 +84,7 @@ class Checkpoint(Callback):
         )
         if better:
             self.best_batch = pl_module.batches
-        self.save(trainer)
-        if better and is_rank_zero():
-            with disk_errors_explained(self.best), atomic(self.best) as part:
-                shutil.copyfile(self.last, part)
+        self.save(trainer, best=better)
         trainer.strategy.barrier()  # the other processes read these files next
 
     def _is_better(self, score: float) -> bool:
@@ -94,26 +100,47 @@ class Checkpoint(Callback):
             return None
         return {"monitor": self.monitor or self._validate.key, "value": self.best_score, "batches": self.best_batch}
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the trained model if no validation has done so."""
+        if not self._saved:
+            self.save(trainer)
+        self._training = False
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save when the user interrupts training."""
-        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
+        if self._training and isinstance(exception, (KeyboardInterrupt, Interrupted)):
             self.save(trainer)
+        self._training = False
 
-    def save(self, trainer: Trainer) -> None:
-        """Replace ``last.ckpt``. Every process must call this; the first one writes.
+    def save(self, trainer: Trainer, best: bool = False) -> None:
+        """Replace ``last.ckpt``, and before it ``best.ckpt`` if this is the ``best`` model so far.
+
+        The curves are saved before both: a resumed run drops the rows that come after its checkpoint. Whenever the
+        process is killed, training thus continues from a moment of which everything is on disk. Every process must call
+        this; the first one writes.
 
         Raises:
-            UserError: if the loss is no longer finite, or the file cannot be written.
+            UserError: if the loss is no longer finite, or a file cannot be written.
         """
         self._guard.check()
-        destination = atomic(self.last) if is_rank_zero() else nullcontext(self.last)
         with disk_errors_explained(self.last):
+            for logger in trainer.loggers:
+                logger.save()
             self.last.parent.mkdir(parents=True, exist_ok=True)
-            with destination as path:
+            with atomic(self.last) if is_rank_zero() else nullcontext(self.last) as path:
                 trainer.save_checkpoint(path)
-        for logger in trainer.loggers:
-            logger.save()  # curves that were logged before this checkpoint survive whatever comes after it
-        self._saved_at = time.monotonic()
+                if is_rank_zero():
+                    self._publish(path, best)
+        self._saved, self._saved_at = True, time.monotonic()
+
+    def _publish(self, path: Path, best: bool) -> None:
+        """Announce a file that is about to become ``last.ckpt``, and copy it to ``best.ckpt`` if it is the best."""
+        found = sha256(path)
+        if best:
+            self._announce(self.best.name, found)
+            with atomic(self.best) as part:
+                shutil.copyfile(path, part)
+        self._announce(self.last.name, found)
 
     def state_dict(self) -> dict[str, Any]:
         """The best score and its batch, for the checkpoint."""

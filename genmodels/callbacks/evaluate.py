@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -29,6 +26,7 @@ class Evaluate(Callback):
 
     Attributes:
         samples_file: archive of samples to score instead of drawing new ones, or ``None``.
+        own: whether the run itself is evaluated, so that the samples drawn are kept as its own.
         keep: called with the scores of each evaluation as soon as they are measured, so that a later failure cannot
             lose them; returns the scores under the names by which they are reported.
         scores: the scores measured.
@@ -40,6 +38,7 @@ class Evaluate(Callback):
         self.folder = folder
         self.seed = seed
         self.samples_file: str | None = None
+        self.own = True
         self.keep: Callable[[list[Score]], list[Score]] = list
         self.scores: list[Score] = []
         self.refusals: dict[str, str] = {}
@@ -53,11 +52,6 @@ class Evaluate(Callback):
         answers = {name: evaluation.unsupported_reason(model, data) for name, evaluation in self.evaluations.items()}
         return {name: answer for name, answer in answers.items() if answer is not None}
 
-    def on_test_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
-        """Exit at once on SIGTERM, which Lightning defers to the end of a training batch."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
     def on_test_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Run the evaluations that apply to the model and the data; keep and log their scores."""
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
@@ -69,5 +63,5 @@ class Evaluate(Callback):
             found = self.keep(evaluation.measure(subject))
             log_scores(trainer, found)
             self.scores += found
-        if is_rank_zero():
+        if is_rank_zero() and self.own:
             samples.save(self.folder / "samples" / "drawn.npz")

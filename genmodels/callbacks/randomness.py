@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from genmodels.console import tell
+from genmodels.core.processes import gather
 from genmodels.core.randomness import EVALUATION, TRAINING, seed_stream
 
 
@@ -19,25 +21,33 @@ class Randomness(Callback):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._restored: dict[str, Any] = {}
+        self._restored: list[dict[str, torch.Tensor]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed the training stream, or restore its state from a checkpoint."""
         seed_stream(self.seed, trainer.global_rank, TRAINING)
-        if self._restored:
-            torch.set_rng_state(self._restored["cpu"])
-            if self._restored["cuda"] and torch.cuda.is_available():
-                torch.cuda.set_rng_state_all(self._restored["cuda"])
+        states, rank = self._restored, trainer.global_rank
+        if states and len(states) != trainer.world_size:
+            seed_stream(self.seed, rank, TRAINING, trainer.fit_loop.total_batch_idx)
+            if rank == 0:
+                tell(
+                    f"trained by {len(states)} processes so far and by {trainer.world_size} from here on: "
+                    "the random numbers, and with them the result, differ from those of an uninterrupted run."
+                )
+        elif states:
+            torch.set_rng_state(states[rank]["cpu"])
+            if "cuda" in states[rank] and torch.cuda.is_available():
+                torch.cuda.set_rng_state(states[rank]["cuda"])
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed the test stream, which makes the test independent of the training before it."""
         seed_stream(self.seed, trainer.global_rank, EVALUATION)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of torch's generators, for the checkpoint."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        return {"cpu": torch.get_rng_state(), "cuda": cuda}
+        """The states of torch's generators in every process, for the checkpoint."""
+        cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
+        return {"states": gather({"cpu": torch.get_rng_state()} | cuda)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until training starts."""
-        self._restored = state_dict
+        self._restored = state_dict["states"]

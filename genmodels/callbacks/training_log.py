@@ -32,6 +32,10 @@ class TrainingLog(Callback):
         self._budget = budget
         self._seen, self._seconds = 0.0, 0.0
 
+    def on_train_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
+        """Measure the speed from here on, also in a resumed run."""
+        self._seen, self._seconds = self._budget.spent["examples"], self._budget.spent["time"]
+
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, batch: Tensor, batch_idx: int
     ) -> None:

@@ -62,6 +62,16 @@ class Validate(Callback):
         self._done = min(self._done, self._due())
         trainer.val_check_batch = 1 if self._validated else UNTIL_DUE
 
+    def catch_up(self, trainer: Trainer) -> None:
+        """Validate now, if training goes on from a checkpoint that was saved before or during a validation."""
+        if self._due() > self._done:
+            loop = trainer.fit_loop.epoch_loop.val_loop
+            loop.restarting = False  # from its first batch
+            trainer.validating = True
+            loop.run()
+            trainer.training = True
+            self.on_train_start(trainer, trainer.lightning_module)  # type: ignore[arg-type]
+
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, batch: Tensor, batch_idx: int
     ) -> None:
@@ -79,7 +89,6 @@ class Validate(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Reset the means."""
-        self._validated = True
         for metric in (self._likelihood, self._mean):
             metric.to(pl_module.device).reset()
 
@@ -111,7 +120,7 @@ class Validate(Callback):
         Raises:
             UserError: for a value that is not logged, naming those that are.
         """
-        self._done = self._due()
+        self._done, self._validated = self._due(), True
         known = trainer.callback_metrics
         names = ", ".join(sorted(known))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from genmodels.core.score import Score
 from genmodels.errors import UserError, require
-from genmodels.runs import expectations
+from genmodels.runs import expectations, holder, is_claimed, read_record, scores_by_name
+from genmodels.untrusted import printable
 
 OF_THE_DATA = ("data.source", "data.spec", "data.limit")  # overrides that change the data but not their name
-COSTS = ("parameters", "examples", "batches", "train_seconds", "peak_memory_bytes")
 RECORD = "run.json"
-SPEEDS = ("passes_per_sample", "samples_per_second")
 
 
 @dataclass(frozen=True)
@@ -37,49 +36,15 @@ class Run:
     def read(cls, file: Path) -> Run:
         """The run of a run.json; if it cannot be read, a run without scores whose ``error`` is the reason."""
         try:
-            record = printable(json.loads(file.read_text()))
-            run = cls(file.parent, record, scores_by_name(record))
-            run.check()
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            RecursionError,
-            OverflowError,
-            UserError,
-        ) as error:
-            return cls.unreadable(
-                file.parent, f"its run.json cannot be read ({type(error).__name__}: {str(error)[:200]})"
-            )
-        return run
+            record = printable(read_record(file))
+        except UserError as error:
+            return cls.unreadable(file.parent, str(error).replace(f"{file} ", "its run.json ", 1))
+        return cls(file.parent, record, scores_by_name(record))
 
     @classmethod
     def unreadable(cls, path: Path, reason: str) -> Run:
         """A run whose record is missing or cannot be read, with the reason."""
         return cls(path, {"status": "unreadable", "error": printable(reason)}, {})
-
-    def check(self) -> None:
-        """Check the types that tables and charts rely on.
-
-        Raises:
-            TypeError: naming an entry of the wrong type.
-            OverflowError: for an integer that is too large for a float.
-        """
-        check_types({"metrics": self.record["metrics"], "cost": self.cost, "refusals": self.refusals}, dict)
-        check_types({name: self.cost.get(name, 0) for name in COSTS}, (int, float))
-        check_types({"overrides": self.record.get("overrides", [])}, list)
-        check_types({"expected": self.expected}, list)
-        check_types({f"entry {i} of expected": entry for i, entry in enumerate(self.expected)}, dict)
-        check_types({name: score.value for name, score in self.scores.items()}, (int, float))
-        check_types({name: score.n for name, score in self.scores.items()}, int)
-        for name, score in self.scores.items():
-            protocol = score.protocol
-            numbers = {"se": 0 if score.se is None else score.se, "of": protocol.get("of", 0)} | score.beside
-            numbers |= {key: protocol.get(key, 0) for key in SPEEDS}
-            check_types({f"{name}'s {key}": number for key, number in numbers.items()}, (int, float))
-            check_types({f"{name}'s flag": protocol.get("flag", "")}, str)
 
     @property
     def name(self) -> str:
@@ -117,16 +82,21 @@ class Run:
         """The seed as text."""
         return str(self.record.get("seed", ""))
 
-    @property
+    @cached_property
     def status(self) -> str:
-        """``finished``, ``failed``, ``interrupted``, ``running`` or ``unreadable``."""
-        return str(self.record.get("status", "finished"))
+        """``finished``, ``failed``, ``interrupted``, ``running``, ``killed`` or ``unreadable``."""
+        recorded = str(self.record.get("status", "finished"))
+        return "killed" if recorded == "running" and not is_claimed(self.path) else recorded
 
     @property
     def reason(self) -> str:
         """The recorded reason why it is not finished."""
-        killed = "it is still running, or was killed"
-        return str(self.record.get("error") or (killed if self.status == "running" else "no reason was recorded"))
+        reasons = {
+            "running": holder(self.path),
+            "killed": f"its process ended without a word; continue with: genmodels resume run={self.path}",
+            "interrupted": f"continue with: genmodels resume run={self.path}",
+        }
+        return str(self.record.get("error") or reasons.get(self.status, "no reason was recorded"))
 
     @property
     def cost(self) -> Mapping[str, Any]:
@@ -137,40 +107,6 @@ class Run:
     def refusals(self) -> Mapping[str, Any]:
         """Metrics that do not apply to the model, with the reason."""
         return self.record.get("refusals", {})
-
-
-def check_types(values: Mapping[str, Any], types: Any) -> None:
-    """Check that each value is of one of the types.
-
-    Raises:
-        TypeError: naming the first value of another type.
-        OverflowError: for an integer that is too large for a float.
-    """
-    for name, value in values.items():
-        if not isinstance(value, types) or isinstance(value, bool):
-            raise TypeError(f"{name} is {str(value)[:50]!r}")
-        if isinstance(value, int):
-            float(value)
-
-
-def printable(node: Any) -> Any:
-    r"""Nested lists and mappings with control characters, which a terminal would interpret, replaced.
-
-    >>> printable({"a": ["red \x1b[31m"]})
-    {'a': ['red �[31m']}
-    """
-    if isinstance(node, dict):
-        return {printable(key): printable(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [printable(value) for value in node]
-    if isinstance(node, str):
-        return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in node)
-    return node
-
-
-def scores_by_name(record: Mapping[str, Any]) -> dict[str, Score]:
-    """The scores in one run.json."""
-    return {name: Score.from_dict(name, entry) for name, entry in record["metrics"].items()}
 
 
 def find_runs(*places: str | Path) -> list[Run]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from genmodels.core import DataSpec
+from genmodels.core.processes import broadcast, is_rank_zero
 from genmodels.data.loader import BatchLoader
 from genmodels.data.root import data_root
-from genmodels.data.sources.base import Source
+from genmodels.data.sources.base import Arrays, Source
 from genmodels.data.split import hold_out
 from genmodels.errors import UserError, nearest, require
 
@@ -92,6 +94,7 @@ class DataModule(LightningDataModule):
         self.on_device = on_device
         self.root: Path = data_root(root)
         self.limit = limit
+        self._arrays: Arrays | None = None
         self._splits: dict[str, Split] = {}
         self._moved: dict[tuple[int, torch.device], Tensor] = {}
         self._train_loader: BatchLoader | None = None
@@ -115,6 +118,7 @@ class DataModule(LightningDataModule):
         kept, held = None, None
         if data.val is None:
             kept, held = hold_out(len(data.train), self.val_size, self.seed)
+        self._arrays = data
         self._splits = {
             "train": Split(data.train, kept, data.train_labels),
             "val": Split(data.train, held, data.train_labels) if data.val is None else Split(data.val),
@@ -170,6 +174,13 @@ class DataModule(LightningDataModule):
         if train.x is val.x and self.limit is None:
             return train.x
         return torch.cat([train.rows(train.x), val.rows(val.x)])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the content of the source, whatever the split and the limit: whether data are the same data."""
+        self.setup()
+        assert self._arrays is not None
+        return broadcast(self._arrays.sha256() if is_rank_zero() else "")
 
     def labels(self, name: str) -> Tensor | None:
         """Classes ``[N]`` of the examples of :meth:`split`, int64; ``None`` for data without classes."""

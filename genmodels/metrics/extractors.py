@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -89,6 +90,10 @@ class Extractor(ABC):
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """Features ``[B, d]`` of raw data ``x [B, *shape]``; :meth:`__call__` sets the precision."""
+
+
+ExtractorFactory = Callable[..., Extractor]
+"""Builds the extractor for a data module, its one argument."""
 
 
 class InDomainClassifier(Extractor):

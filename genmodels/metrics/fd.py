@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from genmodels.metrics.extractors import Extractor
+from genmodels.metrics.extractors import Extractor, ExtractorFactory
 from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpace, Measured
 from genmodels.metrics.frechet import frechet_distance, moments
 
 if TYPE_CHECKING:
-    from genmodels.data import DataModule
+    pass
 
 
 class FrechetEvaluation(FeatureEvaluation):
@@ -34,7 +33,7 @@ class FrechetEvaluation(FeatureEvaluation):
 
     def __init__(
         self,
-        extractor: Callable[[DataModule], Extractor],
+        extractor: ExtractorFactory,
         n: int | None = None,
         repeats: int = 3,
         max_passes: int = 100_000,

@@ -16,7 +16,7 @@ from genmodels.core.processes import shard
 from genmodels.errors import require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.cache import StatisticsCache, Tensors
-from genmodels.metrics.extractors import Extractor, UnsuitableError
+from genmodels.metrics.extractors import Extractor, ExtractorFactory, UnsuitableError
 from genmodels.metrics.frechet import FeatureStatistics, Moments
 from genmodels.metrics.processes import map_over_ranks, track
 from genmodels.metrics.sample_sets import SampleSets
@@ -130,7 +130,7 @@ class FeatureEvaluation(Evaluation):
 
     def __init__(
         self,
-        extractor: Callable[[DataModule], Extractor],
+        extractor: ExtractorFactory,
         n: int | None = None,
         repeats: int = 3,
         max_passes: int = 100_000,

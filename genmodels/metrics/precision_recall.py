@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from genmodels.errors import require
-from genmodels.metrics.extractors import Extractor
+from genmodels.metrics.extractors import ExtractorFactory
 from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpace, Measured
 from genmodels.metrics.processes import track
 
 if TYPE_CHECKING:
-    from genmodels.data import DataModule
+    pass
 
 ROWS = 1000  # rows of a distance matrix in memory at a time
 
@@ -101,7 +100,7 @@ class PRDCEvaluation(FeatureEvaluation):
 
     def __init__(
         self,
-        extractor: Callable[[DataModule], Extractor],
+        extractor: ExtractorFactory,
         n: int | None = None,
         repeats: int = 3,
         max_passes: int = 100_000,

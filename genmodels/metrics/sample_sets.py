@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,13 +17,22 @@ from torchmetrics import MaxMetric
 
 from genmodels.core.randomness import SAMPLING, stream
 from genmodels.errors import UserError, require
-from genmodels.files import atomic
+from genmodels.files import atomic, sha256
 from genmodels.metrics.processes import map_over_ranks
 
 if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
 
 AT_A_TIME = 250  # samples in one call of the model
+PROTOCOL: dict[str, Any] = {
+    "observation": str,
+    "sampling": dict,
+    "passes_per_sample": int,
+    "sampling_seconds": (int, float),
+    "samples_per_second": (int, float),
+}
+"""Entries of the protocol of drawn samples, with their types."""
+BROKEN = (OSError, EOFError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error)
 
 
 class SampleSets:
@@ -44,7 +54,7 @@ class SampleSets:
     """
 
     incidental: ClassVar[tuple[str, ...]] = (
-        "passes_per_sample", "sampling_seconds", "samples_per_second", "samples_file",
+        "passes_per_sample", "sampling_seconds", "samples_per_second", "samples_file", "samples_sha256",
     )  # fmt: skip
 
     def __init__(self, model: BaseModel, seed: int, file: str | Path | None = None) -> None:
@@ -146,10 +156,28 @@ def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
         with np.load(path, allow_pickle=False) as arrays:
             x = torch.from_numpy(arrays["x"])
             protocol = json.loads(str(arrays["protocol"])) if "protocol" in arrays else {}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"samples={path} cannot be read as an .npz file with an array x ({error}).") from error
+    except BROKEN as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"samples={path} cannot be read as an .npz file with an array x ({reason}).") from error
     try:
         model.spec.check(x)
     except ValueError as error:
         raise UserError(f"samples={path} are not of the run's data: {error}") from error
-    return x, {"samples_file": path.name, **with_observation(protocol)}
+    check_protocol(protocol, path)
+    return x, {"samples_file": path.name, "samples_sha256": sha256(path)[:12], **with_observation(protocol)}
+
+
+def check_protocol(protocol: Any, path: Path) -> None:
+    """Check that the protocol in a file of samples has the entries, of the types, that :meth:`SampleSets.protocol` has.
+
+    Raises:
+        UserError: naming an entry that it does not have, or that is of another type.
+    """
+    require(isinstance(protocol, dict), f"the protocol in samples={path} is not a mapping.")
+    for key, value in protocol.items():
+        require(key in PROTOCOL, f"the protocol in samples={path} has an unknown entry {key!r}.")
+        fits = isinstance(value, PROTOCOL[key]) and not isinstance(value, bool)
+        require(fits, f"the entry {key} of the protocol in samples={path} is {str(value)[:50]!r}.")
+    for key, value in protocol.get("sampling", {}).items():
+        is_plain = isinstance(value, (int, float, str, type(None)))
+        require(is_plain, f"the entry sampling.{key} of the protocol in samples={path} is nested.")

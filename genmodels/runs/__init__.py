@@ -2,19 +2,28 @@
 
 from genmodels.files import write_whole
 from genmodels.runs.folder import RunFolder, now
-from genmodels.runs.identity import EXPECTED, config_hash, expectations
-from genmodels.runs.weights import load, load_weights, read_checkpoint, restore, set_memory_format
+from genmodels.runs.identity import EXPECTED, config_hash, differences, expectations, labeled
+from genmodels.runs.lock import holder, is_claimed
+from genmodels.runs.record import read_record, scores_by_name
+from genmodels.runs.weights import check_continues, load, load_weights, read_checkpoint, restore, set_memory_format
 
 __all__ = [
     "EXPECTED",
     "RunFolder",
+    "check_continues",
     "config_hash",
+    "differences",
     "expectations",
+    "holder",
+    "is_claimed",
+    "labeled",
     "load",
     "load_weights",
     "now",
     "read_checkpoint",
+    "read_record",
     "restore",
+    "scores_by_name",
     "set_memory_format",
     "write_whole",
 ]

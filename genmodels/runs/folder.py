@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from genmodels.core.score import Score
 from genmodels.errors import UserError, require
-from genmodels.files import write_whole
-from genmodels.runs.identity import moved
+from genmodels.files import sha256, write_whole
+from genmodels.runs.identity import beside, config_hash, labeled, moved
+from genmodels.runs.lock import claimed
+from genmodels.runs.record import read_record, scores_by_name
+from genmodels.untrusted import literal, read_config
 
 
 class RunFolder:
@@ -35,23 +39,37 @@ class RunFolder:
         """An existing run folder.
 
         Raises:
-            UserError: if ``path`` holds no run.
+            UserError: if ``path`` holds no run, or its config.yaml or run.json cannot be read.
         """
         run = cls(path)
-        missing = [f.name for f in (run.record_file, run.config_file) if not f.is_file()]
+        missing = [f.name for f in (run.record_file, run.config_file) if not f.exists()]
         require(not missing, f"{path} is not a run folder: it has no {' and no '.join(missing)}.")
+        run.read()
+        _ = run.config
         return run
 
-    def create(self, config: DictConfig, details: Mapping[str, Any]) -> None:
-        """Create the folder, with the resolved config and a record whose status is ``running``.
+    def claimed(self) -> AbstractContextManager[None]:
+        """Context in which no other process changes the folder, see :func:`genmodels.runs.lock.claimed`."""
+        return claimed(self.path)
+
+    def refuse_if_taken(self) -> None:
+        """Check that the folder holds no run, which is never overwritten.
 
         Raises:
-            UserError: if the folder already holds a run, which is never overwritten, or cannot be written.
+            UserError: if it does.
         """
         require(
             not self.record_file.exists(),
             f"{self.path} already holds a run; choose another folder, or continue it: genmodels resume run={self.path}",
         )
+
+    def create(self, config: DictConfig, details: Mapping[str, Any]) -> None:
+        """Write the resolved config, and a record whose status is ``running``.
+
+        Raises:
+            UserError: if the folder already holds a run, or cannot be written.
+        """
+        self.refuse_if_taken()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_whole(self.config_file, OmegaConf.to_yaml(config, resolve=True))
@@ -59,9 +77,21 @@ class RunFolder:
             raise UserError(f"the run folder {self.path} cannot be written ({error}).") from error
         self.write({"status": "running", **details, "started": now(), "metrics": {}, "refusals": {}})
 
+    def proceed(self, config: DictConfig, overrides: Iterable[str], data_sha256: str) -> None:
+        """Write the config of a run that is continued, and set its status to ``running``."""
+        write_whole(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+        record = self.read()
+        every = [*record.get("overrides", []), *overrides]
+        record |= {"status": "running", "error": None, "overrides": every, "config_hash": config_hash(config)}
+        self.write(record | {"data_sha256": data_sha256})
+
     def read(self) -> dict[str, Any]:
-        """The record, run.json."""
-        return dict(json.loads(self.record_file.read_text()))
+        """The record, run.json.
+
+        Raises:
+            UserError: if it cannot be read, or an entry is missing or of the wrong type.
+        """
+        return read_record(self.record_file)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Replace run.json as a whole."""
@@ -71,25 +101,61 @@ class RunFolder:
         """Set top-level entries of run.json and leave the others."""
         self.write(self.read() | entries)
 
-    def add_scores(self, scores: Iterable[Score], refusals: Mapping[str, str]) -> None:
-        """Add scores, by name, and refusals to run.json.
+    def add_scores(self, scores: Iterable[Score], refusals: Mapping[str, str], own: bool) -> list[Score]:
+        """Add scores and refusals to run.json.
+
+        Args:
+            scores: the scores; only those that are measured with the run's own settings may replace others.
+            refusals: reasons why metrics do not apply, by their names in the config.
+            own: whether the scores belong to the run itself, at the end of its training.
+
+        Returns:
+            The scores under the names by which they are recorded.
 
         Raises:
             UserError: for anything that is not a :class:`Score`.
         """
         record = self.read()
+        others = scores_by_name(record)
+        kept = []
         for score in scores:
             require(isinstance(score, Score), f"only a Score, with kind, n and protocol, is recorded, got {score!r}.")
-            record["metrics"][score.name] = score.to_dict()
-        record["refusals"] |= refusals
+            kept.append(score if own else beside(score, others))
+            record["metrics"][kept[-1].name] = kept[-1].to_dict()
+        record["refusals"] = record.get("refusals", {}) | refusals
         self.write(record)
+        return kept
+
+    def set_stale_scores_apart(self, checkpoint_sha256: str) -> None:
+        """Rename the scores of an earlier checkpoint, which a continued training has replaced.
+
+        Their names get the number of batches that the run had been trained for.
+
+        Args:
+            checkpoint_sha256: first digits of the hash of the checkpoint that is now the run's own.
+        """
+        record = self.read()
+        batches = record.get("cost", {}).get("batches", "fewer")
+        found = {}
+        for name, entry in record["metrics"].items():
+            of = entry["protocol"].get("checkpoint_sha256")
+            stale = of is not None and of != checkpoint_sha256 and "[" not in name
+            found[labeled(name, {"batches": str(batches)}) if stale else name] = entry
+        self.write(record | {"metrics": found})
 
     @property
     def config(self) -> DictConfig:
-        """The resolved config, with ``run_dir`` and the paths below it as the folder lies now."""
-        written = OmegaConf.to_container(OmegaConf.load(self.config_file))
-        assert isinstance(written, dict)
-        return OmegaConf.create(moved(written, str(written["run_dir"]), os.path.abspath(self.path)))
+        """The resolved config, with ``run_dir`` and the paths below it as the folder lies now.
+
+        It may be a stranger's: every ``${`` in it is text, and nothing is resolved.
+
+        Raises:
+            UserError: if it cannot be read, or is not the config of a run.
+        """
+        written = read_config(self.config_file)
+        run_dir = written.get("run_dir")
+        require(isinstance(run_dir, str), f"{self.config_file} is not the config of a run: it has no run_dir.")
+        return OmegaConf.create(literal(moved(written, str(run_dir), os.path.abspath(self.path))))
 
     def checkpoint(self, name: str | None = None) -> Path:
         """Path of the checkpoint ``name``; by default ``best.ckpt`` if it exists, else ``last.ckpt``.
@@ -99,9 +165,37 @@ class RunFolder:
         """
         names = [name] if name else ["best.ckpt", "last.ckpt"]
         for candidate in names:
-            if (self.checkpoints / candidate).is_file():
+            if Path(candidate).name == candidate and (self.checkpoints / candidate).is_file():
                 return self.checkpoints / candidate
-        raise UserError(f"{self.checkpoints} holds no {' or '.join(names)}; the run was stopped before its first save.")
+        held = ", ".join(sorted(path.name for path in self.checkpoints.glob("*.ckpt")))
+        advice = f"it holds {held}." if held else f"train it first: genmodels resume run={self.path}"
+        raise UserError(f"{self.checkpoints} holds no {' or '.join(names)}; {advice}")
+
+    def announce(self, name: str, found: str) -> None:
+        """Note in run.json the hash of a checkpoint that is about to replace the file ``name``.
+
+        The hash of the file before it is kept too, since the process may end between this and the replacement.
+        """
+        if not self.record_file.exists():  # trained without a record
+            return
+        record = self.read()
+        hashes = record.get("checkpoints", {})
+        self.write(record | {"checkpoints": {**hashes, name: [found, *hashes.get(name, [])[:1]]}})
+
+    def verified(self, checkpoint: Path) -> str:
+        """SHA-256 of a checkpoint file.
+
+        Raises:
+            UserError: if run.json has other hashes of it: the file is damaged, or of another run.
+        """
+        record = self.read() if self.record_file.exists() else {}
+        known, found = record.get("checkpoints", {}).get(checkpoint.name), sha256(checkpoint)
+        require(
+            known is None or found in known,
+            f"{checkpoint} has changed since it was saved: its SHA-256 is {found[:12]}..., that in run.json "
+            f"{str((known or [''])[0])[:12]}...; copy the run folder again, or use another checkpoint.",
+        )
+        return found
 
 
 def now() -> str:

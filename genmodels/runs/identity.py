@@ -1,15 +1,23 @@
-"""Identity of an experiment, independent of its folder, and the results that its recipe expects."""
+"""Identity of an experiment, independent of its folder, and of the subject that a score was measured on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from genmodels.core.score import Score
+from genmodels.nested import leaves
+
 NOT_IN_HASH = ("seed", "run_dir", "logger", "dry_run", "expected", "hydra")  # keys that do not define the experiment
 EXPECTED = ("metric", "value", "tolerance", "source")  # keys of a result that a recipe expects
+MEASURED = ("model", "data", "seed", "weights", "channels_last", "trainer.precision")  # keys that can change a score
+NOT_MEASURED = ("data.batch_size", "data.eval_batch_size", "data.on_device", "data.root")  # ... but for these
+OF_THE_SUBJECT = ("weights", "data_sha256", "limit")  # conditions of a score that say what was measured, not how
 
 
 def config_hash(config: DictConfig) -> str:
@@ -41,3 +49,43 @@ def expectations(expected: Any) -> list[Any]:
     if expected is None:
         return []
     return expected if isinstance(expected, list) else [expected]
+
+
+def differences(own: DictConfig, other: DictConfig) -> dict[str, str]:
+    """The keys that can change a score and differ between two configs, with their values in the ``other``."""
+    mine, theirs = (dict(leaves(OmegaConf.to_container(config, resolve=True))) for config in (own, other))
+    keys = sorted(key for key in mine | theirs if mine.get(key) != theirs.get(key))
+    counts = [key for key in keys if within(key, MEASURED) and not within(key, NOT_MEASURED)]
+    return {key: str(theirs.get(key, "null")) for key in counts}
+
+
+def within(key: str, places: tuple[str, ...]) -> bool:
+    """Whether a dotted key is one of the ``places`` or lies below one."""
+    return any(key == place or key.startswith(f"{place}.") for place in places)
+
+
+def labeled(name: str, differing: Mapping[str, str]) -> str:
+    """A score's name with the differences between its subject and the run itself.
+
+    >>> labeled("bits_per_dim", {"weights": "raw"}), labeled("bits_per_dim", {})
+    ('bits_per_dim[weights=raw]', 'bits_per_dim')
+    """
+    words = ", ".join(f"{key}={value}" for key, value in differing.items())
+    return f"{name}[{words}]" if words else name
+
+
+def beside(score: Score, others: Mapping[str, Score]) -> Score:
+    """The score under a name that no other score has that was measured in another way.
+
+    Two scores of one name are the same number measured again if their conditions agree; what they were measured on is
+    already in the name, see :func:`labeled`.
+    """
+    other = others.get(score.name)
+    if other is None:
+        return score
+    mine, theirs = (
+        {"n": str(s.n), **{key: value for key, value in s.conditions if key not in OF_THE_SUBJECT}}
+        for s in (score, other)
+    )
+    differing = {key: mine.get(key, "none") for key in sorted(mine | theirs) if mine.get(key) != theirs.get(key)}
+    return replace(score, name=labeled(score.name, differing))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +28,60 @@ def load_weights(model: BaseModel, checkpoint: str | Path, weights: str = "ema")
 
     require(weights in ("ema", "raw"), f"weights must be ema or raw, got {weights}.")
     state = read_checkpoint(checkpoint)
-    model.check_identity(state)
-    try:
+    with explained(checkpoint):
+        model.check_identity(state)
         model.load_state_dict(state["state_dict"])
+        average = averaged_weights(state)
+        if weights == "ema" and average:
+            copy_into(model, average)
+
+
+def check_continues(model: BaseModel, checkpoint: Path) -> dict[str, Any]:
+    """Check that training can continue from a checkpoint: it is of this model, and of optimizers like the model's.
+
+    Returns:
+        The content of the checkpoint.
+
+    Raises:
+        UserError: naming what does not fit.
+    """
+    from genmodels.models.base import make_optimizers
+
+    load_weights(model, checkpoint, "raw")
+    state = read_checkpoint(checkpoint)
+    optimizers = make_optimizers(model)
+    with explained(checkpoint):
+        require(
+            len(optimizers) == len(state["optimizer_states"]),
+            f"{checkpoint} is of {len(state['optimizer_states'])} optimizers, the model has {len(optimizers)}.",
+        )
+        for optimizer, saved in zip(optimizers, state["optimizer_states"], strict=True):
+            for own, theirs in zip(optimizer.param_groups, saved["param_groups"], strict=True):
+                differing = ", ".join(sorted(set(own) ^ set(theirs) - {"initial_lr"}))
+                require(
+                    not differing,
+                    f"{checkpoint} is of another optimizer than {type(optimizer).__name__}, which has not the same "
+                    f"{differing}; continue with the run's own model.optimizer, or train a new run.",
+                )
+            optimizer.load_state_dict(saved)
+    return state
+
+
+@contextmanager
+def explained(checkpoint: str | Path) -> Iterator[None]:
+    """Explain what is wrong with the content of a checkpoint.
+
+    Raises:
+        UserError: in place of the error that it causes.
+    """
+    try:
+        yield
     except RuntimeError as error:
         sizes = " ".join(str(error).split())[:200]
         raise UserError(f"{checkpoint} holds weights of other sizes than the config's model ({sizes}).") from error
-    average = averaged_weights(state)
-    if weights == "ema" and average:
-        copy_into(model, average)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise UserError(f"{checkpoint} does not have the content of a checkpoint of genmodels ({reason}).") from error
 
 
 def read_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
@@ -43,7 +91,12 @@ def read_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
         UserError: if it is missing, damaged, or holds more than tensors and plain types.
     """
     try:
+        with zipfile.ZipFile(checkpoint) as archive:  # torch does not compare the check sums of the parts
+            damaged = archive.testzip()
+        require(damaged is None, f"{checkpoint} is damaged: its part {damaged} has another check sum.")
         return dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+    except UserError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{checkpoint} is not a checkpoint that can be read ({reason}).") from error
@@ -67,9 +120,12 @@ def load(run: str | Path, weights: str = "ema", checkpoint: str | None = None) -
 def restore(run: RunFolder, config: DictConfig, weights: str, checkpoint: str | None = None) -> BaseModel:
     """Like :func:`load`, with ``config`` in place of the run's config."""
     from genmodels.builder import build
+    from genmodels.models.base import BaseModel
 
-    model: BaseModel = build(config.model, "model")
-    load_weights(model, run.checkpoint(checkpoint), weights)
+    model = build(config.model, "model", BaseModel)
+    path = run.checkpoint(checkpoint)
+    run.verified(path)
+    load_weights(model, path, weights)
     set_memory_format(model, config)
     return model.eval()
 

@@ -23,12 +23,12 @@ from torchmetrics.image.fid import _compute_fid
 
 from genmodels.builder import build
 from genmodels.core.abilities import Samples
-from genmodels.data import BatchLoader
+from genmodels.data import BatchLoader, DataModule
 from genmodels.experiment import Experiment
 from genmodels.launch import compose, options
 from genmodels.metrics import InDomainClassifier, SampleSets, Subject, frechet_distance
 from genmodels.metrics.features import FeatureSpace
-from genmodels.models.base import make_optimizers, train_batch
+from genmodels.models.base import BaseModel, make_optimizers, train_batch
 
 ROOT = Path(__file__).parents[2]
 ROUNDS, STEPS, WARM = 5, 12, 3
@@ -162,7 +162,7 @@ def frechet_ratio(table: Table) -> None:
 @torch.no_grad()
 def extraction_ratio(table: Table) -> None:
     """Features of MNIST-sized images against a bare loop over the same network."""
-    data = build(compose(["data=mnist"]).data, "data")
+    data = build(compose(["data=mnist"]).data, "data", DataModule)
     x = torch.randint(0, 256, (5000, 1, 28, 28), dtype=torch.uint8)
     extractor = InDomainClassifier(data)
     subject = Subject(Still(), data, SampleSets(Still(), 0), 0, Path())
@@ -188,7 +188,9 @@ class Still(Samples):
 def likelihood_costs(table: Table) -> None:
     """IWAE-50 of 1000 images of MNIST's size, and the whole bound of the diffusion model against its network alone."""
     overrides = ["data=mnist", "data.spec.shape=[1,28,28]"]
-    vae, ddpm = (build(compose([f"model={name}", *overrides]).model, "model").eval() for name in ("vae", "ddpm"))
+    vae, ddpm = (
+        build(compose([f"model={name}", *overrides]).model, "model", BaseModel).eval() for name in ("vae", "ddpm")
+    )
     x = torch.randint(0, 256, (1000, 1, 28, 28), dtype=torch.uint8)
     start = time.perf_counter()
     for part in x.split(500):

@@ -57,7 +57,7 @@ def test_best_has_the_lowest_validation_score(tmp_path):
     last = read_checkpoint(folder.checkpoint("last.ckpt"))
     assert best["callbacks"]["Checkpoint"]["best_score"] == last["callbacks"]["Checkpoint"]["best_score"]
     protocol = folder.read()["metrics"]["nats"]["protocol"]
-    assert protocol["checkpoint"] == "best.ckpt" and protocol["weights"] == "ema" and protocol["overrides"] == []
+    assert protocol["checkpoint"] == "best.ckpt" and protocol["weights"] == "ema" and protocol["seed"] == 0
 
 
 def test_a_model_without_a_likelihood_has_no_best(tmp_path):

@@ -1,7 +1,8 @@
-"""A signal in the middle of a training step: nothing of the step is lost, and none of it is done twice."""
+"""A signal at any moment of training: nothing is lost, and nothing is done twice."""
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 
@@ -12,41 +13,71 @@ from lightning import Callback
 
 from genmodels.experiment import Experiment
 from genmodels.runs import read_checkpoint
+from genmodels.signals import SIGNALS, Interrupted
 
-WORDS = ("data.val_size=8", "callbacks.average.decay=0.5", "budget.max_batches=9", "validations=3")
+WORDS = (
+    "data.val_size=8", "data.eval_batch_size=4", "callbacks.average.decay=0.5", "budget.max_batches=9", "validations=3",
+    "trainer.log_every_n_steps=1",
+)  # fmt: skip
+HOOKS = {
+    "in a batch": "on_train_batch_start",
+    "between two optimizers' steps": "on_before_optimizer_step",
+    "after a batch": "on_train_batch_end",
+    "before a validation": "on_validation_start",
+    "in a validation": "on_validation_batch_end",
+    "after a validation": "on_validation_end",
+}
 
 
 class Kill(Callback):
-    """Sends a signal to this process between the optimizer steps of one batch."""
+    """Sends a signal to this process in one hook of one batch."""
 
-    def __init__(self, signum, batch):
+    def __init__(self, signum, batch, hook):
         self.signum, self.batch = signum, batch
+        setattr(self, hook, self.kill)
 
-    def on_before_zero_grad(self, trainer, pl_module, optimizer):
+    def kill(self, trainer, pl_module, *_):
         if pl_module.batches == self.batch:
             os.kill(os.getpid(), self.signum)
 
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        self.on_before_zero_grad(trainer, pl_module, None)
+
+@pytest.fixture(autouse=True)
+def heard():
+    """Background jobs are started to ignore some signals."""
+    before = {signum: signal.signal(signum, signal.default_int_handler) for signum in SIGNALS}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-@pytest.mark.parametrize("batch", [4, 5])
-def test_an_interrupted_run_resumes_as_if_it_had_not_been(signum, batch, tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whole.mkdir()
-    parts.mkdir()
-    Experiment.assemble(settings("gan", "points", whole, *WORDS)).fit()
+def curves(folder):
+    with (folder / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [{key: value for key, value in row.items() if "per_second" not in key} for row in rows]
 
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    Experiment.assemble(settings("gan", "points", folder, *WORDS)).fit()
+    return folder
+
+
+CASES = [(signal.SIGTERM, batch, hook) for batch in (4, 6, 9) for hook in HOOKS if batch != 4 or "valid" not in hook]
+CASES += [(signum, 5, "between two optimizers' steps") for signum in SIGNALS]
+
+
+@pytest.mark.parametrize(("signum", "batch", "when"), CASES)
+def test_an_interrupted_run_resumes_as_if_it_had_not_been(signum, batch, when, whole, tmp_path):
     before = signal.getsignal(signum)
-    experiment = Experiment.assemble(settings("gan", "points", parts, *WORDS))
-    experiment.trainer.callbacks.append(Kill(signum, batch))
-    with pytest.raises(SystemExit) as stop:
+    experiment = Experiment.assemble(settings("gan", "points", tmp_path, *WORDS))
+    experiment.trainer.callbacks.append(Kill(signum, batch, HOOKS[when]))
+    with pytest.raises(Interrupted) as stop:
         experiment.fit()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which Lightning has switched off for its shutdown
-    assert stop.value.code == 1 and experiment.budget.spent["batches"] == batch
-    assert signum == signal.SIGINT or signal.getsignal(signum) == before
-    Experiment.assemble(settings("gan", "points", parts, *WORDS)).fit(resume=True)
+    assert stop.value.exit_status == 128 + signum and experiment.budget.spent["batches"] == batch
+    assert signal.getsignal(signum) == before
+    Experiment.assemble(settings("gan", "points", tmp_path, *WORDS)).fit(resume=True)
 
-    expected, found = (read_checkpoint(f / "run" / "checkpoints" / "last.ckpt") for f in (whole, parts))
+    expected, found = (read_checkpoint(f / "run" / "checkpoints" / "last.ckpt") for f in (whole, tmp_path))
     assert all(torch.equal(found["state_dict"][key], value) for key, value in expected["state_dict"].items())
+    assert curves(tmp_path) == curves(whole)

@@ -14,12 +14,12 @@ from genmodels import builder
 from genmodels.builder import build
 from genmodels.core import DataSpec
 from genmodels.launch import compose, options
-from genmodels.models.base import make_optimizers, train_batch
+from genmodels.models.base import BaseModel, make_optimizers, train_batch
 
 ROOT = Path(__file__).parents[2]
 MODELS = options("model")
 SUITE = [*MODELS, *DOUBLES]
-builder.ALLOWED = (*builder.ALLOWED, "conformance.")  # the doubles are built from a config like models of the package
+builder.OURS = (*builder.OURS, "conformance.")  # the doubles are built from a config like models of the package
 
 KINDS = {
     "binary images": DataSpec((1, 8, 8), 2),
@@ -64,7 +64,7 @@ def model_on(name: str, spec: DataSpec, *overrides: str, seed: int = 0):
     OmegaConf.update(config, "data.spec.shape", list(spec.shape))
     OmegaConf.update(config, "data.spec.levels", spec.levels)
     torch.manual_seed(seed)
-    return build(config.model, "model")
+    return build(config.model, "model", BaseModel)
 
 
 def trainer_of(model, lr: float):

@@ -10,7 +10,9 @@ from conformance.test_conformance import losses
 from PIL import Image
 
 from genmodels.builder import build
+from genmodels.data import DataModule
 from genmodels.launch import compose, options
+from genmodels.models.base import BaseModel
 
 ON_DISK = {"mnist", "fashion_mnist", "cifar10", "binarized_mnist"}
 USERS_OWN = {"image_folder", "npz"}
@@ -19,8 +21,8 @@ USERS_OWN = {"image_folder", "npz"}
 def assert_runs(name, overrides):
     """Check that a model of default size has a finite loss and gradient, and draws samples."""
     config = compose([f"model={name}", *overrides])
-    data = build(config.data, "data")
-    model = build(config.model, "model")
+    data = build(config.data, "data", DataModule)
+    model = build(config.model, "model", BaseModel)
     x = data.first_train(4)
     data.spec.check(x)
     model.initialize(x)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
+
+HASHED_AT_A_TIME = 10_000  # examples
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Arrays:
         train_labels: classes ``[N]`` of the training examples, int64, if the data have them.
         test_labels: classes ``[N]`` of the test examples, int64, if the data have them.
         val: official validation examples; if there are none, some of ``train`` are held out.
+        drawn_from: description of the distribution that the examples were drawn from; ``None`` if they were read.
     """
 
     train: Tensor
@@ -26,8 +30,20 @@ class Arrays:
     train_labels: Tensor | None = None
     test_labels: Tensor | None = None
     val: Tensor | None = None
+    drawn_from: str | None = None
+
+    def sha256(self) -> str:
+        """Hash of all examples; of their law if they are drawn, since their last digits depend on the processor."""
+        digest = hashlib.sha256((self.drawn_from or "").encode())
+        for x in (self.train, self.test, self.val) if self.drawn_from is None else ():
+            if x is not None:
+                digest.update(f"{x.dtype} {list(x.shape)}".encode())
+                for part in x.split(HASHED_AT_A_TIME):  # memory-mapped examples need not fit into memory
+                    digest.update(part.contiguous().numpy())
+        return digest.hexdigest()
 
 
+@runtime_checkable
 class Source(Protocol):
     """A data set on disk, or drawn from a distribution."""
 

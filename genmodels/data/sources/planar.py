@@ -40,7 +40,7 @@ class Planar(ABC):
     def load(self, root: Path) -> Arrays:
         """Draw the data; ``root`` is not used."""
         x = self.sample(self.train_size + self.test_size, torch.Generator().manual_seed(self.seed))
-        return Arrays(train=x[self.test_size :], test=x[: self.test_size])
+        return Arrays(train=x[self.test_size :], test=x[: self.test_size], drawn_from=repr(self))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from genmodels.models.base.training import (
     OptimizerFactory,
     Player,
     SchedulerFactory,
+    adopt_settings,
     make_optimizers,
     train_batch,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "SchedulerFactory",
     "StandardLogistic",
     "StandardNormal",
+    "adopt_settings",
     "make_optimizers",
     "to_reals",
     "train_batch",

@@ -60,6 +60,21 @@ def make_optimizers(model: BaseModel) -> list[Optimizer]:
     return [_with_clipping(model, index, player) for index, player in enumerate(model.players())]
 
 
+def adopt_settings(optimizer: Optimizer, configured: Optimizer) -> None:
+    """Give an optimizer whose state was restored the settings of a newly ``configured`` one, such as its learning rate.
+
+    Restoring the state restores the settings that the optimizer was saved with, whatever the config says now. The
+    learning rate may since have been changed by a schedule; it is multiplied by the change of the initial one.
+    """
+    for group, wanted in zip(optimizer.param_groups, configured.param_groups, strict=True):
+        initial = group.get("initial_lr", group["lr"])
+        settings = {key: value for key, value in wanted.items() if key not in ("params", "lr", "initial_lr")}
+        group.update(settings)
+        if wanted["lr"] != initial:
+            group["lr"] = group["lr"] * wanted["lr"] / initial
+            group["initial_lr"] = wanted["lr"]
+
+
 def _with_clipping(model: BaseModel, index: int, player: Player) -> Optimizer:
     parameters = [p for p in player.network.parameters() if p.requires_grad]
     optimizer = player.optimizer(parameters)
