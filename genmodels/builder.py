@@ -315,22 +315,22 @@ def fits_items(values: list[Any], arguments: tuple[Any, ...]) -> bool:
 def describe(hint: Any) -> str:
     """The type of a place in words.
 
-    >>> describe(int | None), describe(Callable[[int], Exception])
-    ('an integer or null', 'a factory of class Exception')
+    >>> describe(int | None), describe(Callable[[int], Exception]), describe(typing.Literal["a", "b"])
+    ('an integer or null', 'a factory of class Exception', 'a or b')
     """
-    return " or ".join(dict.fromkeys(describe_member(member) for member in members(hint)))
+    return " or ".join(dict.fromkeys(word for member in members(hint) for word in words_for(member)))
 
 
-def describe_member(member: Any) -> str:
-    """One type that is not a union, in words."""
-    arguments = typing.get_args(member)
+def words_for(member: Any) -> list[str]:
+    """One type that is not a union, in words; the alternatives of a ``Literal``."""
+    origin, arguments = typing.get_origin(member), typing.get_args(member)
     if member in PLAIN:
-        return PLAIN[member]
-    if typing.get_origin(member) is typing.Literal:
-        return " or ".join(map(str, arguments))
-    if typing.get_origin(member) in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
-        return f"a list, each item {describe(arguments[0])}"
-    if typing.get_origin(member) in (dict, collections.abc.Mapping):
-        return f"a mapping, each value {describe(arguments[1])}"
-    words = [f"{'a factory' if factory else 'an object'} of class {kind.__name__}" for kind, factory in kinds(member)]
-    return words[0] if words else "a plain value"
+        return [PLAIN[member]]
+    if origin is typing.Literal:
+        return [str(choice) for choice in arguments]
+    if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
+        return [f"a list, each item {describe(arguments[0])}"]
+    if origin in (dict, collections.abc.Mapping):
+        return [f"a mapping, each value {describe(arguments[1])}"]
+    found = [f"{'a factory' if factory else 'an object'} of class {kind.__name__}" for kind, factory in kinds(member)]
+    return found or ["a plain value"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -140,7 +140,7 @@ class Experiment:
             begin: writes the run folder's config and record.
             resume: see :meth:`fit`.
         """
-        with self.folder.claimed(), recorded(self):
+        with self.folder.claimed() if is_rank_zero() else nullcontext(), recorded(self):
             self.fit(begin, resume)
             return self.test()
 
@@ -276,9 +276,8 @@ def recorded(experiment: Experiment) -> Iterator[None]:
         status = "finished"
     except (KeyboardInterrupt, Interrupted) as signal:
         status = "interrupted"
-        if is_rank_zero():
-            again = f"genmodels resume run={experiment.folder.path}"
-            print(f"interrupted by {signal or 'SIGINT'}; continue with: {again}", file=sys.stderr)
+        if isinstance(signal, Interrupted) and experiment.begun:
+            signal.advice = f"; continue with: genmodels resume run={experiment.folder.path}"
         raise
     except BaseException as problem:
         error = f"{problem}" if isinstance(problem, UserError) else f"{type(problem).__name__}: {str(problem)[:300]}"

@@ -41,9 +41,6 @@ def job(config: DictConfig) -> float | None:
         from genmodels.experiment import run
 
         return run(config, overrides=list(hydra.overrides.task))
-    except Interrupted:
-        CompareSweep.interrupted = folder.name if sweeping else None
-        raise
     except Exception as error:
         print_error(error)
         if not sweeping:
@@ -92,7 +89,7 @@ class CompareSweep(Callback):
     failures: list[tuple[str, str]] = []  # noqa: RUF012  names of failed jobs, and reasons
     config: DictConfig | None = None  # of the sweep under way
     started = 0  # number of its jobs that have started
-    interrupted: str | None = None  # name of the job in which a signal came
+    left: list[list[str]] = []  # noqa: RUF012  overrides of the jobs that a signal left to do
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Remember the sweep, in case a signal ends it."""
@@ -114,14 +111,11 @@ class CompareSweep(Callback):
 
     @classmethod
     def end_early(cls) -> None:
-        """Conclude a sweep that a signal ended: what is done in tables and a report, and what is not by name."""
+        """Conclude a sweep that a signal ended, with tables and a report of what is done."""
         if cls.config is None:
             return
-        config = cls.config
-        cls().on_multirun_end(config)
-        print(f"{cls.interrupted or 'the sweep'} was interrupted", file=sys.stderr)
-        for words in jobs(config)[cls.started :]:
-            print(f"{' '.join(words)} was not started", file=sys.stderr)
+        cls.left = jobs(cls.config)[cls.started :]
+        cls().on_multirun_end(cls.config)
 
     def conclude(self, folder: Path, config: DictConfig) -> None:
         """Print the tables and write the report; if the runs are on wandb, log the comparison there."""
@@ -153,14 +147,16 @@ def jobs(config: DictConfig) -> list[list[str]]:
 def one_sentence_errors() -> Iterator[None]:
     """Print errors in one sentence and exit with status 1; only those not due to bad input have a traceback.
 
-    A signal ends the program with 128 plus its number, after what is done has been told.
+    A signal ends the program with 128 plus its number. A sweep first shows what is done, and then names what is not.
     """
     try:
         with listening():
             yield
     except Interrupted as signal:
         CompareSweep.end_early()
-        print(f"ended by {signal}", file=sys.stderr)
+        print(f"interrupted by {signal}{signal.advice}", file=sys.stderr)
+        for words in CompareSweep.left:
+            print(f"not started: {' '.join(words)}", file=sys.stderr)
         sys.exit(signal.exit_status)
     except BrokenPipeError:  # the reader of our output, such as head, has closed it
         sys.stdout = None

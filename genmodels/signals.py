@@ -17,7 +17,10 @@ class Interrupted(BaseException):
     Attributes:
         name: name of the signal.
         exit_status: 128 plus its number, as shells have it.
+        advice: how to go on, for the line that is printed.
     """
+
+    advice = ""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)

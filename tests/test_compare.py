@@ -112,12 +112,13 @@ def test_data_of_another_source_are_other_data(tmp_path):
     assert compared(find_runs(tmp_path)).data == ["digits", "digits data.limit=100"]
 
 
-def test_weights_are_a_condition_and_the_checkpoint_and_overrides_are_not(tmp_path):
+def test_weights_and_data_are_conditions_and_the_checkpoint_and_the_seed_are_not(tmp_path):
     experiment_run(settings("vae", "points", tmp_path))
     score = scores_by_name(RunFolder(tmp_path / "run").read())["nats"]
     assert ("weights", "ema") in score.conditions
-    assert not {"checkpoint", "overrides"} & dict(score.conditions).keys()
-    assert {"checkpoint", "overrides"} <= score.protocol.keys()
+    assert {"weights", "data_sha256"} <= dict(score.conditions).keys()
+    assert not {"checkpoint", "checkpoint_sha256", "seed"} & dict(score.conditions).keys()
+    assert {"checkpoint", "checkpoint_sha256", "seed"} <= score.protocol.keys()
 
 
 def test_older_records_without_declarations_are_read_and_kept_apart(tmp_path):

@@ -111,7 +111,8 @@ def hostile(folder):
     for name in ("a", "b"):
         record = {"overrides": [HOSTILE], "error": HOSTILE, "refusals": {HOSTILE: HOSTILE}, "seed": HOSTILE}
         record |= {"git": {"commit": HOSTILE}, "versions": {HOSTILE: HOSTILE}, "status": HOSTILE, "started": name}
-        record |= {"expected": {"metric": HOSTILE, "value": HOSTILE, "source": HOSTILE}, "config_hash": HOSTILE + name}
+        record |= {"expected": {"metric": HOSTILE, "value": 1.0, "tolerance": 1.0, "source": HOSTILE}}
+        record |= {"config_hash": HOSTILE + name}
         cost = {"device": HOSTILE, "train_seconds": len(name) * 3.0 + ord(name), "batches": 10}
         scores = [fd(1.0, flag=HOSTILE, split=HOSTILE, passes_per_sample=ord(name))]
         scores.append(bits(1.0, name=HOSTILE, weights=HOSTILE))

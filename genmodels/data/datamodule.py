@@ -12,7 +12,6 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from genmodels.core import DataSpec
-from genmodels.core.processes import broadcast, is_rank_zero
 from genmodels.data.loader import BatchLoader
 from genmodels.data.root import data_root
 from genmodels.data.sources.base import Arrays, Source
@@ -180,7 +179,7 @@ class DataModule(LightningDataModule):
         """Hash of the content of the source, whatever the split and the limit: whether data are the same data."""
         self.setup()
         assert self._arrays is not None
-        return broadcast(self._arrays.sha256() if is_rank_zero() else "")
+        return self._arrays.sha256()
 
     def labels(self, name: str) -> Tensor | None:
         """Classes ``[N]`` of the examples of :meth:`split`, int64; ``None`` for data without classes."""

@@ -21,7 +21,7 @@ WORDS = (
 )  # fmt: skip
 HOOKS = {
     "in a batch": "on_train_batch_start",
-    "between two optimizers' steps": "on_before_optimizer_step",
+    "between two optimizers' steps": "on_step",
     "after a batch": "on_train_batch_end",
     "before a validation": "on_validation_start",
     "in a validation": "on_validation_batch_end",
@@ -35,6 +35,12 @@ class Kill(Callback):
     def __init__(self, signum, batch, hook):
         self.signum, self.batch = signum, batch
         setattr(self, hook, self.kill)
+
+    def on_train_start(self, trainer, pl_module):
+        trainer.optimizers[-1].register_step_pre_hook(lambda *_: self.on_step(trainer, pl_module))
+
+    def on_step(self, trainer, pl_module):
+        """Before the step of the last optimizer."""
 
     def kill(self, trainer, pl_module, *_):
         if pl_module.batches == self.batch:
