@@ -1,4 +1,4 @@
-"""Error messages of one sentence that name the remedy, by the type of the error: ours, Hydra's, OmegaConf's, Python's."""
+"""Error messages of one sentence that name the remedy, by the type of an error of ours, Hydra, OmegaConf or Python."""
 
 from __future__ import annotations
 

@@ -101,10 +101,10 @@ def integer(low: int, high: int | None = None, **more: Any) -> Rule:
 
 
 def one_of(*values: Any, **more: Any) -> Rule:
-    """A rule for a few values, where 1 is not true and 0 is not false."""
+    """A rule for a few values, where 1 is neither true nor 1.0, which Lightning takes for a count and a fraction."""
 
     def holds(value: Any) -> bool:
-        return any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in values)
+        return any(value == each and type(value) is type(each) for each in values)
 
     names = [shown(each) for each in values]
     return Rule(holds, names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}", **more)
@@ -181,7 +181,7 @@ HYDRA = {
 
 TRAINER = {
     "_target_": ANYTHING,
-    "accelerator": Rule(is_text, "text such as auto, cpu or gpu", required=True),
+    "accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu", required=True),
     "devices": Rule(is_devices, f"auto, -1 for all, a number from 1 to {ENOUGH_DEVICES}, or a list of indices"),
     "num_nodes": integer(1, ENOUGH_DEVICES),
     "strategy": Rule(is_text, "text such as auto or ddp", required=True),
