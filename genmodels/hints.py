@@ -99,9 +99,19 @@ def of_file(error: OSError) -> str:
     name = error.filename2 or error.filename
     name = name.decode(errors="replace") if isinstance(name, bytes) else name
     unknown = name is None or isinstance(name, int)
-    failure = "reading or writing failed" if unknown else f"{shortened(str(name))} cannot be read or written"
+    failure = "reading or writing failed" if unknown else f"{shortened(finished(str(name)))} cannot be read or written"
     remedy = REMEDIES.get(error.errno or 0)
     return f"{failure}: {error.strerror}{f'; {remedy}' if remedy else ''}."
+
+
+def finished(name: str) -> str:
+    """The file that a temporary file of :mod:`genmodels.files` was to become; any other name unchanged.
+
+    >>> finished("/a/.part-1f-run.json"), finished("/a/run.json")
+    ('/a/run.json', '/a/run.json')
+    """
+    folder, begin, rest = name.rpartition(".part-")
+    return folder + rest.partition("-")[2] if begin else name
 
 
 def shortened(name: str) -> str:

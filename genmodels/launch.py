@@ -5,6 +5,7 @@ Hydra composes the config before torch is imported, which makes ``--help`` and `
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -28,6 +29,7 @@ from genmodels.settings import ROOT, check_settings
 
 __all__ = ["CompareSweep", "compose", "job", "one_sentence_errors", "options", "print_error", "understood"]
 
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it tells of errors that are raised besides
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, and print_error prints them
 
 

@@ -205,6 +205,7 @@ SENTENCES = {
     "callbacks=[]": "callbacks.samples must be a node",  # debug=fast sets a key of it
     "data=npz": "data.source.path must be given on the command line",
     "data=image_folder": "data.source.path must be given on the command line",
+    "model._target_=genmodels.models.vae.VEA": "genmodels.models.vae.VEA does not exist; did you mean 'VAE'?",
     "model.foo=3": "unknown key 'model.foo'",
     "model='{foo: 3}'": "unknown key 'model.foo'; did you mean 'model.encoder'?",
     "optimizer.lr=3": "did you mean 'model.optimizer'?",
@@ -290,12 +291,44 @@ def test_hydras_own_switch_for_tracebacks_changes_nothing(value, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_composed_config_is_checked_before_torch_is_imported(tmp_path):
+    code = (
+        "import sys, runpy; sys.argv = ['train.py', *sys.argv[1:]]\n"
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    command = [sys.executable, "-c", code, "trainer={max_epochs: 3}", f"hydra.run.dir={tmp_path / 'a/b/c'}"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stderr == "error: trainer.max_epochs must be -1, got 3; set budget.max_epochs instead.\n"
+    assert not list(tmp_path.iterdir())
+
+
+OF_FILES = {
+    "foo: 1": "unknown key 'foo'; choose one of",
+    "budjet: {max_batches: 3}": "unknown key 'budjet'; did you mean 'budget'?",
+    "seed: abc": "seed must be an integer from 0",
+    "model: null": "model must be a node with a _target_, got null",
+    "trainer: {max_steps: 3}": "set budget.max_batches instead",
+    "failure_value: abc": "failure_value must be a finite number",
+    "budget: {max_batch: 3}": "did you mean 'max_batches'?",
+}
+
+
+@pytest.mark.parametrize("text", OF_FILES)
+def test_a_recipe_is_checked_as_the_command_line_is(text, train, tmp_path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("conf") / "experiment"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(f"# @package _global_\n{text}\n")
+    refuse(train, tmp_path, f"experiment=mine --config-dir {folder.parent}", OF_FILES[text])
+
+
 # The commands on run folders
 
 
 @pytest.fixture
-def fails(capfd):
+def fails(capfd, tmp_path, monkeypatch):
     def call(*words):
+        monkeypatch.chdir(tmp_path)
         with pytest.raises(SystemExit) as stop:
             main(list(words))
         out, err = capfd.readouterr()
@@ -354,7 +387,7 @@ OF_RUNS = [
     *("budget=10", "budget=null", "+budget.foo=3", "trainer.max_epochs=3", "+trainer.max_steps=3", "trainer.devices=0"),
     *("model.latnt_dim=3", "~model.latnt_dim", "model", "seed=0,1", "hydra.run.dir=x", "data=digits"),
     *("model/sampler=ddim", "failure_value=abc", "debug=fast", "experiment=vae_digits"),
-    *("trainer=null", "trainer.precision=abc"),
+    *("trainer=null", "trainer.precision=abc", "model._target_=genmodels.models.vae.VEA"),
 ]  # fmt: skip
 
 
