@@ -128,7 +128,8 @@ def understood(words: list[str]) -> Iterator[None]:
         UserError: for options that Hydra does not have, and for overrides that make no sense.
     """
     given = parsed(words)
-    with explained([] if given.shell_completion else given.overrides, compose_train, sweep=given.multirun):
+    sweep = given.multirun or "hydra.mode=MULTIRUN" in given.overrides
+    with explained([] if given.shell_completion else given.overrides, compose_train, sweep):
         yield
 
 

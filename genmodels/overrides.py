@@ -48,10 +48,10 @@ def explained(words: list[str], compose: Compose, sweep: bool = False) -> Iterat
     except MissingConfigException:  # knows the option and its group
         raise
     except ConfigCompositionException as error:
-        reason = None if error.__cause__ else next(filter(None, (fault(job, compose) for job in jobs(words))), None)
-        if reason is None:
+        found = None if error.__cause__ else next(filter(None, (fault(job, compose) for job in jobs(words))), None)
+        if found is None:
             raise
-        raise UserError(reason) from error
+        raise UserError(found) from error
 
 
 def check_override(override: Override, sweep: bool = False) -> None:

@@ -142,6 +142,7 @@ CHOSEN = Rule(
     "a node with a _target_ or null",
     "choose an option that has it, or write ~{key}",
 )
+FOLDER = Rule(lambda value: is_text(value) or is_integer(value), "the name of a folder")
 AMOUNT = Rule(is_amount, "a positive amount such as 5000, 50k or 10m, or null")
 BUDGET = "max_batches, max_epochs, max_examples and max_time"
 
@@ -173,7 +174,7 @@ ROOT = {
 }
 
 HYDRA = {
-    **dict.fromkeys(("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"), Rule(is_text, "the name of a folder")),
+    **dict.fromkeys(("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"), FOLDER),
     "hydra.job.env_copy": Rule(is_environment, "a list of environment variables that are set"),
     "hydra.callbacks.compare_sweep": PART,
     "hydra.verbose": Rule(lambda value: isinstance(value, (bool, str, list)), "true, false or names of loggers"),

@@ -127,7 +127,7 @@ VALUES = {
     "trainer.enable_checkpointing": ("true",),
     "trainer.enable_progress_bar": ("true",),
     "trainer.default_root_dir": ("3", "''"),
-    "hydra.run.dir": ("null", "''", "3", "[a]"),
+    "hydra.run.dir": ("null", "''", "true", "[a]"),
     "hydra.verbose": ("3", "null"),
     "hydra.job.env_copy": ("[NOT_SET_ANYWHERE]",),
     "hydra.callbacks.compare_sweep": ("null", "3"),
