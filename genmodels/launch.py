@@ -83,9 +83,11 @@ def check_config(config: DictConfig) -> None:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove the empty folders that Hydra created for a run that did not start."""
+    """Remove the empty folders that Hydra created for a run that did not start, but not the current one."""
     with suppress(OSError):  # not empty
         for path in (folder, folder.parent, folder.parent.parent):
+            if Path.cwd().is_relative_to(path):
+                return
             path.rmdir()
 
 

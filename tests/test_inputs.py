@@ -251,6 +251,7 @@ def test_wrong_words_say_what_to_write(line, train, tmp_path):
 
 
 ACCEPTED = [
+    "hydra.run.dir=3",
     "experiment=[]",
     "~experiment",
     "scheduler=[]",
