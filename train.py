@@ -1,9 +1,11 @@
 """Train and evaluate one generative model, or with ``-m`` several: ``python train.py --help``."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
-from genmodels.launch import job, one_sentence_errors
+from genmodels.launch import job, one_sentence_errors, understood
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -13,5 +15,5 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    with one_sentence_errors():
+    with one_sentence_errors(), understood(sys.argv[1:]):
         main()

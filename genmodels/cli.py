@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from genmodels.composition import check_parts, check_places, compose_run
 from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors
+from genmodels.settings import check_settings
 
 if TYPE_CHECKING:
     from genmodels.core.score import Score
@@ -68,7 +69,7 @@ def parse(words: list[str]) -> tuple[Command, Options, list[str]]:
     Raises:
         UserError: for an unknown command or option, or an option without a value.
     """
-    name, after = words[0], words[1:]
+    name, after = words[0], ["--help"] if words[1:] == ["help"] else words[1:]
     require(name.startswith("-") or name in COMMANDS, f"unknown command '{name}'; {nearest(name, COMMANDS)}")
     known = COMMANDS[name].options if name in COMMANDS else {}
     dashed = [f"--{word}" if word.partition("=")[0] in known and "=" in word else word for word in after]
@@ -248,6 +249,7 @@ def run_folder(options: Options) -> Path:
 def overridden(config: DictConfig, overrides: list[str]) -> DictConfig:
     """The run's config with overrides, checked."""
     composed = compose_run(config, overrides)
+    check_settings(composed)
     check_parts(composed)
     check_places(composed)
     return composed

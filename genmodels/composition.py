@@ -1,4 +1,4 @@
-"""The configuration tree ``conf/``: its groups and options, and how Hydra composes a config from them.
+"""How Hydra composes a config from the options of ``conf/``, for training and for a trained run.
 
 This module does not import torch.
 """
@@ -6,53 +6,24 @@ This module does not import torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels.errors import UserError, nearest, require
 from genmodels.nested import leaves
+from genmodels.overrides import explained, parse
+from genmodels.tree import config_folder, groups, option, options, plain
 
-BEFORE_TRAINING = (
-    "data",
-    "model",
-    "experiment",
-    "debug",
-    "hparams_search",
-)  # of a trained run they are fixed
+BEFORE_TRAINING = ("data", "model", "experiment", "debug", "hparams_search")  # of a trained run they are fixed
 MODELS = "genmodels.models."
 WRITING = ("callbacks", "checkpoint", "logger", "trainer")  # groups whose objects write files
 PLACES = ("folder", "dir", "dirpath", "path")  # ends of the keys that name where
-
-
-def config_folder() -> Path:
-    """``conf/`` next to the package in a checkout, inside it when installed."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
-
-
-def groups() -> list[str]:
-    """Config groups, nested ones as Hydra spells them: ``model``, ``model/sampler``."""
-    root = config_folder()
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_dir())
-
-
-def options(group: str) -> list[str]:
-    """Options of a config group. Files whose names begin with ``_`` are fragments, not options."""
-    return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
-
-
-def option(group: str, name: str) -> DictConfig:
-    """The content of one option's file, with its defaults list not yet followed."""
-    content = OmegaConf.load(config_folder() / group / f"{name}.yaml")
-    assert isinstance(content, DictConfig)
-    return content
 
 
 def list_choices() -> str:
@@ -66,7 +37,17 @@ OmegaConf.register_new_resolver("genmodels.choices", list_choices, replace=True)
 
 
 def compose(overrides: list[str]) -> DictConfig:
-    """The config of ``train.py`` for ``overrides``, outside a Hydra job."""
+    """The config of ``train.py`` for ``overrides``, outside a Hydra job.
+
+    Raises:
+        UserError: for an override that makes no sense, or does not fit the options chosen.
+    """
+    with explained(overrides, compose_train):
+        return compose_train(overrides)
+
+
+def compose_train(overrides: list[str]) -> DictConfig:
+    """The config of ``train.py`` for ``overrides``, with Hydra's exceptions."""
     return compose_primary("train", overrides)
 
 
@@ -95,25 +76,32 @@ def compose_run(config: DictConfig, overrides: list[str]) -> DictConfig:
     Raises:
         UserError: for a group that is chosen before training, or that the run does not have.
     """
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    content = plain(config)
-    content = {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
+    content = {key: value for key, value in plain(config).items() if key not in ("defaults", "hydra")}
+    parsed = parse(overrides)
     if any(str(override.key_or_group).startswith("budget.") for override in parsed):
         content["budget"] = budget_by_keys(content.get("budget"))
-    defaults: list[Any] = ["_self_"]
     for override in parsed:
         check_override_of_run(override, content)
+    with explained(overrides, partial(compose_content, content)):
+        composed = compose_content(content, overrides)
+    OmegaConf.set_struct(composed, False)
+    return composed
+
+
+def compose_content(content: dict[str, Any], overrides: list[str]) -> DictConfig:
+    """The plain config ``content`` with ``overrides``, with Hydra's exceptions."""
+    defaults: list[Any] = ["_self_"]
+    content = deepcopy(content)
+    for override in parse(overrides):
         if override.key_or_group in groups() and not override.is_add():
             take_out(content, package(override))
             defaults.append({override.get_key_element().lstrip("~"): None})
     name = "_run"
     ConfigStore.instance().store(name, {"defaults": defaults, **content})
     try:
-        composed = compose_primary(name, overrides)
+        return compose_primary(name, overrides)
     finally:
         del ConfigStore.instance().repo[f"{name}.yaml"]
-    OmegaConf.set_struct(composed, False)
-    return composed
 
 
 def check_override_of_run(override: Override, content: dict[str, Any]) -> None:
@@ -213,18 +201,3 @@ def model_file(target: Any) -> str | None:
     ('gan', None)
     """
     return target.removeprefix(MODELS).split(".")[0] if isinstance(target, str) and target.startswith(MODELS) else None
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """A config as nested dicts and lists, with interpolations left as they are."""
-    content = OmegaConf.to_container(config)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
-
-
-def dotted(node: Any, prefix: str = "") -> Iterator[str]:
-    """Every key of nested mappings as ``a.b.c``."""
-    for key, value in node.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from dotted(value, f"{prefix}{key}.")

@@ -9,21 +9,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+MOST_NAMES = 20  # that a sentence lists
+
+
 class UserError(Exception):
     """Invalid input. The entry points print the sentence without a traceback and exit with status 1."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Hint naming the known name closest to ``name``, or all of them if none is close.
+    """Hint naming the known name closest to ``name``, or if none is close, all of them, or the first of very many.
 
     >>> nearest("vea", ["gan", "vae", "ddpm"])
     "did you mean 'vae'?"
     >>> nearest("zzz", ["gan", "vae"])
     'choose one of: gan, vae'
     """
-    choices = sorted(known)
+    choices = sorted(set(known))
     close = get_close_matches(name, choices, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(choices)}"
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"choose one of: {', '.join(choices[:MOST_NAMES])}{', ...' * (len(choices) > MOST_NAMES)}"
 
 
 def require(condition: bool, sentence: str) -> None:

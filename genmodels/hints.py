@@ -1,8 +1,9 @@
-"""Error messages of one sentence that name the remedy, for errors of this package, of Hydra and of OmegaConf."""
+"""Error messages of one sentence that name the remedy, by the type of an error of ours, Hydra, OmegaConf or Python."""
 
 from __future__ import annotations
 
-import re
+import errno
+import sys
 from difflib import get_close_matches
 from textwrap import shorten
 from typing import Any
@@ -12,28 +13,67 @@ from omegaconf import OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
-    InterpolationResolutionError,
+    InterpolationKeyError,
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
 
-from genmodels.composition import dotted, groups, option, options
 from genmodels.errors import UserError, nearest
+from genmodels.overrides import among
+from genmodels.tree import dotted, groups, option, options, plain
 
 SWEEPS = ("optuna", "joblib")  # options of Hydra's groups that the extra [sweeps] installs
-NULL_GROUP = "Config group override must be"  # beginning of a plain ValueError of Hydra's
+ALLOCATOR = "DefaultCPUAllocator"  # named in torch's RuntimeError for the host's memory, which has no type of its own
+REMEDIES = {
+    errno.ENOSPC: "free some space on that disk, or choose another folder",
+    errno.EDQUOT: "free some space within your quota, or choose another folder",
+    errno.EROFS: "choose a folder on a disk that can be written",
+    errno.EACCES: "choose a folder that you may use, or change its permissions",
+    errno.EPERM: "choose a folder that you may use, or change its permissions",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "check its name, and that its folder exists",
+    errno.ENOTDIR: "choose another folder, since a file is in the way",
+    errno.EEXIST: "choose another name",
+    errno.EISDIR: "choose the name of a file",
+    errno.EMFILE: "allow more open files: ulimit -n",
+}
 
 
-def is_bad_input(error: Exception) -> bool:
-    """Whether the error is due to bad input and needs no traceback."""
-    return isinstance(error, (UserError, HydraException, OmegaConfBaseException)) or str(error).startswith(NULL_GROUP)
+def is_bad_input(error: BaseException) -> bool:
+    """Whether the error is due to bad input or to the machine, and needs no traceback."""
+    kinds = (UserError, HydraException, OmegaConfBaseException)
+    return isinstance(error, kinds) or is_of_a_file(error) or is_out_of_memory(error)
 
 
-def sentence(error: Exception) -> str:
+def is_of_a_file(error: BaseException) -> bool:
+    """Whether the operating system refused to read or write; libraries raise some kinds of OSError by themselves."""
+    return isinstance(error, OSError) and error.errno is not None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there is too little memory, on the host or on the device."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and ALLOCATOR in str(error)
+
+
+def sentence(error: BaseException) -> str:
     """The error's message, in one sentence."""
-    text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return of_config(error)
+    if is_of_a_file(error):
+        assert isinstance(error, OSError)
+        return of_file(error)
+    if is_out_of_memory(error):
+        return "there is not enough memory; make data.batch_size, the model or the number of samples smaller."
+    return f"{type(error).__name__}: {shorten(str(error), 300)}"
+
+
+def of_config(error: HydraException | OmegaConfBaseException) -> str:
+    """Sentence for an error of Hydra or OmegaConf."""
     if isinstance(error, MissingConfigException):
         return unknown_option(error)
     if isinstance(error, OverrideParseException):
@@ -42,53 +82,82 @@ def sentence(error: Exception) -> str:
         cause = error.__cause__
         if isinstance(cause, (ConfigKeyError, ConfigAttributeError)):
             return unknown_key(cause)
-        return sentence(cause) if isinstance(cause, OmegaConfBaseException) else of_hydra(text)
+        return sentence(cause) if isinstance(cause, (OmegaConfBaseException, OSError)) else shorten(str(error), 300)
+    key = error.full_key or error.key
     if isinstance(error, (ConfigKeyError, ConfigAttributeError)):  # raised after composition
-        return f"the config has no {error.full_key}; it can be changed but not removed."
+        return f"{key} is missing in the config; it can be changed but not removed."
     if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} has no value; give it on the command line."
-    if isinstance(error, InterpolationResolutionError) and (match := re.search("key '([^']+)' not found", text)):
-        return f"{error.full_key} refers to {match.group(1)}, which the config does not have."
-    if isinstance(error, OmegaConfBaseException):
-        return f"{error.full_key}: {shorten(str(error.msg).splitlines()[0], 200)}"
-    if text.startswith(NULL_GROUP):
-        return "null is not an option of this config group; to choose none, write an empty list, as in metrics=[]."
-    return f"{type(error).__name__}: {shorten(text, 300)}"
+        return f"{key} has no value; give it on the command line."
+    if isinstance(error, InterpolationKeyError):
+        value = literally(error.parent_node, error.key)
+        return f"{key} refers to a key that the config does not have{f': {value}' if value else ''}."
+    return f"{f'{key}: ' if key else ''}{shorten(str(error.msg or error).splitlines()[0], 200)}"
 
 
-def of_hydra(text: str) -> str:
-    """Sentence for an error of Hydra whose details are in its text only."""
-    if match := re.search(r"Could not override '([^'@]+)'\. No match in the defaults list", text):
-        group = match.group(1)
-        having = owners(group)
-        place = f"it belongs to {' and '.join(having)}" if having else f"to add it, write +{group}=..."
-        return f"no chosen option has the group {group}; {place}"
-    if match := re.search(r"Could not delete '([^'@]+)'\. No match in the defaults list", text):
-        return f"~{match.group(1)} cannot be removed as a group; to choose no option, write {match.group(1)}=[]"
-    if match := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'", text):
-        return f"{match.group(1)} gives several values; add -m to sweep over them, or write a list as [a,b]."
-    return shorten(text, 300)
+def of_file(error: OSError) -> str:
+    """Sentence for a file that the operating system refuses to read or write."""
+    name = error.filename2 or error.filename
+    name = name.decode(errors="replace") if isinstance(name, bytes) else name
+    unknown = name is None or isinstance(name, int)
+    failure = "reading or writing failed" if unknown else f"{shortened(finished(str(name)))} cannot be read or written"
+    remedy = REMEDIES.get(error.errno or 0)
+    return f"{failure}: {error.strerror}{f'; {remedy}' if remedy else ''}."
+
+
+def finished(name: str) -> str:
+    """The file that a temporary file of :mod:`genmodels.files` was to become; any other name unchanged.
+
+    >>> finished("/a/.part-1f-run.json"), finished("/a/run.json")
+    ('/a/run.json', '/a/run.json')
+    """
+    folder, begin, rest = name.rpartition(".part-")
+    return folder + rest.partition("-")[2] if begin else name
+
+
+def shortened(name: str) -> str:
+    """A file's name, without the middle if it is very long."""
+    return name if len(name) <= 160 else f"{name[:80]}...{name[-60:]}"
+
+
+def literally(parent: Any, key: Any) -> str:
+    """The value of ``key`` as it is written in the config, or an empty string."""
+    written = OmegaConf.to_container(parent, resolve=False) if OmegaConf.is_dict(parent) else {}
+    return str(written.get(key, "")) if isinstance(written, dict) else ""
 
 
 def unknown_option(error: MissingConfigException) -> str:
     """Sentence for an option that its group does not have."""
-    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    group, _, name = str(error.missing_cfg_file or "").rpartition("/")
+    if not name:
+        return shorten(str(error), 300)
     if group.startswith("hydra/") and name in SWEEPS:
         return f"{group}={name} needs packages that are not installed: pip install 'genmodels[sweeps]'"
     known = [choice for choice in error.options or options(group) if not choice.startswith("_")]
-    return f"unknown {group} '{name}'; {nearest(name, known)}"
+    return f"unknown {group or 'config'} '{name}'; {nearest(name, known)}"
 
 
 def unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
     """Sentence for a key that the config, as composed from the chosen groups, does not have."""
     key, parent = str(error.full_key), error.parent_node
-    config = {} if parent is None else OmegaConf.to_container(parent._get_root())
-    assert isinstance(config, dict)
+    config = {} if parent is None else plain(parent._get_root())
+    if key in groups():
+        return f"no {key} is chosen, whose keys could be set; {nearest('', options(key))}"
     names = [name for name in dotted(config) if not name.endswith("_")]  # such as _target_
-    known = [name for name in names if name.startswith("hydra") == key.startswith("hydra")]
-    siblings = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
-    close = get_close_matches(key, [*known, *(group for group in groups() if ("/" in group) == ("/" in key))], n=1)
-    return f"unknown key '{key}'; {other_options(key) or nearest(key, close or siblings)}{addition(key, parent)}"
+    known = [name for name in names if name.startswith("hydra") == key.startswith("hydra") and name not in above(key)]
+    others = [group for group in groups() if ("/" in group) == ("/" in key) and group not in above(key)]
+    close = get_close_matches(key, [*known, *others], n=1)
+    hint = other_options(key) or nearest(key, close or among(known, key))
+    return f"unknown key '{key}'; {hint}{addition(key, parent)}"
+
+
+def above(key: str) -> list[str]:
+    """The nodes that ``key`` lies in.
+
+    >>> above("model.encoder.width")
+    ['model', 'model.encoder']
+    """
+    parts = key.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def other_options(key: str) -> str:
@@ -103,14 +172,3 @@ def addition(key: str, parent: Any) -> str:
     """Hydra's own advice, for objects of other packages, which may have more parameters than their YAML lists."""
     target = parent.get("_target_") if OmegaConf.is_dict(parent) else None
     return f" (to add it, write +{key}=...)" if target and not str(target).startswith("genmodels.") else ""
-
-
-def owners(group: str) -> list[str]:
-    """Options, such as ``model=ddpm``, whose defaults list has the nested ``group``."""
-    parent, _, name = group.rpartition("/")
-    having = []
-    for choice in options(parent) if parent else []:
-        defaults = option(parent, choice).get("defaults") or []
-        if any(OmegaConf.is_dict(entry) and name in entry for entry in defaults):
-            having.append(f"{parent}={choice}")
-    return having

@@ -5,28 +5,34 @@ Hydra composes the config before torch is imported, which makes ``--help`` and `
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from genmodels.composition import check_parts, compose, options
-from genmodels.errors import UserError, require
+from genmodels.composition import check_parts, compose, compose_train, options
+from genmodels.errors import UserError, nearest, require
 from genmodels.hints import is_bad_input, sentence
+from genmodels.overrides import explained
+from genmodels.settings import ROOT, check_settings
 from genmodels.signals import Interrupted, listening
 
-__all__ = ["CompareSweep", "compose", "job", "one_sentence_errors", "options", "print_error"]
+__all__ = ["CompareSweep", "compose", "job", "one_sentence_errors", "options", "print_error", "understood"]
 
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it tells of errors that are raised besides
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, and print_error prints them
 
 
@@ -36,8 +42,8 @@ def job(config: DictConfig) -> float | None:
     folder = Path(hydra.runtime.output_dir)
     sweeping = hydra.mode == RunMode.MULTIRUN
     try:
-        refuse_nested_processes(config, sweeping)
         check_config(config)
+        refuse_nested_processes(config, sweeping)
         from genmodels.experiment import run
 
         return run(config, overrides=list(hydra.overrides.task))
@@ -66,20 +72,25 @@ def refuse_nested_processes(config: DictConfig, sweeping: bool) -> None:
 
 
 def check_config(config: DictConfig) -> None:
-    """Refuse a config that lacks a value, or whose model has a part of another model.
+    """Refuse a config that lacks a value or has a wrong one, or whose model has a part of another model.
 
     Raises:
         UserError: naming the key.
     """
     missing = ", ".join(sorted(OmegaConf.missing_keys(config)))
     require(not missing, f"{missing} must be given on the command line.")
+    for key in map(str, config):
+        require(key in ROOT, f"unknown key '{key}'; {nearest(key, ROOT)}")
+    check_settings(config)
     check_parts(config)
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove the empty folders that Hydra created for a run that did not start."""
+    """Remove the empty folders that Hydra created for a run that did not start, but not the current one."""
     with suppress(OSError):  # not empty
         for path in (folder, folder.parent, folder.parent.parent):
+            if Path.cwd().is_relative_to(path):
+                return
             path.rmdir()
 
 
@@ -141,6 +152,45 @@ def jobs(config: DictConfig) -> list[list[str]]:
     overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
     batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return [list(words) for batch in batches for words in batch]
+
+
+@contextmanager
+def understood(words: list[str]) -> Iterator[None]:
+    """Check the command line of ``train.py``, and name the word with which Hydra cannot compose a config.
+
+    Raises:
+        UserError: for options that Hydra does not have, and for overrides that make no sense.
+    """
+    given = parsed(words)
+    sweep = given.multirun or "hydra.mode=MULTIRUN" in given.overrides
+    with explained([] if given.shell_completion else given.overrides, compose_train, sweep):
+        yield
+
+
+def parsed(words: list[str]) -> Namespace:
+    """The command line as Hydra's own parser reads it, which prints its usage where this raises.
+
+    Raises:
+        UserError: naming the option.
+    """
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; see python train.py --help.")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    given, rest = parser.parse_known_args(words)
+    for word in rest:
+        unknown = f"unknown option '{word}'; overrides are written without dashes, as in model=vae."
+        require(not word.startswith("-"), unknown)
+    require(not rest, f"{' '.join(rest)}: write options such as -m before or after all overrides, not between them.")
+    commands = ("--run", "--multirun", "--cfg", "--info", "--shell-completion")
+    chosen = [name for name in commands if getattr(given, name.lstrip("-").replace("-", "_"))]
+    require(len(chosen) <= 1, f"{' and '.join(chosen)} exclude each other; give one of them.")
+    require(not given.resolve or given.cfg or given.help, "--resolve needs --cfg job or --help beside it.")
+    file = given.experimental_rerun
+    require(file is None or Path(file).is_file(), f"--experimental-rerun={file}: there is no such file.")
+    return given
 
 
 @contextmanager

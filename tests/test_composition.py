@@ -40,9 +40,9 @@ def test_a_group_replaces_its_node_before_keys_are_set_in_any_order(turned):
 
 
 def test_keys_are_added_removed_and_quoted_as_for_training():
-    words = ["+trainer.limit_test_batches=2", "~callbacks.samples", "data.root='a, b=c'", "+metrics=ais"]
+    words = ["+trainer.benchmark=true", "~callbacks.samples", "data.root='a, b=c'", "+metrics=ais"]
     after = composed(trained(), *words, "objective=${data.name}", "data.spec.shape=[1,4,4]", "logger=csv")
-    assert after["trainer"]["limit_test_batches"] == 2 and "samples" not in after["callbacks"]
+    assert after["trainer"]["benchmark"] is True and "samples" not in after["callbacks"]
     assert after["data"]["root"] == "a, b=c" and after["objective"] == "digits"
     assert set(after["metrics"]) == {"likelihood", "fd", "ais"} and after["data"]["spec"]["shape"] == [1, 4, 4]
     assert after["logger"]["csv"]["folder"] == "/runs/a"

@@ -16,7 +16,7 @@ from genmodels.composition import compose, groups, options
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "files", "hardware", "progress", "console", "nested", "signals", "untrusted"},
+    {"errors", "files", "hardware", "progress", "console", "nested", "settings", "signals", "tree", "untrusted"},
     {"core"},
     {"networks", "transforms", "ode", "diffusion", "mcmc"},
     {"data", "plots"},
@@ -26,9 +26,10 @@ FLOORS = [
     {"callbacks"},
     {"builder"},
     {"runs"},
-    {"settings", "compare"},
+    {"compare"},
     {"plan"},
     {"experiment"},
+    {"overrides"},
     {"composition"},
     {"hints"},
     {"launch"},
