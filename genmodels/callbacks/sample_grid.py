@@ -14,6 +14,7 @@ from genmodels import plots
 from genmodels.core.abilities import Denoises, Encodes, HasDensity, HasLikelihood, Samples
 from genmodels.core.processes import is_rank_zero
 from genmodels.core.randomness import fixed_seed
+from genmodels.errors import ensure_counts
 from genmodels.loggers import log_image
 from genmodels.models.base import BaseModel
 
@@ -28,9 +29,13 @@ class SampleGrid(Callback):
     Args:
         folder: folder of the pictures.
         n: number of images in the grid.
+
+    Raises:
+        ValueError: if n is less than 1 or more than 10 000.
     """
 
     def __init__(self, folder: str | Path, n: int = 64) -> None:
+        ensure_counts(1, 10_000, n=n)
         self.folder = Path(folder)
         self.n = n
 
