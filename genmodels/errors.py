@@ -59,7 +59,8 @@ def ensure_counts(low: int = 1, high: int = 10**6, /, *, optional: bool = False,
     ValueError: blocks must be an integer from 0 to 10, got -1.
     """
     for name, value in values.items():
-        fits = isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        fits = whole and low <= value <= high
         wanted = f"an integer from {low} to {high}" + (", or None" if optional else "")
         ensure(fits or (optional and value is None), f"{name} must be {wanted}, got {value!r}.")
 
@@ -87,6 +88,6 @@ def ensure_numbers(
     words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
     wanted = (f"a number {words}" if words else "a finite number") + (", or None" if optional else "")
     for name, value in values.items():
-        number = isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-        fits = number and above < value < below and at_least <= value <= at_most
+        real = isinstance(value, Real) and not isinstance(value, bool)
+        fits = real and abs(value) <= sys.float_info.max and above < value < below and at_least <= value <= at_most
         ensure(fits or (optional and value is None), f"{name} must be {wanted}, got {value!r}.")

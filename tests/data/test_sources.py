@@ -26,6 +26,7 @@ from genmodels.data.sources import (
 from genmodels.errors import UserError
 
 NOWHERE = Path("unused")
+URL = "https://example.org/{name}"
 
 
 def put(folder, content):
@@ -63,7 +64,7 @@ def test_idx_reads_shapes_and_labels(tmp_path):
     for split in ("train", "t10k"):
         content[f"{split}-images-idx3-ubyte.gz"] = idx(images)
         content[f"{split}-labels-idx1-ubyte.gz"] = idx(np.array([5, 9], np.uint8))
-    data = Idx("set", "", put(tmp_path / "set", content)).load(tmp_path)
+    data = Idx("set", URL, put(tmp_path / "set", content)).load(tmp_path)
     assert torch.equal(data.train, torch.from_numpy(images)[:, None])
     assert data.test_labels.tolist() == [5, 9] and data.test_labels.dtype == torch.int64
 
@@ -71,13 +72,13 @@ def test_idx_reads_shapes_and_labels(tmp_path):
 def test_idx_of_another_type_is_an_error(tmp_path):
     content = {f"{split}-{kind}-ubyte.gz": b"\0\0\x0d\1" for split in ("train", "t10k") for kind in ("images-idx3",)}
     with pytest.raises(UserError, match="not an IDX file"):
-        Idx("set", "", put(tmp_path / "set", content)).load(tmp_path)
+        Idx("set", URL, put(tmp_path / "set", content)).load(tmp_path)
 
 
 def test_cifar_reads_label_then_planes(tmp_path):
     record = bytes([7]) + bytes([1] * 1024) + bytes([2] * 1024) + bytes([3] * 1024)
     files = put(tmp_path / "c", {"data_batch_1.bin": record * 2, "data_batch_2.bin": record, "test_batch.bin": record})
-    data = Cifar10Binary("c", "", files).load(tmp_path)
+    data = Cifar10Binary("c", URL, files).load(tmp_path)
     assert data.train.shape == (3, 3, 32, 32) and data.test.shape == (1, 3, 32, 32)
     assert data.train[2].amax((1, 2)).tolist() == [1, 2, 3] and data.train_labels.tolist() == [7, 7, 7]
 
