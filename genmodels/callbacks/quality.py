@@ -10,6 +10,7 @@ from lightning import Callback, Trainer
 from torch import Tensor
 from typing_extensions import override
 
+from genmodels.core.randomness import LARGEST_SEED
 from genmodels.data import DataModule
 from genmodels.errors import ensure, ensure_counts, require
 from genmodels.loggers import log_image, log_values
@@ -39,6 +40,7 @@ class Quality(Callback):
         ensure(not wrong, f"metrics must compare samples with data in a feature space, which {wrong} does not.")
         ensure_counts(2, LARGEST_SET, n=n)
         ensure_counts(every=every)
+        ensure_counts(0, LARGEST_SEED, seed=seed)
         self.metrics = dict(metrics)
         self.n, self.every, self.seed = n, every, seed
         self._validations = 0

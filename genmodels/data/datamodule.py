@@ -11,9 +11,10 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from genmodels.core import DataSpec
+from genmodels.core.randomness import LARGEST_SEED
 from genmodels.data.loader import BatchLoader
 from genmodels.data.root import data_root
-from genmodels.data.sources.base import LARGEST_SEED, MOST, Source
+from genmodels.data.sources.base import MOST, Source
 from genmodels.data.split import ensure_size, hold_out
 from genmodels.errors import UserError, ensure, ensure_counts, nearest
 

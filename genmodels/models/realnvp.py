@@ -119,9 +119,9 @@ class RealNVP(NormalizingFlow):
     ) -> None:
         ensure_counts(1, 1000, depth=depth, width_multiplier=width_multiplier)
         ensure_numbers(at_least=0, scale_decay=scale_decay)
+        most = 1 + halvings(*spec.shape[1:]) if spec.is_image else 1
+        ensure_counts(1, most, optional=True, scales=scales)
         if spec.is_image:
-            most = 1 + halvings(*spec.shape[1:])
-            ensure_counts(1, most, optional=True, scales=scales)
             couple = image_flow(spec.shape, network, scales or most, width_multiplier)
         else:
             couple = vector_flow(spec.shape, network, depth)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
@@ -35,6 +36,10 @@ def measured(factory: Callable[P, Network]) -> Callable[P, Network]:
             ensure(not lacking, lacking)
         return factory(*args, **kwargs)
 
+    signature = inspect.signature(
+        factory, eval_str=True
+    )  # the schema of the configuration, types instead of their names
+    make.__signature__ = signature  # type: ignore[attr-defined]
     return make
 
 

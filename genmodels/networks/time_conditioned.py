@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.networks.factory import DEEPEST, WIDEST, measured
 from genmodels.networks.time import TimeMLP
-from genmodels.networks.unet import ATTENTION_SIDE, unet
+from genmodels.networks.unet import ATTENTION_SIDE, ensure_multipliers, unet
 
 
 def fourier_features(x: Tensor, levels: int) -> Tensor:
@@ -91,6 +91,7 @@ def time_conditioned(
     ensure_counts(1, DEEPEST, depth=depth)
     ensure_counts(2, 256, optional=True, levels=levels)
     ensure_numbers(at_least=0, below=1, dropout=dropout)
+    ensure_multipliers(width_multipliers)
     if levels is not None:
         wider = (5 * in_shape[0], *in_shape[1:])
         network = time_conditioned(wider, out_shape, width, depth, dropout, None, patch, attention, width_multipliers)

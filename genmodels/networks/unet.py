@@ -132,6 +132,18 @@ class UNet(nn.Module):
         return h
 
 
+def ensure_multipliers(width_multipliers: Sequence[int]) -> None:
+    """Check the ``width_multipliers`` of :func:`unet`.
+
+    Raises:
+        ValueError: if they are not a list of positive integers.
+    """
+    several = isinstance(width_multipliers, Sequence) and len(width_multipliers) > 0
+    ensure(several, f"width_multipliers must be a list of integers, got {width_multipliers!r}.")
+    for multiplier in width_multipliers:
+        ensure_counts(1, DEEPEST, width_multipliers=multiplier)
+
+
 @measured
 def unet(
     in_shape: Sequence[int],
@@ -167,10 +179,7 @@ def unet(
     ensure_counts(1, WIDEST, width=width, attention=attention)
     ensure_counts(1, DEEPEST, blocks=blocks)
     ensure_numbers(at_least=0, below=1, dropout=dropout)
-    several = isinstance(width_multipliers, Sequence) and len(width_multipliers) > 0
-    ensure(several, f"width_multipliers must be a list of integers, got {width_multipliers!r}.")
-    for multiplier in width_multipliers:
-        ensure_counts(1, DEEPEST, width_multipliers=multiplier)
+    ensure_multipliers(width_multipliers)
     levels = 1 + halvings(in_shape[1], in_shape[2])
     width_multipliers = [*width_multipliers, *[width_multipliers[-1]] * levels][:levels]
     fits = [max(in_shape[1:]) // 2**level <= attention for level in range(levels)]

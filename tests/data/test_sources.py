@@ -141,7 +141,7 @@ def test_image_folder_refuses_sixteen_bits_and_wrong_places(folder, tmp_path):
         ImageFolder(str(tmp_path / "empty"), (1, 4, 4)).load(tmp_path)
     with pytest.raises(UserError, match="there is no folder"):
         ImageFolder(str(tmp_path / "absent"), (1, 4, 4)).load(tmp_path)
-    with pytest.raises(UserError, match="1 or 3 channels"):
+    with pytest.raises(ValueError, match="1 or 3 channels"):
         ImageFolder(str(folder), (2, 4, 4)).load(tmp_path)
 
 

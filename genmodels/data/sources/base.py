@@ -8,7 +8,6 @@ from typing import Protocol
 
 from torch import Tensor
 
-LARGEST_SEED = 2**32 - 1  # the largest that NumPy takes
 MOST = 10**12  # examples, against typing errors
 
 

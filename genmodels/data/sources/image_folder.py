@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genmodels.data.sources.base import LARGEST_SEED, Arrays
+from genmodels.core import DataSpec
+from genmodels.core.randomness import LARGEST_SEED
+from genmodels.data.sources.base import Arrays
 from genmodels.data.split import ensure_size, hold_out
-from genmodels.errors import UserError, ensure_counts, require
+from genmodels.errors import UserError, ensure, ensure_counts, require
 from genmodels.files import atomic
 from genmodels.hardware import shortage
 
@@ -41,7 +44,7 @@ class ImageFolder:
         seed: determines the split and the order.
 
     Raises:
-        ValueError: if ``test_size`` or ``seed`` is out of range.
+        ValueError: if ``shape`` is not that of gray or RGB images, or ``test_size`` or ``seed`` is out of range.
     """
 
     path: str
@@ -50,6 +53,8 @@ class ImageFolder:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        images = DataSpec(self.shape).is_image and self.shape[0] in MODES
+        ensure(images, f"shape must be (C, H, W) with 1 or 3 channels, got {self.shape!r}; fix data.spec.shape.")
         ensure_size(test_size=self.test_size)
         ensure_counts(0, LARGEST_SEED, seed=self.seed)
 
@@ -57,15 +62,12 @@ class ImageFolder:
         """Images ``[N, C, H, W]``, memory-mapped; no labels.
 
         Raises:
-            UserError: if the folder is missing or empty, an image cannot be decoded, ``shape`` is invalid, or the
-                decoded images cannot be stored.
+            UserError: if the folder is missing or empty, an image cannot be decoded, or the decoded images cannot be
+                stored.
         """
-        folder = Path(self.path).expanduser().resolve()
+        folder = Path(os.path.realpath(os.path.expanduser(self.path)))
+        require(os.path.isdir(folder), f"there is no folder {folder}; fix data.source.path.")
         shape = tuple(self.shape)
-        require(
-            len(shape) == 3 and shape[0] in MODES,
-            f"images have shape (C, H, W) with 1 or 3 channels, got {shape}; fix data.spec.shape.",
-        )
         train, test = self._split(folder)
         cache = root / "image_folder" / f"{_key([*train, *test], shape)}.npy"
         decoded = _cached(cache, (len(train) + len(test), *shape))
@@ -90,9 +92,8 @@ def image_files(folder: Path) -> list[Path]:
     """All images under ``folder``, sorted by path.
 
     Raises:
-        UserError: if the folder does not exist, contains no image, or contains a link to a missing one.
+        UserError: if the folder contains no image, or contains a link to a missing one.
     """
-    require(folder.is_dir(), f"there is no folder {folder}; fix data.source.path.")
     found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     files = sorted(p for p in found if not p.is_dir())
     for path in files:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmodels.data.sources.base import LARGEST_SEED, Arrays
+from genmodels.core.randomness import LARGEST_SEED
+from genmodels.data.sources.base import Arrays
 from genmodels.data.split import ensure_size, hold_out
 from genmodels.errors import UserError, ensure_counts, require
 from genmodels.hardware import require_memory
@@ -49,7 +50,7 @@ class Npz:
             UserError: if the file is missing or broken, lacks the arrays, does not fit into memory, or contains
                 invalid values.
         """
-        path = Path(self.path).expanduser()
+        path = Path(os.path.expanduser(self.path))
         arrays = _read(path)
         if "x" not in arrays:
             return Arrays(_raw(path, "train", arrays["train"]), _raw(path, "test", arrays["test"]))

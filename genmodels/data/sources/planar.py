@@ -18,7 +18,8 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from genmodels.core.abilities import HasDensity
-from genmodels.data.sources.base import LARGEST_SEED, MOST, Arrays
+from genmodels.core.randomness import LARGEST_SEED
+from genmodels.data.sources.base import MOST, Arrays
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.hardware import require_memory
 
@@ -57,7 +58,8 @@ class Planar(ABC):
             UserError: if they do not fit into memory.
         """
         n = self.train_size + self.test_size
-        require_memory(32 * n, f"data.source of {n} examples")  # two coordinates, four times in the making
+        sizes = f"data.source with train_size={self.train_size} and test_size={self.test_size}"
+        require_memory(32 * n, sizes)  # two coordinates, four times in the making
         x = self.sample(n, torch.Generator().manual_seed(self.seed))
         return Arrays(train=x[self.test_size :], test=x[: self.test_size])
 

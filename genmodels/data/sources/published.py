@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -22,7 +23,8 @@ class Published:
         files: SHA-256 of the content by file name, decompressed if the name ends in ``.gz``.
 
     Raises:
-        ValueError: if ``folder`` or the name of a file is a path, or ``url`` is no web address.
+        ValueError: if ``folder`` or the name of a file is a path, or ``url`` is no web address, or a
+            hash is none.
     """
 
     folder: str
@@ -32,10 +34,10 @@ class Published:
     def __post_init__(self) -> None:
         ensure(is_plain(self.folder), f"folder must be the name of a folder, without a path, got {self.folder!r}.")
         ensure(str(self.url).startswith(SCHEMES), f"url must begin with http:// or https://, got {self.url!r}.")
-        hashes = isinstance(self.files, Mapping) and all(isinstance(sha, str) for sha in self.files.values())
-        ensure(hashes and bool(self.files), f"files must map names to SHA-256 hashes, got {self.files!r}.")
-        for name in self.files:
+        ensure(isinstance(self.files, Mapping), f"files must map names to SHA-256 hashes, got {self.files!r}.")
+        for name, sha in self.files.items():
             ensure(is_plain(name), f"files must have names without a path, got {name!r}.")
+            ensure(bool(re.fullmatch("[0-9a-f]{64}", str(sha))), f"files must have a SHA-256 for {name}, got {sha!r}.")
 
     def fetched(self, root: Path) -> Path:
         """The folder, after every file in it has been located or downloaded, and verified.

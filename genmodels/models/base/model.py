@@ -19,7 +19,7 @@ from genmodels.core.abilities import HasLikelihood, Samples
 from genmodels.core.distances import energy_distance
 from genmodels.core.processes import gather, rank_and_world
 from genmodels.core.quantization import to_symmetric
-from genmodels.errors import UserError, ensure_numbers
+from genmodels.errors import UserError, ensure_numbers, require
 from genmodels.models.base.training import (
     Loss,
     OptimizerFactory,
@@ -105,11 +105,19 @@ class BaseModel(LightningModule, ABC):
         return {"loss": total, "terms": {name: t.detach() for loss in losses for name, t in loss.terms.items()}}
 
     def configure_optimizers(self) -> Any:
-        """One optimizer per player, and one learning-rate schedule per optimizer if schedules are configured."""
+        """One optimizer per player, and one learning-rate schedule per optimizer if schedules are configured.
+
+        Raises:
+            UserError: if a schedule has no steps, which PyTorch notices only when it divides by them.
+        """
         optimizers = make_optimizers(self)
         if self.scheduler_factory is None:
             return optimizers
-        return optimizers, [self.scheduler_factory(optimizer) for optimizer in optimizers]
+        schedulers = [self.scheduler_factory(optimizer) for optimizer in optimizers]
+        for scheduler in schedulers:
+            iters = getattr(scheduler, "total_iters", 1)
+            require(iters >= 1, f"model.scheduler.total_iters must be at least 1, got {iters}.")
+        return optimizers, schedulers
 
     def validation_step(self, x: Tensor, batch_idx: int) -> None:
         """No operation, since the callback :class:`genmodels.callbacks.Validate` calls :meth:`monitor`."""
