@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -89,5 +88,12 @@ def ensure_numbers(
     wanted = (f"a number {words}" if words else "a finite number") + (", or None" if optional else "")
     for name, value in values.items():
         real = isinstance(value, Real) and not isinstance(value, bool)
-        fits = real and abs(value) <= sys.float_info.max and above < value < below and at_least <= value <= at_most
+        fits = real and _is_finite(value) and above < value < below and at_least <= value <= at_most
         ensure(fits or (optional and value is None), f"{name} must be {wanted}, got {value!r}.")
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False

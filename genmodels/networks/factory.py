@@ -36,9 +36,7 @@ def measured(factory: Callable[P, Network]) -> Callable[P, Network]:
             ensure(not lacking, lacking)
         return factory(*args, **kwargs)
 
-    signature = inspect.signature(
-        factory, eval_str=True
-    )  # the schema of the configuration, types instead of their names
+    signature = inspect.signature(factory, eval_str=True)  # the schema of configurations, evaluated
     make.__signature__ = signature  # type: ignore[attr-defined]
     return make
 

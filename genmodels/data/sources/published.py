@@ -34,7 +34,8 @@ class Published:
     def __post_init__(self) -> None:
         ensure(is_plain(self.folder), f"folder must be the name of a folder, without a path, got {self.folder!r}.")
         ensure(str(self.url).startswith(SCHEMES), f"url must begin with http:// or https://, got {self.url!r}.")
-        ensure(isinstance(self.files, Mapping), f"files must map names to SHA-256 hashes, got {self.files!r}.")
+        listed = isinstance(self.files, Mapping) and len(self.files) > 0
+        ensure(listed, f"files must map names to SHA-256 hashes, got {self.files!r}.")
         for name, sha in self.files.items():
             ensure(is_plain(name), f"files must have names without a path, got {name!r}.")
             ensure(bool(re.fullmatch("[0-9a-f]{64}", str(sha))), f"files must have a SHA-256 for {name}, got {sha!r}.")
