@@ -15,6 +15,7 @@ from genmodels.core.abilities import Denoises, Encodes, HasDensity, HasLikelihoo
 from genmodels.core.processes import is_rank_zero
 from genmodels.core.randomness import fixed_seed
 from genmodels.errors import ensure_counts
+from genmodels.hardware import require_memory
 from genmodels.loggers import log_image
 from genmodels.models.base import BaseModel
 
@@ -38,6 +39,14 @@ class SampleGrid(Callback):
         ensure_counts(1, 10_000, n=n)
         self.folder = Path(folder)
         self.n = n
+
+    def on_fit_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
+        """Refuse, before training, more images than fit into memory.
+
+        Raises:
+            UserError: if they do not.
+        """
+        require_memory(5 * self.n * pl_module.spec.dims, f"callbacks.samples.n={self.n}")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Draw with the weights that are validated, in the first process."""

@@ -84,7 +84,7 @@ class AISEvaluation(Evaluation):
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         if isinstance(model, DecodesLatent):
             rows = self.annealing.chains * self.batch_size
-            require_memory(12 * rows * (data.spec.dims + model.latent_dim), f"ais with {rows} chains at a time")
+            require_memory(12 * rows * (model.spec.dims + model.latent_dim), f"ais with {rows} chains at a time")
             return None
         instead = "; metrics=[likelihood] reports its log-likelihood" if isinstance(model, HasLikelihood) else ""
         return (

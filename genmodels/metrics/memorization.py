@@ -55,7 +55,7 @@ class MemorizationEvaluation(Evaluation):
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         if isinstance(model, Samples):
-            require_memory(5 * data.spec.dims * (self.n or 0), f"memorization of n={self.n} samples")
+            require_memory(5 * model.spec.dims * (self.n or 0), f"memorization of n={self.n} samples")
             return None
         return f"{type(model).__name__} cannot be sampled from, and only samples can be copies."
 

@@ -66,7 +66,7 @@ class ProbabilityFlowEvaluation(Evaluation):
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         if isinstance(model, HasProbabilityFlow):
             rows = min(self.batch_size, self.max_examples or self.batch_size)
-            require_memory(4 * rows * data.spec.dims * (self.probes or 1), f"ode with probes={self.probes}")
+            require_memory(4 * rows * model.spec.dims * (self.probes or 1), f"ode with probes={self.probes}")
             return None
         return f"{type(model).__name__} has no probability flow ODE that would give its samples a density."
 

@@ -32,6 +32,7 @@ from genmodels.data.sources import (
 from genmodels.errors import UserError
 
 NOWHERE = Path("unused")
+KINDS = ("images-idx3", "labels-idx1")
 URL = "https://example.org/{name}"
 
 
@@ -76,7 +77,7 @@ def test_idx_reads_shapes_and_labels(tmp_path):
 
 
 def test_idx_of_another_type_is_an_error(tmp_path):
-    content = {f"{split}-{kind}-ubyte.gz": b"\0\0\x0d\1" for split in ("train", "t10k") for kind in ("images-idx3",)}
+    content = {f"{split}-{kind}-ubyte.gz": b"\0\0\x0d\1" for split in ("train", "t10k") for kind in KINDS}
     with pytest.raises(UserError, match="not an IDX file"):
         Idx("set", URL, put(tmp_path / "set", content)).load(tmp_path)
 
@@ -213,9 +214,11 @@ def test_planar_data_are_a_function_of_the_seed(law):
 
 
 def test_a_published_file_that_is_a_folder_is_named(tmp_path):
-    (tmp_path / "set" / "train.gz").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"set/train\.gz is not a file"):
-        Idx("set", URL, {"train.gz": 64 * "a"}).load(tmp_path)
+    files = {f"{split}-{kind}-ubyte.gz": 64 * "a" for split in ("train", "t10k") for kind in KINDS}
+    for name in files:
+        (tmp_path / "set" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"set/train-images-idx3-ubyte\.gz is not a file"):
+        Idx("set", URL, files).load(tmp_path)
 
 
 def test_npz_names_a_number_that_float32_cannot_hold(tmp_path):
