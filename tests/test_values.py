@@ -76,30 +76,29 @@ def changed(words, path, value):
     return node
 
 
+def made(node, key, **extra):
+    """The object that ``node`` describes."""
+    return build(node, key, **extra)
+
+
 def use(words, node):
     """Build what ``node`` describes; read the data that need no files, and ask metrics whether they apply."""
     key = WHOLE[words]
-    if key == "scheduler":
-        build(node, key, budget=Budget(max_batches=10))
-    elif key == "data":
-        data = build(node, key)
-        if "planar" in type(data.source).__module__ or data.name == "digits":
-            data.setup()
-    elif key == "metrics":
-        for name, child in node.items():
-            build(child, f"{key}.{name}").unsupported_reason(*trained())
-    elif key == "callbacks":
-        for name, child in node.items():
-            build(child, f"{key}.{name}")
-    else:
-        build(node, key)
+    if key in ("metrics", "callbacks"):
+        parts = [made(child, f"{key}.{name}") for name, child in node.items()]
+        for metric in parts if key == "metrics" else ():
+            metric.unsupported_reason(*trained())
+        return
+    built = made(node, key, **({"budget": Budget(max_batches=10)} if key == "scheduler" else {}))
+    if key == "data" and ("planar" in type(built.source).__module__ or built.name == "digits"):
+        built.setup()
 
 
 @functools.cache
 def trained():
     """A model and its data."""
     config = compose(["model=gan"])
-    return build(config.model, "model"), build(config.data, "data")
+    return made(config.model, "model"), made(config.data, "data")
 
 
 @pytest.mark.parametrize(("words", "path"), inputs())
@@ -296,6 +295,6 @@ def test_integer_data_are_integers_of_their_levels(x):
 
 
 def test_a_schedule_of_no_steps_is_refused_before_training():
-    model = build(compose(["model=ddpm", "model.scheduler.total_iters=0"]).model, "model")
+    model = made(compose(["model=ddpm", "model.scheduler.total_iters=0"]).model, "model")
     with pytest.raises(UserError, match=r"^model\.scheduler\.total_iters must be at least 1, got 0\.$"):
         model.configure_optimizers()

@@ -119,7 +119,7 @@ class RealNVP(NormalizingFlow):
     ) -> None:
         ensure_counts(1, 1000, depth=depth, width_multiplier=width_multiplier)
         ensure_numbers(at_least=0, scale_decay=scale_decay)
-        most = 1 + halvings(*spec.shape[1:]) if spec.is_image else 1
+        most = 1 + halvings(*spec.shape[1:]) if spec.is_image else 1000  # vectors have no scales
         ensure_counts(1, most, optional=True, scales=scales)
         if spec.is_image:
             couple = image_flow(spec.shape, network, scales or most, width_multiplier)
