@@ -101,7 +101,7 @@ def trained():
     return made(config.model, "model"), made(config.data, "data")
 
 
-@pytest.mark.parametrize(("words", "path"), inputs())
+@pytest.mark.parametrize(("words", "path"), list(inputs()))
 def test_any_value_is_used_or_refused_by_its_key(words, path):
     last = path[-1]
     for value in BAD:
