@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,3 +47,58 @@ def ensure(condition: bool, sentence: str) -> None:
     """
     if not condition:
         raise ValueError(sentence)
+
+
+def ensure_counts(low: int = 1, high: int = 10**6, /, *, optional: bool = False, **values: Any) -> None:
+    """Check that every named value is an integer from ``low`` to ``high``, or ``None`` if ``optional``.
+
+    The default upper bound is far beyond any sensible size; it keeps a typing error from filling the memory.
+
+    Raises:
+        ValueError: naming the first value that is not.
+
+    >>> ensure_counts(width=64, depth=3)
+    >>> ensure_counts(0, 10, blocks=-1)
+    Traceback (most recent call last):
+    ValueError: blocks must be an integer from 0 to 10, got -1.
+    """
+    for name, value in values.items():
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        fits = whole and low <= value <= high
+        wanted = f"an integer from {low} to {high}" + (", or None" if optional else "")
+        ensure(fits or (optional and value is None), f"{name} must be {wanted}, got {value!r}.")
+
+
+def ensure_numbers(
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
+    at_most: float = math.inf,
+    optional: bool = False,
+    **values: Any,
+) -> None:
+    """Check that every named value is a finite number within the bounds, or ``None`` if ``optional``.
+
+    Raises:
+        ValueError: naming the first value that is not.
+
+    >>> ensure_numbers(at_least=0, below=1, dropout=0.1)
+    >>> ensure_numbers(at_least=0, below=1, dropout=1)
+    Traceback (most recent call last):
+    ValueError: dropout must be a number of at least 0 and below 1, got 1.
+    """
+    bounds = {"above": above, "of at least": at_least, "below": below, "of at most": at_most}
+    words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
+    wanted = (f"a number {words}" if words else "a finite number") + (", or None" if optional else "")
+    for name, value in values.items():
+        real = isinstance(value, Real) and not isinstance(value, bool)
+        fits = real and _is_finite(value) and above < value < below and at_least <= value <= at_most
+        ensure(fits or (optional and value is None), f"{name} must be {wanted}, got {value!r}.")
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False

@@ -300,7 +300,7 @@ def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, titl
     """The callbacks that every run has and those of the config, in the order in which they must act."""
     guard, log = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.TrainingLog(budget)
     validate = cb.Validate(budget, config.validations)
-    extra = {name: node for name, node in (config.get("callbacks") or {}).items() if node}
+    extra = {name: node for name, node in (config.get("callbacks") or {}).items() if chosen(node)}
     parts = {"folder": folder.checkpoints, "validate": validate, "guard": guard, "announce": folder.announce}
     schedule = [build(config.scheduler, "scheduler", cb.LearningRate, budget=budget)] if config.get("scheduler") else []
     return [

@@ -1,4 +1,4 @@
-"""The processor of the machine, and the peak memory of a run."""
+"""The processor of the machine, the memory that a run needs, and the peak that it reached."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 import psutil
 import torch
 
+from genmodels.errors import require
+
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux
-KIB = 1024
+KIB, GIB = 1024, 1024**3
 
 
 def cpu_name() -> str:
@@ -43,3 +45,38 @@ def peak_memory(device: torch.device) -> int:
         return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * KIB
     held = psutil.Process().memory_info()
     return int(getattr(held, "peak_wset", held.rss))
+
+
+def shortage(needed: int, what: str, available: int | None = None) -> str:
+    """One sentence if ``what`` needs more bytes than there are; an empty string if they suffice.
+
+    Args:
+        needed: number of bytes, estimated before they are allocated.
+        what: what needs them, such as ``"data.limit=1000"``.
+        available: bytes at hand; by default the free memory of the machine.
+    """
+    free = psutil.virtual_memory().available if available is None else available
+    place = "memory" if available is None else "disk space"
+    if needed <= free:
+        return ""
+    return f"{what} needs {readable(needed)} of {place}, of which {readable(free)} are available; make it smaller."
+
+
+def readable(size: int) -> str:
+    """A number of bytes in GiB, with two significant digits.
+
+    >>> readable(93 * GIB), readable(GIB // 8)
+    ('93 GiB', '0.12 GiB')
+    """
+    gib = size / GIB
+    return f"{gib:.2g} GiB" if gib < 100 else f"{gib:,.0f} GiB"
+
+
+def require_memory(needed: int, what: str) -> None:
+    """Check that ``needed`` bytes of memory are available for ``what``, before they are allocated.
+
+    Raises:
+        UserError: if they are not.
+    """
+    lacking = shortage(needed, what)
+    require(not lacking, lacking)

@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from genmodels.errors import ensure
+from genmodels.errors import ensure_numbers
 
 STATE_KEY = "WeightAverage"
 
@@ -29,7 +29,7 @@ class WeightAverage(Callback):
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        ensure(0 <= decay < 1, f"decay must lie in [0, 1), got {decay}.")
+        ensure_numbers(at_least=0, below=1, decay=decay)
         self.decay = decay
         self.updates = 0
         self.average: dict[str, Tensor] = {}

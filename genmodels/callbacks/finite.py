@@ -8,7 +8,7 @@ import torch
 from lightning import Callback, Trainer
 from torch import Tensor
 
-from genmodels.errors import UserError
+from genmodels.errors import UserError, ensure_counts
 from genmodels.models.base import BaseModel
 
 
@@ -19,9 +19,13 @@ class StopOnNaN(Callback):
 
     Args:
         every: batches between two checks on an accelerator; on a CPU every batch is checked.
+
+    Raises:
+        ValueError: if every is less than 1.
     """
 
     def __init__(self, every: int = 50) -> None:
+        ensure_counts(every=every)
         self.every = every
         self._bad: Tensor | None = None
 

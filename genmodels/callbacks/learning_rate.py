@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from genmodels.callbacks.budget import Budget
 from genmodels.callbacks.validate import MONITOR
-from genmodels.errors import ensure
+from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.models.base import BaseModel
 from genmodels.models.base.model import as_list
 
@@ -42,7 +42,7 @@ class LearningRate(Callback, ABC):
     """
 
     def __init__(self, budget: Budget, warmup: float = 0.0) -> None:
-        ensure(0 <= warmup < 1, f"warmup must lie in [0, 1), got {warmup}.")
+        ensure_numbers(at_least=0, below=1, warmup=warmup)
         self.budget = budget
         self.warmup = warmup
 
@@ -88,7 +88,7 @@ class Linear(LearningRate):
 
     def __init__(self, budget: Budget, warmup: float = 0.0, end: float = 0.0) -> None:
         super().__init__(budget, warmup)
-        ensure(end >= 0, f"end must not be negative, got {end}.")
+        ensure_numbers(at_least=0, end=end)
         self.end = end
 
     def factor(self, share: float) -> float:
@@ -129,9 +129,9 @@ class Plateau(Constant):
         patience: int = 1,
     ) -> None:
         super().__init__(budget, warmup)
-        ensure(0 < reduction < 1, f"reduction must lie between 0 and 1, got {reduction}.")
+        ensure_numbers(above=0, below=1, reduction=reduction)
         ensure(mode in ("min", "max"), f"mode must be min or max, got {mode}.")
-        ensure(patience >= 0, f"patience must not be negative, got {patience}.")
+        ensure_counts(0, patience=patience)
         self.monitor = monitor
         self._scale = SGD([torch.zeros(1)], lr=1.0)  # a dummy, whose rate is the product of all reductions
         self._plateau = ReduceLROnPlateau(self._scale, mode, reduction, patience, threshold=0.0)  # type: ignore[arg-type]

@@ -52,7 +52,8 @@ class ProgressBar(Callback):
         shown = list(self._log.latest.items())[:3]
         losses = "  ".join(f"{name.removeprefix('train/')} {value:.3g}" for name, value in shown)
         score = "" if self._validate.score is None else f"  val {self._validate.score:.3f}"
-        return f"{speed:.0f} batches/s  {losses}{score}"
+        pace = f"{speed:.0f} batches/s" if speed >= 1 or not speed else f"{1 / speed:.1f} s/batch"
+        return f"{pace}  {losses}{score}"
 
     def on_train_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Close the bar."""

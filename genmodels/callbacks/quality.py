@@ -10,11 +10,12 @@ from lightning import Callback, Trainer
 from torch import Tensor
 from typing_extensions import override
 
+from genmodels.core.randomness import LARGEST_SEED
 from genmodels.data import DataModule
-from genmodels.errors import ensure, require
+from genmodels.errors import ensure, ensure_counts, require
 from genmodels.loggers import log_image, log_values
 from genmodels.metrics import SampleSets, Subject
-from genmodels.metrics.features import FeatureEvaluation
+from genmodels.metrics.features import LARGEST_SET, FeatureEvaluation
 from genmodels.models.base import BaseModel
 
 
@@ -37,8 +38,9 @@ class Quality(Callback):
     def __init__(self, metrics: Mapping[str, FeatureEvaluation], n: int = 2000, every: int = 1, seed: int = 0) -> None:
         wrong = ", ".join(name for name, metric in metrics.items() if not isinstance(metric, FeatureEvaluation))
         ensure(not wrong, f"metrics must compare samples with data in a feature space, which {wrong} does not.")
-        ensure(n >= 2, f"n must be at least 2, got {n}.")
-        ensure(every >= 1, f"every must be at least 1, got {every}.")
+        ensure_counts(2, LARGEST_SET, n=n)
+        ensure_counts(every=every)
+        ensure_counts(0, LARGEST_SEED, seed=seed)
         self.metrics = dict(metrics)
         self.n, self.every, self.seed = n, every, seed
         self._validations = 0

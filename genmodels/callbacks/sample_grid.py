@@ -14,6 +14,8 @@ from genmodels import plots
 from genmodels.core.abilities import Denoises, Encodes, HasDensity, HasLikelihood, Samples
 from genmodels.core.processes import is_rank_zero
 from genmodels.core.randomness import fixed_seed
+from genmodels.errors import ensure_counts
+from genmodels.hardware import require_memory
 from genmodels.loggers import log_image
 from genmodels.models.base import BaseModel
 
@@ -28,11 +30,23 @@ class SampleGrid(Callback):
     Args:
         folder: folder of the pictures.
         n: number of images in the grid.
+
+    Raises:
+        ValueError: if n is less than 1 or more than 10 000.
     """
 
     def __init__(self, folder: str | Path, n: int = 64) -> None:
+        ensure_counts(1, 10_000, n=n)
         self.folder = Path(folder)
         self.n = n
+
+    def on_fit_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
+        """Refuse, before training, more images than fit into memory.
+
+        Raises:
+            UserError: if they do not.
+        """
+        require_memory(5 * self.n * pl_module.spec.dims, f"callbacks.samples.n={self.n}")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Draw with the weights that are validated, in the first process."""

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from genmodels.core.quantization import from_symmetric
 from genmodels.core.spec import DataSpec
-from genmodels.errors import ensure
+from genmodels.errors import ensure, ensure_numbers
 
 LARGEST_LOG_SCALE = 7.0  # scales beyond exp(±7) of the data's range are unreliable in float32
 
@@ -234,7 +234,8 @@ class SphericalGaussian:
     """
 
     def __init__(self, spec: DataSpec, sigma: float | Tensor) -> None:
-        ensure(isinstance(sigma, Tensor) or sigma > 0, f"sigma must be positive, got {sigma}.")
+        if not isinstance(sigma, Tensor):
+            ensure_numbers(above=0, sigma=sigma)
         self.spec = spec
         self.sigma = sigma
 

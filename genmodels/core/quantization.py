@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmodels.core.likelihood import log_mean_exp
 from genmodels.core.spec import DataSpec
-from genmodels.errors import ensure
+from genmodels.errors import ensure_counts
 
 
 def to_symmetric(x: Tensor, spec: DataSpec) -> Tensor:
@@ -112,7 +112,7 @@ def log_mass(
     Raises:
         ValueError: if samples is less than 1.
     """
-    ensure(samples >= 1, f"samples must be at least 1, got {samples}.")
+    ensure_counts(samples=samples)
     if spec.levels is None:
         return log_density(x.float())
     draws = (dequantize(x, spec) for _ in range(samples))

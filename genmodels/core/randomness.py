@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+LARGEST_SEED = 2**32 - 1  # the largest that NumPy takes
 TRAINING, EVALUATION, SAMPLING = 1, 2, 3  # purposes
 
 

@@ -6,9 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from genmodels.errors import ensure
+from genmodels.errors import ensure, ensure_counts
+
+LARGEST = 2**24
+"""Dimensions of the largest example: images of 4096 x 4096 pixels."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class DataSpec:
             2 for binary data. ``None`` for continuous data.
 
     Raises:
-        ValueError: if the shape is not ``(D,)`` or ``(C, H, W)`` with positive sizes, or levels lies outside 2..256.
+        ValueError: if the shape is not ``(D,)`` or ``(C, H, W)`` with positive sizes and a product of at most
+            ``LARGEST``, or levels lies outside 2..256.
 
     >>> spec = DataSpec((1, 28, 28), 256)
     >>> spec.dims, spec.is_image, spec.is_discrete
@@ -32,16 +37,15 @@ class DataSpec:
     levels: int | None = None
 
     def __init__(self, shape: Sequence[int], levels: int | None = None) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in shape))
+        sizes = tuple(shape) if isinstance(shape, Sequence) else ()
+        whole = all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes)
+        ensure(
+            len(sizes) in (1, 3) and whole and math.prod(sizes) <= LARGEST,
+            f"shape must be (D,) or (C, H, W) of positive integers with a product of at most {LARGEST}, got {shape!r}.",
+        )
+        ensure_counts(2, 256, optional=True, levels=levels)
+        object.__setattr__(self, "shape", tuple(int(size) for size in sizes))
         object.__setattr__(self, "levels", levels)
-        ensure(
-            len(self.shape) in (1, 3) and min(self.shape) >= 1,
-            f"shape must be (D,) or (C, H, W) with positive sizes, got {self.shape}.",
-        )
-        ensure(
-            levels is None or (isinstance(levels, int) and 2 <= levels <= 256),
-            f"levels must be an integer from 2 to 256, or None, got {levels!r}.",
-        )
 
     @property
     def dims(self) -> int:
@@ -66,10 +70,12 @@ class DataSpec:
         """
         ensure(tuple(x.shape[1:]) == self.shape, f"shape is {self.shape}, but a batch has shape {tuple(x.shape)}.")
         wanted = "integers" if self.is_discrete else "floats"
+        integers = not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
         ensure(
-            self.is_discrete != x.is_floating_point(),
+            integers if self.is_discrete else x.is_floating_point(),
             f"levels is {self.levels}, which means {wanted}, but a batch has dtype {x.dtype}.",
         )
         if self.levels is not None and x.numel():
-            highest = int(x.max())
-            ensure(highest < self.levels, f"levels is {self.levels}, but a batch holds the value {highest}.")
+            comparable = x.long() if x.dtype in (torch.uint16, torch.uint32, torch.uint64) else x
+            for value in map(int, comparable.aminmax()):
+                ensure(0 <= value < self.levels, f"levels is {self.levels}, but a batch holds the value {value}.")

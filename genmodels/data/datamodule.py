@@ -12,11 +12,12 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from genmodels.core import DataSpec
+from genmodels.core.randomness import LARGEST_SEED
 from genmodels.data.loader import BatchLoader
 from genmodels.data.root import data_root
-from genmodels.data.sources.base import Arrays, Source
-from genmodels.data.split import hold_out
-from genmodels.errors import UserError, nearest, require
+from genmodels.data.sources.base import MOST, Arrays, Source
+from genmodels.data.split import ensure_size, hold_out
+from genmodels.errors import UserError, ensure, ensure_counts, nearest
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class DataModule(LightningDataModule):
         limit: largest number of examples in each split, for quick trials; ``None`` keeps all.
 
     Raises:
-        UserError: if a size or the seed is out of range, or ``flip`` is set for data that are not images.
+        ValueError: if a size or the seed is out of range, or ``flip`` is set for data that are not images.
     """
 
     def __init__(
@@ -74,14 +75,11 @@ class DataModule(LightningDataModule):
         limit: int | None = None,
     ) -> None:
         super().__init__()
-        for key, value in {
-            "batch_size": batch_size,
-            "eval_batch_size": eval_batch_size,
-            "limit": 1 if limit is None else limit,
-        }.items():
-            require(isinstance(value, int) and value > 0, f"data.{key} must be a positive integer, got {value!r}.")
-        require(isinstance(seed, int) and seed >= 0, f"seed must be an integer of 0 or more, got {seed!r}.")
-        require(spec.is_image or not flip, "data.flip=true mirrors images; this data set has none.")
+        ensure_counts(batch_size=batch_size, eval_batch_size=eval_batch_size)
+        ensure_counts(1, MOST, optional=True, limit=limit)
+        ensure_counts(0, LARGEST_SEED, seed=seed)
+        ensure_size(val_size=val_size)
+        ensure(spec.is_image or not flip, "flip=true mirrors images; this data set has none.")
         self.name = name
         self.spec = spec
         self.source = source
@@ -116,7 +114,7 @@ class DataModule(LightningDataModule):
             self._check(x)
         kept, held = None, None
         if data.val is None:
-            kept, held = hold_out(len(data.train), self.val_size, self.seed)
+            kept, held = hold_out(len(data.train), self.val_size, self.seed, "data.val_size")
         self._arrays = data
         self._splits = {
             "train": Split(data.train, kept, data.train_labels),

@@ -56,15 +56,16 @@ def verify(folder: Path, files: Mapping[str, str]) -> None:
     """Verify the hash of every file whose size or modification time has changed since it was last verified.
 
     Raises:
-        UserError: if the content of a file does not match its hash.
+        UserError: if a file cannot be read, or its content does not match its hash.
     """
     stamps = _read_stamps(folder)
     fresh: dict[str, list[int | str]] = {}
     for name, expected in files.items():
+        require((folder / name).is_file(), f"{folder / name} is not a file; remove it to have the file downloaded.")
         stat = (folder / name).stat()
         stamp: list[int | str] = [stat.st_size, stat.st_mtime_ns, expected]
         if stamps.get(name) != stamp:
-            found = content_hash((folder / name).read_bytes(), compressed=name.endswith(".gz"))
+            found = content_hash(_bytes(folder / name), compressed=name.endswith(".gz"))
             require(
                 found == expected,
                 f"{folder / name} is truncated or altered: its content has SHA-256 {found}, expected {expected};"
@@ -73,6 +74,13 @@ def verify(folder: Path, files: Mapping[str, str]) -> None:
             fresh[name] = stamp
     if fresh:
         _write_stamps(folder, stamps | fresh)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def content_hash(data: bytes, compressed: bool) -> str:
@@ -120,7 +128,10 @@ def _download(folder: Path, missing: Mapping[str, str], url: str) -> None:
 
 def _one_by_one(url: str, names: Mapping[str, str], scratch: Path) -> Iterator[tuple[str, bytes]]:
     for name in names:
-        yield name, _retrieve(url.format(name=name, stem=name.removesuffix(".gz")), scratch).read_bytes()
+        yield (
+            name,
+            _retrieve(url.replace("{name}", name).replace("{stem}", name.removesuffix(".gz")), scratch).read_bytes(),
+        )
 
 
 def _from_archive(url: str, names: Mapping[str, str], scratch: Path) -> Iterator[tuple[str, bytes]]:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genmodels.diffusion.process import DiffusionProcess, extract
 from genmodels.diffusion.variances import ReverseVariance
-from genmodels.errors import ensure
+from genmodels.errors import ensure, ensure_counts, ensure_numbers
 
 Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """``(x_t [B, *shape], t [B]) -> (estimate of x_0 [B, *shape], v of the learned variance or None)``."""
@@ -31,7 +31,7 @@ class Sampler(ABC):
     """
 
     def __init__(self, steps: int | None = None, bf16: bool = False) -> None:
-        ensure(steps is None or steps >= 1, f"steps must be at least 1, got {steps}.")
+        ensure_counts(optional=True, steps=steps)
         self.steps, self.bf16 = steps, bf16
 
     def times(self, trained_steps: int) -> list[int]:
@@ -119,7 +119,7 @@ class DDIM(Sampler):
 
     def __init__(self, steps: int | None = None, eta: float = 0.0, bf16: bool = False) -> None:
         super().__init__(steps, bf16)
-        ensure(0 <= eta <= 1, f"eta must lie in [0, 1], got {eta}.")
+        ensure_numbers(at_least=0, at_most=1, eta=eta)
         self.eta = eta
 
     def transition(

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmodels.errors import ensure
+from genmodels.errors import ensure, ensure_counts, ensure_numbers
 
+LARGEST_LOG_SNR = 40.0  # beyond it 1 - ᾱ_1 or ᾱ_T is lost to rounding, even in float64
 MAX_BETA = 0.999  # β_T = 1 would leave nothing of x_{t-1} in x_t: q(x_{t-1} | x_t, x_0) is then ill-conditioned
 
 
@@ -30,9 +31,9 @@ def linear(steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> Tensor:
     >>> linear(1000)[[0, -1]]
     tensor([0.0001, 0.0200], dtype=torch.float64)
     """
-    _check(steps)
-    ensure(0 < start < 1, f"start must lie in (0, 1), got {start}.")
-    ensure(start <= end < 1, f"end must be at least start={start} and less than 1, got {end}.")
+    ensure_counts(2, steps=steps)
+    ensure_numbers(above=0, below=1, start=start, end=end)
+    ensure(start <= end, f"end must be at least start={start}, got {end}.")
     return (torch.linspace(start, end, steps, dtype=torch.float64) * (1000 / steps)).clamp(max=MAX_BETA)
 
 
@@ -41,17 +42,17 @@ def cosine(steps: int = 1000, offset: float = 0.008) -> Tensor:
 
     Args:
         steps: T, at least 2.
-        offset: s of eq. 17, which keeps β_1 from vanishing; at least 0.
+        offset: s of eq. 17, which keeps β_1 from vanishing; in [0, 1].
 
     Raises:
-        ValueError: if there are fewer than two steps, or the offset is negative.
+        ValueError: if there are fewer than two steps, or the offset lies outside [0, 1].
 
     >>> alpha_bar = torch.cumprod(1 - cosine(1000), 0)
     >>> round(alpha_bar[499].item(), 3)
     0.494
     """
-    _check(steps)
-    ensure(offset >= 0, f"offset must be at least 0, got {offset}.")
+    ensure_counts(2, steps=steps)
+    ensure_numbers(at_least=0, at_most=1, offset=offset)
     t = torch.arange(steps + 1, dtype=torch.float64) / steps
     alpha_bar = torch.cos((t + offset) / (1 + offset) * (math.pi / 2)).square()
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=MAX_BETA)
@@ -70,17 +71,14 @@ def log_snr(steps: int = 1000, highest: float = 13.3, lowest: float = -5.0) -> T
         lowest: log SNR at t = T, in nats.
 
     Raises:
-        ValueError: if there are fewer than two steps, or unless lowest < highest.
+        ValueError: if there are fewer than two steps, or unless -40 <= lowest < highest <= 40.
 
     >>> alpha_bar = torch.cumprod(1 - log_snr(1000), 0)
     >>> [round(torch.logit(alpha_bar[t]).item(), 3) for t in (0, 999)]
     [13.3, -5.0]
     """
-    _check(steps)
+    ensure_counts(2, steps=steps)
+    ensure_numbers(at_least=-LARGEST_LOG_SNR, at_most=LARGEST_LOG_SNR, highest=highest, lowest=lowest)
     ensure(lowest < highest, f"lowest must be less than highest={highest}, got {lowest}.")
     log_alpha_bar = F.logsigmoid(torch.linspace(highest, lowest, steps, dtype=torch.float64))
     return -torch.expm1(torch.diff(log_alpha_bar, prepend=log_alpha_bar.new_zeros(1)))
-
-
-def _check(steps: int) -> None:
-    ensure(isinstance(steps, int) and steps >= 2, f"steps must be an integer of at least 2, got {steps!r}.")

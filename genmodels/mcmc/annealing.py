@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from genmodels.core import log_mean_exp
-from genmodels.errors import ensure
+from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.mcmc.paths import Path
 
 S = TypeVar("S")
@@ -67,8 +67,8 @@ def sigmoid_schedule(temperatures: int, delta: float = 4.0) -> Tensor:
     >>> sigmoid_schedule(4).tolist()
     [0.0, 0.1049..., 0.5, 0.8950..., 1.0]
     """
-    ensure(temperatures >= 1, f"temperatures must be at least 1, got {temperatures}.")
-    ensure(delta > 0, f"delta must be positive, got {delta}.")
+    ensure_counts(temperatures=temperatures)
+    ensure_numbers(above=0, delta=delta)
     b = torch.sigmoid(delta * torch.linspace(-1, 1, temperatures + 1, dtype=torch.float64))
     return (b - b[0]) / (b[-1] - b[0])
 

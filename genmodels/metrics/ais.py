@@ -13,7 +13,8 @@ from genmodels.core import Kind, Score
 from genmodels.core.abilities import DecodesLatent, HasLikelihood, HasObservation
 from genmodels.core.observation import SphericalGaussian
 from genmodels.core.randomness import EVALUATION, stream
-from genmodels.errors import require
+from genmodels.errors import ensure_counts, ensure_numbers
+from genmodels.hardware import require_memory
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced
 from genmodels.metrics.decoder_annealing import AnnealingSettings, DecoderAnnealing
 from genmodels.metrics.decoders import Decoder, gaussian_decoder, own_decoder
@@ -56,7 +57,7 @@ class AISEvaluation(Evaluation):
         sigma: standard deviation of p_sigma, on the [-1, 1] scale for integers; ``None`` chooses it on validation data.
 
     Raises:
-        UserError: for a number below 1, or a sigma that is not positive.
+        ValueError: for a number below 1, or a sigma that is not positive.
     """
 
     def __init__(
@@ -72,9 +73,8 @@ class AISEvaluation(Evaluation):
     ) -> None:
         self.annealing = AnnealingSettings(temperatures, chains, leapfrogs)
         self.sizes = {"images": images, **asdict(self.annealing)}
-        for name, value in {**self.sizes, "simulated": simulated, "batch_size": batch_size}.items():
-            require(value >= 1, f"{name} of ais must be at least 1, got {value}.")
-        require(sigma is None or sigma > 0, f"sigma of ais must be positive, got {sigma}.")
+        ensure_counts(**self.sizes, simulated=simulated, batch_size=batch_size)
+        ensure_numbers(above=0, optional=True, sigma=sigma)
         self.simulated = simulated
         self.batch_size = batch_size
         self.gaussian = gaussian
@@ -83,6 +83,8 @@ class AISEvaluation(Evaluation):
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         if isinstance(model, DecodesLatent):
+            rows = self.annealing.chains * self.batch_size
+            require_memory(12 * rows * (model.spec.dims + model.latent_dim), f"ais with {rows} chains at a time")
             return None
         instead = "; metrics=[likelihood] reports its log-likelihood" if isinstance(model, HasLikelihood) else ""
         return (

@@ -13,7 +13,8 @@ from typing_extensions import override
 from genmodels.core import Score
 from genmodels.core.abilities import Samples
 from genmodels.core.processes import shard
-from genmodels.errors import require
+from genmodels.errors import ensure_counts
+from genmodels.hardware import require_memory
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.cache import StatisticsCache, Tensors
 from genmodels.metrics.extractors import Extractor, ExtractorFactory, UnsuitableError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
 
 AT_A_TIME = 250  # images in one pass of the extractor
+LARGEST_SET, MOST_PASSES = 10**9, 10**15
 
 
 class FeatureSpace:
@@ -121,7 +123,7 @@ class FeatureEvaluation(Evaluation):
         distance: whether the score is a distance between samples and data as a whole.
 
     Raises:
-        UserError: for an n below 2, or repeats or max_passes below 1.
+        ValueError: for an n below 2, or repeats or max_passes below 1.
     """
 
     better = "lower"
@@ -135,8 +137,9 @@ class FeatureEvaluation(Evaluation):
         repeats: int = 3,
         max_passes: int = 100_000,
     ) -> None:
-        for name, value, least in (("n", n, 2), ("repeats", repeats, 1), ("max_passes", max_passes, 1)):
-            require(value is None or value >= least, f"{name} of a metric must be at least {least}, got {value}.")
+        ensure_counts(2, LARGEST_SET, optional=True, n=n)
+        ensure_counts(repeats=repeats)
+        ensure_counts(1, MOST_PASSES, max_passes=max_passes)
         self.make_extractor = extractor
         self.n = n
         self.repeats = repeats
@@ -154,7 +157,9 @@ class FeatureEvaluation(Evaluation):
             extractor = self.make_extractor(data)
         except UnsuitableError as reason:
             return str(reason)
-        return self.unsupported_extractor_reason(extractor, self.n or len(data.split("test")))
+        n = self.n or len(data.split("test"))
+        require_memory(n * (data.spec.dims + 12 * extractor.dims), f"a metric of n={n} samples")
+        return self.unsupported_extractor_reason(extractor, n)
 
     def unsupported_extractor_reason(self, extractor: Extractor, n: int) -> str | None:
         """The reason why the metric does not apply to ``n`` samples or to this extractor; ``None`` if it applies."""

@@ -13,7 +13,7 @@ from typing_extensions import override
 from genmodels.core import DataSpec, Kind, Likelihood, Score, bits_per_dim
 from genmodels.core.abilities import HasLikelihood, Samples
 from genmodels.core.randomness import EVALUATION, stream
-from genmodels.errors import require
+from genmodels.errors import ensure_counts, require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.curves import keep_curves
 from genmodels.metrics.processes import map_over_ranks
@@ -194,7 +194,7 @@ class LikelihoodEvaluation(Evaluation):
         bf16: run the networks in bfloat16.
 
     Raises:
-        UserError: for a number below 1.
+        ValueError: for a number below 1.
     """
 
     def __init__(
@@ -204,8 +204,8 @@ class LikelihoodEvaluation(Evaluation):
         max_passes: int | None = 200_000,
         bf16: bool = False,
     ) -> None:
-        for name, value in {"samples": samples, "max_examples": max_examples, "max_passes": max_passes}.items():
-            require(value is None or value >= 1, f"{name} of a likelihood metric must be at least 1, got {value}.")
+        ensure_counts(samples=samples)
+        ensure_counts(1, 10**15, optional=True, max_examples=max_examples, max_passes=max_passes)
         self.samples = samples
         self.max_examples = max_examples
         self.max_passes = max_passes

@@ -14,8 +14,10 @@ from genmodels.core import Score
 from genmodels.core.abilities import Samples
 from genmodels.core.processes import is_rank_zero
 from genmodels.core.quantization import to_symmetric
-from genmodels.errors import require
+from genmodels.errors import ensure_counts
+from genmodels.hardware import require_memory
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
+from genmodels.metrics.features import LARGEST_SET
 from genmodels.metrics.processes import map_over_ranks
 from genmodels.metrics.sample_sets import SampleSets
 
@@ -41,18 +43,19 @@ class MemorizationEvaluation(Evaluation):
         neighbors: training examples shown for each sample.
 
     Raises:
-        UserError: for an n below 2, or no neighbors.
+        ValueError: for an n below 2, or no neighbors.
     """
 
     def __init__(self, n: int | None = None, neighbors: int = 5) -> None:
-        require(n is None or n >= 2, f"n of a metric must be at least 2, got {n}.")
-        require(neighbors >= 1, f"neighbors must be at least 1, got {neighbors}.")
+        ensure_counts(2, LARGEST_SET, optional=True, n=n)
+        ensure_counts(1, 1000, neighbors=neighbors)
         self.n = n
         self.neighbors = neighbors
 
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         if isinstance(model, Samples):
+            require_memory(5 * model.spec.dims * (self.n or 0), f"memorization of n={self.n} samples")
             return None
         return f"{type(model).__name__} cannot be sampled from, and only samples can be copies."
 

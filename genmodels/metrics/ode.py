@@ -12,7 +12,8 @@ from genmodels.core import Kind, Score
 from genmodels.core.abilities import HasProbabilityFlow
 from genmodels.core.quantization import log_mass, unit_to_symmetric
 from genmodels.core.randomness import EVALUATION, stream
-from genmodels.errors import require
+from genmodels.errors import ensure_counts, ensure_numbers
+from genmodels.hardware import require_memory
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced
 from genmodels.metrics.likelihood import in_unit, likelihood_score
 from genmodels.metrics.processes import map_over_ranks
@@ -41,7 +42,7 @@ class ProbabilityFlowEvaluation(Evaluation):
         batch_size: examples per call of the solver, which share its step sizes.
 
     Raises:
-        UserError: for a tolerance outside (0, 1), or a number below 1.
+        ValueError: for a tolerance outside (0, 1), or a number below 1.
     """
 
     def __init__(
@@ -52,10 +53,9 @@ class ProbabilityFlowEvaluation(Evaluation):
         probes: int | None = None,
         batch_size: int = 50,
     ) -> None:
-        require(0 < tolerance < 1, f"tolerance of ode must lie between 0 and 1, got {tolerance}.")
-        counts = {"max_examples": max_examples, "dequantization_samples": dequantization_samples, "probes": probes}
-        for name, value in {**counts, "batch_size": batch_size}.items():
-            require(value is None or value >= 1, f"{name} of ode must be at least 1, got {value}.")
+        ensure_numbers(above=0, below=1, tolerance=tolerance)
+        ensure_counts(optional=True, max_examples=max_examples, probes=probes)
+        ensure_counts(dequantization_samples=dequantization_samples, batch_size=batch_size)
         self.tolerance = tolerance
         self.max_examples = max_examples
         self.dequantization_samples = dequantization_samples
@@ -65,6 +65,8 @@ class ProbabilityFlowEvaluation(Evaluation):
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         if isinstance(model, HasProbabilityFlow):
+            rows = min(self.batch_size, self.max_examples or self.batch_size)
+            require_memory(4 * rows * model.spec.dims * (self.probes or 1), f"ode with probes={self.probes}")
             return None
         return f"{type(model).__name__} has no probability flow ODE that would give its samples a density."
 

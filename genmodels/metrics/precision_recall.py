@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from genmodels.errors import require
+from genmodels.errors import ensure_counts, require
 from genmodels.metrics.extractors import ExtractorFactory
 from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpace, Measured
 from genmodels.metrics.processes import track
@@ -92,7 +92,7 @@ class PRDCEvaluation(FeatureEvaluation):
         dc_neighbors: k of density and coverage.
 
     Raises:
-        UserError: for an n below 2, or another number below 1.
+        ValueError: for an n below 2, or another number below 1.
     """
 
     better = "higher"
@@ -108,7 +108,7 @@ class PRDCEvaluation(FeatureEvaluation):
         dc_neighbors: int = 5,
     ) -> None:
         super().__init__(extractor, n, repeats, max_passes)
-        require(min(pr_neighbors, dc_neighbors) >= 1, "pr_neighbors and dc_neighbors of prdc must be at least 1.")
+        ensure_counts(pr_neighbors=pr_neighbors, dc_neighbors=dc_neighbors)
         self.neighbors = {"pr_neighbors": pr_neighbors, "dc_neighbors": dc_neighbors}
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:

@@ -24,7 +24,7 @@ from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.diffusion import DiffusionProcess, Prediction, ReverseVariance, Sampler, extract, random_times
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
 from genmodels.diffusion.probability_flow import flow_log_prob
-from genmodels.errors import ensure
+from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
 
 BOUND_BATCH = 512  # images in one network pass of the bound: several times t of one batch are evaluated together
@@ -54,9 +54,13 @@ class Simple(Objective):
 
     Args:
         variational_weight: λ.
+
+    Raises:
+        ValueError: if the weight is negative.
     """
 
     def __init__(self, variational_weight: float = 0.001) -> None:
+        ensure_numbers(at_least=0, variational_weight=variational_weight)
         self.variational_weight = variational_weight
 
     @override
@@ -295,7 +299,7 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
         Raises:
             ValueError: if samples is less than 1.
         """
-        ensure(samples >= 1, f"samples must be at least 1, got {samples}.")
+        ensure_counts(samples=samples)
         if samples == 1:
             bound = self.bound(x)
             terms = {"rate": bound.rate, "distortion": bound.reconstruction}

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from genmodels.core import DataSpec
 from genmodels.core.abilities import DecodesLatent, Samples
 from genmodels.core.quantization import dequantize, quantize
-from genmodels.errors import ensure
+from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.models.base import AdversarialModel, Loss, NetworkFactory, OptimizerFactory, Player, SchedulerFactory
 
 
@@ -104,7 +104,7 @@ class WassersteinGP(Objective):
     penalized = True
 
     def __init__(self, weight: float = 10.0) -> None:
-        ensure(weight > 0, f"weight must be positive, got {weight}.")
+        ensure_numbers(above=0, weight=weight)
         self.weight = weight
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -172,9 +172,8 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         r1: float = 0.0,
     ) -> None:
         super().__init__(spec, scheduler, clip_norm)
-        ensure(latent_dim >= 1, f"latent_dim must be at least 1, got {latent_dim}.")
-        ensure(discriminator_steps >= 1, f"discriminator_steps must be at least 1, got {discriminator_steps}.")
-        ensure(r1 >= 0, f"r1 must not be negative, got {r1}.")
+        ensure_counts(latent_dim=latent_dim, discriminator_steps=discriminator_steps)
+        ensure_numbers(at_least=0, r1=r1)
         self.latent_dim = latent_dim
         self.objective = objective
         self.r1 = r1

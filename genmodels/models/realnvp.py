@@ -13,7 +13,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec
-from genmodels.errors import ensure
+from genmodels.errors import ensure_counts, ensure_numbers
 from genmodels.models.base import NetworkFactory, NormalizingFlow, OptimizerFactory, SchedulerFactory, to_reals
 from genmodels.networks.resnet import ResidualNetwork
 from genmodels.networks.scales import halvings
@@ -117,15 +117,11 @@ class RealNVP(NormalizingFlow):
         alpha: float = 1e-6,
         scale_decay: float = 0.0,
     ) -> None:
-        ensure(depth >= 1, f"depth must be at least 1, got {depth}.")
-        ensure(scale_decay >= 0, f"scale_decay must not be negative, got {scale_decay}.")
+        ensure_counts(1, 1000, depth=depth, width_multiplier=width_multiplier)
+        ensure_numbers(at_least=0, scale_decay=scale_decay)
+        most = 1 + halvings(*spec.shape[1:]) if spec.is_image else 1000  # vectors have no scales
+        ensure_counts(1, most, optional=True, scales=scales)
         if spec.is_image:
-            most = 1 + halvings(*spec.shape[1:])
-            ensure(
-                scales is None or 1 <= scales <= most,
-                f"scales must lie between 1 and {most} on {spec.shape} images, got {scales}.",
-            )
-            ensure(width_multiplier >= 1, f"width_multiplier must be at least 1, got {width_multiplier}.")
             couple = image_flow(spec.shape, network, scales or most, width_multiplier)
         else:
             couple = vector_flow(spec.shape, network, depth)

@@ -22,7 +22,7 @@ from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
 from genmodels.core.abilities import Encodes, HasLikelihood, HasObservation, Samples
 from genmodels.core.observation import Observation, standard_normal_log_prob
 from genmodels.core.quantization import to_symmetric
-from genmodels.errors import ensure
+from genmodels.errors import ensure_counts, ensure_numbers
 from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
 
 DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder: importance samples times images
@@ -64,8 +64,8 @@ class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
         sample_mean: bool = False,
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
-        ensure(latent_dim >= 1, f"latent_dim must be at least 1, got {latent_dim}.")
-        ensure(beta >= 0, f"beta must not be negative, got {beta}.")
+        ensure_counts(latent_dim=latent_dim)
+        ensure_numbers(at_least=0, beta=beta)
         self.latent_dim = latent_dim
         self.beta = beta
         self.sample_mean = sample_mean

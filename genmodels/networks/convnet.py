@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmodels.errors import ensure
+from genmodels.errors import ensure_counts
+from genmodels.networks.factory import DEEPEST, WIDEST, measured
 from genmodels.networks.mlp import mlp
 from genmodels.networks.scales import coarsenings
 
@@ -31,17 +32,7 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(F.silu(self.conv1(F.silu(x))))
 
 
-def check(width: int, blocks: int, depth: int) -> None:
-    """Check the sizes of a network.
-
-    Raises:
-        ValueError: if width is less than 1, or blocks or depth is negative.
-    """
-    ensure(width >= 1, f"width must be at least 1, got {width}.")
-    ensure(blocks >= 0, f"blocks must not be negative, got {blocks}.")
-    ensure(depth >= 0, f"depth must not be negative, got {depth}.")
-
-
+@measured
 def encoder(
     in_shape: Sequence[int], out_shape: Sequence[int], width: int = 32, blocks: int = 1, depth: int = 3
 ) -> nn.Module:
@@ -58,13 +49,14 @@ def encoder(
         depth: number of hidden layers, for vectors.
 
     Raises:
-        ValueError: if width is less than 1, or blocks or depth is negative.
+        ValueError: if width is less than 1, blocks or depth is negative, or the network does not fit into memory.
 
     >>> import torch
     >>> encoder((1, 8, 8), (6,), width=4)(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 6])
     """
-    check(width, blocks, depth)
+    ensure_counts(1, WIDEST, width=width)
+    ensure_counts(0, DEEPEST, blocks=blocks, depth=depth)
     if len(in_shape) == 1:
         return mlp(in_shape, out_shape, width=8 * width, depth=depth)
     channels, height, breadth = in_shape
@@ -78,6 +70,7 @@ def encoder(
     return nn.Sequential(*layers)
 
 
+@measured
 def decoder(
     in_shape: Sequence[int], out_shape: Sequence[int], width: int = 32, blocks: int = 1, depth: int = 3
 ) -> nn.Module:
@@ -91,13 +84,14 @@ def decoder(
         depth: number of hidden layers, for vectors.
 
     Raises:
-        ValueError: if width is less than 1, or blocks or depth is negative.
+        ValueError: if width is less than 1, blocks or depth is negative, or the network does not fit into memory.
 
     >>> import torch
     >>> decoder((6,), (1, 8, 8), width=4)(torch.zeros(3, 6)).shape
     torch.Size([3, 1, 8, 8])
     """
-    check(width, blocks, depth)
+    ensure_counts(1, WIDEST, width=width)
+    ensure_counts(0, DEEPEST, blocks=blocks, depth=depth)
     if len(out_shape) == 1:
         return mlp(in_shape, out_shape, width=8 * width, depth=depth)
     channels, height, breadth = out_shape

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm as spectral
 
-from genmodels.errors import ensure
+from genmodels.errors import ensure_counts
+from genmodels.networks.factory import DEEPEST, WIDEST, measured
 from genmodels.networks.mlp import mlp
 from genmodels.networks.scales import coarsenings
 
@@ -27,11 +28,12 @@ def check(width: int, depth: int, hidden: int | None) -> None:
     Raises:
         ValueError: if width or hidden is less than 1, or depth is negative.
     """
-    ensure(width >= 1, f"width must be at least 1, got {width}.")
-    ensure(depth >= 0, f"depth must not be negative, got {depth}.")
-    ensure(hidden is None or hidden >= 1, f"hidden must be at least 1 or None, got {hidden}.")
+    ensure_counts(1, WIDEST, width=width)
+    ensure_counts(0, DEEPEST, depth=depth)
+    ensure_counts(optional=True, hidden=hidden)
 
 
+@measured
 def generator(
     in_shape: Sequence[int], out_shape: Sequence[int], width: int = 64, depth: int = 3, hidden: int | None = None
 ) -> nn.Module:
@@ -50,7 +52,7 @@ def generator(
             images, which allow few convolutions (InfoGAN: Chen et al. 2016, appendix C.1, arXiv:1606.03657).
 
     Raises:
-        ValueError: if width or hidden is less than 1, or depth is negative.
+        ValueError: if width or hidden is less than 1, depth is negative, or the network does not fit into memory.
     """
     check(width, depth, hidden)
     if len(out_shape) == 1:
@@ -75,6 +77,7 @@ def generator(
     return nn.Sequential(*layers, nn.Tanh()).apply(initialize)
 
 
+@measured
 def discriminator(
     in_shape: Sequence[int],
     out_shape: Sequence[int],
@@ -99,7 +102,7 @@ def discriminator(
             of a small image is a sum over patches (InfoGAN: Chen et al. 2016, appendix C.1, arXiv:1606.03657).
 
     Raises:
-        ValueError: if width or hidden is less than 1, or depth is negative.
+        ValueError: if width or hidden is less than 1, depth is negative, or the network does not fit into memory.
     """
     check(width, depth, hidden)
     if len(in_shape) == 1:

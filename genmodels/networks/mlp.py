@@ -8,9 +8,11 @@ from itertools import pairwise
 
 from torch import nn
 
-from genmodels.errors import ensure
+from genmodels.errors import ensure_counts
+from genmodels.networks.factory import DEEPEST, measured
 
 
+@measured
 def mlp(
     in_shape: Sequence[int],
     out_shape: Sequence[int],
@@ -28,14 +30,14 @@ def mlp(
         activation: factory of the nonlinearity after each hidden layer.
 
     Raises:
-        ValueError: if width is less than 1, or depth is negative.
+        ValueError: if width is less than 1, depth is negative, or the network does not fit into memory.
 
     >>> import torch
     >>> mlp((1, 8, 8), (3, 2), width=16)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 3, 2])
     """
-    ensure(width >= 1, f"width must be at least 1, got {width}.")
-    ensure(depth >= 0, f"depth must not be negative, got {depth}.")
+    ensure_counts(width=width)
+    ensure_counts(0, DEEPEST, depth=depth)
     widths = [math.prod(in_shape), *[width] * depth]
     layers: list[nn.Module] = [nn.Flatten()]
     for fan_in, fan_out in pairwise(widths):

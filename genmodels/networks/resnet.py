@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized
 
-from genmodels.errors import ensure
+from genmodels.errors import ensure_counts, ensure_numbers
+from genmodels.networks.factory import DEEPEST, WIDEST, measured
 
 Layer = Callable[[int, int, int], nn.Module]
 """``(in_channels, out_channels, kernel_size) -> module``."""
@@ -84,6 +85,7 @@ class ResidualNetwork(nn.Module):
                 yield layer.get_parameter("parametrizations.weight.original0")
 
 
+@measured
 def resnet(
     in_shape: Sequence[int],
     out_shape: Sequence[int],
@@ -109,16 +111,16 @@ def resnet(
         width_multiplier: factor by which ``width`` is multiplied.
 
     Raises:
-        ValueError: if width or width_multiplier is less than 1, blocks is negative, or dropout lies outside [0, 1).
+        ValueError: if width or width_multiplier is less than 1, blocks is negative, dropout lies outside [0, 1), or the
+            network does not fit into memory.
 
     >>> import torch
     >>> resnet((1, 8, 8), (2, 8, 8), width=4)(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 2, 8, 8])
     """
-    ensure(width >= 1, f"width must be at least 1, got {width}.")
-    ensure(blocks >= 0, f"blocks must not be negative, got {blocks}.")
-    ensure(0 <= dropout < 1, f"dropout must lie in [0, 1), got {dropout}.")
-    ensure(width_multiplier >= 1, f"width_multiplier must be at least 1, got {width_multiplier}.")
+    ensure_counts(1, WIDEST, width=width, width_multiplier=width_multiplier)
+    ensure_counts(0, DEEPEST, blocks=blocks)
+    ensure_numbers(at_least=0, below=1, dropout=dropout)
     in_channels, *resolution = in_shape
     width = width_multiplier * width
     if not resolution:

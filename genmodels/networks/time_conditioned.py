@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmodels.errors import ensure
+from genmodels.errors import ensure, ensure_counts, ensure_numbers
+from genmodels.networks.factory import DEEPEST, WIDEST, measured
 from genmodels.networks.time import TimeMLP
-from genmodels.networks.unet import ATTENTION_SIDE, unet
+from genmodels.networks.unet import ATTENTION_SIDE, ensure_multipliers, unet
 
 
 def fourier_features(x: Tensor, levels: int) -> Tensor:
@@ -54,6 +55,7 @@ class OnPatches(nn.Module):
         return F.pixel_shuffle(self.network(F.pixel_unshuffle(x, self.side), t), self.side)
 
 
+@measured
 def time_conditioned(
     in_shape: Sequence[int],
     out_shape: Sequence[int],
@@ -82,17 +84,20 @@ def time_conditioned(
         width_multipliers: see :func:`unet`.
 
     Raises:
-        ValueError: if a number is out of range, or an image is not a whole number of patches.
+        ValueError: if a number is out of range, an image is not a whole number of patches, or the network does not fit
+            into memory.
     """
-    ensure(width >= 1, f"width must be at least 1, got {width}.")
-    ensure(depth >= 1, f"depth must be at least 1, got {depth}.")
-    ensure(0 <= dropout < 1, f"dropout must lie in [0, 1), got {dropout}.")
+    ensure_counts(1, WIDEST, width=width, patch=patch, attention=attention)
+    ensure_counts(1, DEEPEST, depth=depth)
+    ensure_counts(2, 256, optional=True, levels=levels)
+    ensure_numbers(at_least=0, below=1, dropout=dropout)
+    ensure_multipliers(width_multipliers)
     if levels is not None:
         wider = (5 * in_shape[0], *in_shape[1:])
         network = time_conditioned(wider, out_shape, width, depth, dropout, None, patch, attention, width_multipliers)
         return OnFourierFeatures(network, levels)
     if len(in_shape) == 3:
-        divides = patch >= 1 and not any(side % patch for side in in_shape[1:])
+        divides = not any(side % patch for side in in_shape[1:])
         ensure(divides, f"patch={patch} does not divide an image of {in_shape[1]} x {in_shape[2]} pixels.")
         coarse_in, coarse_out = ((s[0] * patch**2, s[1] // patch, s[2] // patch) for s in (in_shape, out_shape))
         network = unet(coarse_in, coarse_out, width, width_multipliers, depth, dropout, attention)

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmodels.errors import ensure
+from genmodels.errors import ensure, ensure_counts, ensure_numbers
+from genmodels.networks.factory import DEEPEST, WIDEST, measured
 from genmodels.networks.init import zero_init
 from genmodels.networks.scales import halvings
 from genmodels.networks.time import time_embedding
@@ -131,6 +132,19 @@ class UNet(nn.Module):
         return h
 
 
+def ensure_multipliers(width_multipliers: Sequence[int]) -> None:
+    """Check the ``width_multipliers`` of :func:`unet`.
+
+    Raises:
+        ValueError: if they are not a list of positive integers.
+    """
+    several = isinstance(width_multipliers, Sequence) and len(width_multipliers) > 0
+    ensure(several, f"width_multipliers must be a list of integers, got {width_multipliers!r}.")
+    for multiplier in width_multipliers:
+        ensure_counts(1, DEEPEST, width_multipliers=multiplier)
+
+
+@measured
 def unet(
     in_shape: Sequence[int],
     out_shape: Sequence[int],
@@ -153,7 +167,8 @@ def unet(
         attention: the first resolution whose longer side is at most this has attention.
 
     Raises:
-        ValueError: if the two shapes differ in height or width, or a number is less than 1.
+        ValueError: if the two shapes differ in height or width, a number is out of range, or the network does not fit
+            into memory.
 
     >>> net = unet((1, 8, 8), (2, 8, 8), width=8)
     >>> net(torch.zeros(3, 1, 8, 8), torch.ones(3)).shape
@@ -161,12 +176,10 @@ def unet(
     """
     same_size = tuple(in_shape[1:]) == tuple(out_shape[1:])
     ensure(same_size, f"out_shape={tuple(out_shape)} must have the height and width of in_shape={tuple(in_shape)}.")
-    ensure(width >= 1, f"width must be at least 1, got {width}.")
-    ensure(blocks >= 1, f"blocks must be at least 1, got {blocks}.")
-    ensure(
-        min(width_multipliers, default=0) >= 1,
-        f"width_multipliers must all be at least 1, got {list(width_multipliers)}.",
-    )
+    ensure_counts(1, WIDEST, width=width, attention=attention)
+    ensure_counts(1, DEEPEST, blocks=blocks)
+    ensure_numbers(at_least=0, below=1, dropout=dropout)
+    ensure_multipliers(width_multipliers)
     levels = 1 + halvings(in_shape[1], in_shape[2])
     width_multipliers = [*width_multipliers, *[width_multipliers[-1]] * levels][:levels]
     fits = [max(in_shape[1:]) // 2**level <= attention for level in range(levels)]

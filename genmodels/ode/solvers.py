@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from genmodels.errors import ensure
+from genmodels.errors import ensure_counts, ensure_numbers
 
 
 class Solver(ABC):
@@ -36,7 +36,7 @@ class FixedStep(Solver):
     method: ClassVar[str]
 
     def __post_init__(self) -> None:
-        ensure(self.steps >= 1, f"steps must be at least 1, got {self.steps}.")
+        ensure_counts(steps=self.steps)
 
     @override
     def arguments(self, interval: Tensor) -> dict[str, Any]:
@@ -73,13 +73,13 @@ class Dopri5(Solver):
         tolerance: relative and absolute, of the error that a step may make. Float32 has digits for about 1e-6.
 
     Raises:
-        ValueError: if the tolerance is not positive.
+        ValueError: if the tolerance is not between 0 and 1.
     """
 
     tolerance: float = 1e-5
 
     def __post_init__(self) -> None:
-        ensure(self.tolerance > 0, f"tolerance must be positive, got {self.tolerance}.")
+        ensure_numbers(above=0, below=1, tolerance=self.tolerance)
 
     @override
     def arguments(self, interval: Tensor) -> dict[str, Any]:

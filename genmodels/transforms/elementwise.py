@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from genmodels.core import quantization
-from genmodels.errors import ensure
+from genmodels.errors import ensure_numbers
 from genmodels.transforms.base import Transform
 
 
@@ -64,7 +64,7 @@ class Logit(Transform):
 
     def __init__(self, alpha: float) -> None:
         super().__init__()
-        ensure(0 < alpha < 0.5, f"alpha must lie between 0 and 0.5, got {alpha}.")
+        ensure_numbers(above=0, below=0.5, alpha=alpha)
         self.alpha = alpha
 
     @override

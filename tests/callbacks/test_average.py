@@ -45,5 +45,5 @@ def test_averaged_and_raw_weights_are_both_in_the_run_folder(tmp_path):
 
 
 def test_decay_out_of_range():
-    with pytest.raises(ValueError, match=r"\[0, 1\)"):
+    with pytest.raises(ValueError, match=r"^decay must be a number of at least 0 and below 1, got 1\.0\.$"):
         WeightAverage(decay=1.0)

@@ -1,15 +1,21 @@
 import gzip
 import hashlib
+import io
 import math
 import os
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from genmodels import hardware
+from genmodels.core import DataSpec
 from genmodels.core.abilities import HasDensity
+from genmodels.data import DataModule
 from genmodels.data.sources import (
     Checkerboard,
     Cifar10Binary,
@@ -26,6 +32,8 @@ from genmodels.data.sources import (
 from genmodels.errors import UserError
 
 NOWHERE = Path("unused")
+KINDS = ("images-idx3", "labels-idx1")
+URL = "https://example.org/{name}"
 
 
 def put(folder, content):
@@ -63,21 +71,21 @@ def test_idx_reads_shapes_and_labels(tmp_path):
     for split in ("train", "t10k"):
         content[f"{split}-images-idx3-ubyte.gz"] = idx(images)
         content[f"{split}-labels-idx1-ubyte.gz"] = idx(np.array([5, 9], np.uint8))
-    data = Idx("set", "", put(tmp_path / "set", content)).load(tmp_path)
+    data = Idx("set", URL, put(tmp_path / "set", content)).load(tmp_path)
     assert torch.equal(data.train, torch.from_numpy(images)[:, None])
     assert data.test_labels.tolist() == [5, 9] and data.test_labels.dtype == torch.int64
 
 
 def test_idx_of_another_type_is_an_error(tmp_path):
-    content = {f"{split}-{kind}-ubyte.gz": b"\0\0\x0d\1" for split in ("train", "t10k") for kind in ("images-idx3",)}
+    content = {f"{split}-{kind}-ubyte.gz": b"\0\0\x0d\1" for split in ("train", "t10k") for kind in KINDS}
     with pytest.raises(UserError, match="not an IDX file"):
-        Idx("set", "", put(tmp_path / "set", content)).load(tmp_path)
+        Idx("set", URL, put(tmp_path / "set", content)).load(tmp_path)
 
 
 def test_cifar_reads_label_then_planes(tmp_path):
     record = bytes([7]) + bytes([1] * 1024) + bytes([2] * 1024) + bytes([3] * 1024)
     files = put(tmp_path / "c", {"data_batch_1.bin": record * 2, "data_batch_2.bin": record, "test_batch.bin": record})
-    data = Cifar10Binary("c", "", files).load(tmp_path)
+    data = Cifar10Binary("c", URL, files).load(tmp_path)
     assert data.train.shape == (3, 3, 32, 32) and data.test.shape == (1, 3, 32, 32)
     assert data.train[2].amax((1, 2)).tolist() == [1, 2, 3] and data.train_labels.tolist() == [7, 7, 7]
 
@@ -140,7 +148,7 @@ def test_image_folder_refuses_sixteen_bits_and_wrong_places(folder, tmp_path):
         ImageFolder(str(tmp_path / "empty"), (1, 4, 4)).load(tmp_path)
     with pytest.raises(UserError, match="there is no folder"):
         ImageFolder(str(tmp_path / "absent"), (1, 4, 4)).load(tmp_path)
-    with pytest.raises(UserError, match="1 or 3 channels"):
+    with pytest.raises(ValueError, match="1 or 3 channels"):
         ImageFolder(str(folder), (2, 4, 4)).load(tmp_path)
 
 
@@ -203,3 +211,112 @@ def test_planar_data_are_a_function_of_the_seed(law):
     assert one.train.shape == (300, 2) and one.test.shape == (200, 2) and one.train.dtype == torch.float32
     assert torch.equal(one.train, same.train) and not torch.equal(one.train, other.train)
     assert one.train.abs().max() < 6 and one.train.mean(0).abs().max() < 1
+
+
+def test_a_published_file_that_is_a_folder_is_named(tmp_path):
+    files = {f"{split}-{kind}-ubyte.gz": 64 * "a" for split in ("train", "t10k") for kind in KINDS}
+    for name in files:
+        (tmp_path / "set" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"set/train-images-idx3-ubyte\.gz is not a file"):
+        Idx("set", URL, files).load(tmp_path)
+
+
+def test_npz_names_a_number_that_float32_cannot_hold(tmp_path):
+    np.savez(tmp_path / "big.npz", x=np.array([[1.0], [1e300], [-1e299]]))
+    with pytest.raises(UserError, match=r"'x' of .*big\.npz contains 1e\+300, which is beyond the range of float32"):
+        Npz(str(tmp_path / "big.npz")).load(NOWHERE)
+
+
+def test_npz_without_its_arrays_says_what_it_holds(tmp_path):
+    np.savez(tmp_path / "y.npz", y=np.zeros((3, 2)), z=np.zeros(1))
+    with pytest.raises(UserError, match=r"y\.npz contains y, z: name its arrays"):
+        Npz(str(tmp_path / "y.npz")).load(NOWHERE)
+    np.savez(tmp_path / "empty.npz", x=np.zeros((3, 0)))
+    with pytest.raises(UserError, match=r"has shape \(3, 0\)"):
+        Npz(str(tmp_path / "empty.npz")).load(NOWHERE)
+
+
+def archive(path, content, size=None):
+    """An .npz file whose array ``x`` has the bytes ``content``, in a directory that says ``size``."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.npy", content)
+    if size is not None:
+        data = bytearray(path.read_bytes())
+        entry = data.rindex(b"PK\1\2")
+        data[entry + 24 : entry + 28] = size.to_bytes(4, "little")
+        path.write_bytes(data)
+    return Npz(str(path))
+
+
+def header(shape):
+    written = io.BytesIO()
+    np.lib.format.write_array_header_1_0(written, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no array at all",
+        b"\x93NUMPY\1\0\x10\0{'descr': '<f8'} ",
+        b"\x93NUMPY\1\0\4\0((((",
+        header((10**13, 2)),  # more than the file holds
+        header((3, 2)) + b"\0",
+        header((-3, 2)),
+        b"\x80\x04\x95pickled",
+    ],
+)
+def test_npz_with_a_bad_header_is_one_sentence(content, tmp_path):
+    with pytest.raises(UserError, match=r"x\.npz( cannot be read as an \.npz file \(.+\); save it| is no array; save)"):
+        archive(tmp_path / "x.npz", content).load(NOWHERE)
+
+
+def test_npz_that_needs_more_memory_than_there_is_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(hardware.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**30))
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("unpacked"))
+    with pytest.raises(UserError, match=r"x\.npz needs 12 GiB of memory, of which 1 GiB are available"):
+        archive(tmp_path / "x.npz", header((2**28, 2)), size=2**32 - 1).load(NOWHERE)
+
+
+def test_image_folder_names_a_broken_link_and_ignores_folders(folder, tmp_path):
+    (folder / "folder.png").mkdir()
+    assert len(ImageFolder(str(folder), (1, 4, 4)).load(tmp_path).train) == 9
+    (folder / "broken.png").symlink_to(folder / "absent.png")
+    with pytest.raises(UserError, match=r"broken\.png is a link to a file that does not exist"):
+        ImageFolder(str(folder), (1, 4, 4)).load(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 40, 200, -1], ids=["empty", "in the header", "truncated", "garbage"])
+def test_a_damaged_cache_is_made_anew(kept, folder, tmp_path):
+    source = ImageFolder(str(folder), (3, 8, 8))
+    whole = source.load(tmp_path).train.clone()
+    (cache,) = (tmp_path / "image_folder").iterdir()
+    content = cache.read_bytes()
+    cache.write_bytes(content[:kept] if kept >= 0 else b"garbage" * 100)
+    assert torch.equal(source.load(tmp_path).train, whole)
+    np.save(cache, np.zeros((2, 3, 8, 8), np.uint8))  # of fewer images
+    assert torch.equal(source.load(tmp_path).train, whole)
+    assert cache.read_bytes() == content
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/image_folder, .*cannot be written .*set data\.root or GENMODELS_DATA"):
+        ImageFolder(str(folder), (3, 8, 8)).load(tmp_path / "file")
+    monkeypatch.setattr(image_folder.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match=r"needs .* GiB of disk space, of which .* are available"):
+        ImageFolder(str(folder), (3, 8, 8)).load(tmp_path)
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_one_to_three_images_name_the_key_to_set(images, tmp_path):
+    for i in range(images):
+        Image.new("L", (4, 4), i).save(tmp_path / f"{i}.png")
+    with pytest.raises(UserError, match=rf"^data\.source\.test_size=0\.1 would hold out 0 of {images} examples: "):
+        ImageFolder(str(tmp_path), (1, 4, 4)).load(tmp_path)
+    if images == 3:
+        source = ImageFolder(str(tmp_path), (1, 4, 4), test_size=1)
+        data = DataModule("x", DataSpec((1, 4, 4), 256), source, 8, root=str(tmp_path))
+        with pytest.raises(UserError, match=r"^data\.val_size=0\.1 would hold out 0 of 2 examples: set data\.val_size"):
+            data.setup()

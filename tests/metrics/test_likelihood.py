@@ -83,7 +83,7 @@ def test_network_passes_limit_the_examples_to_evenly_spaced_ones():
 def test_a_budget_below_one_example_is_refused():
     with pytest.raises(UserError, match="max_passes"):
         evaluate(Model(CONTINUOUS, lambda x: x.sum(1), passes=1000), torch.zeros(3, 2), max_passes=999)
-    with pytest.raises(UserError, match="samples of a likelihood"):
+    with pytest.raises(ValueError, match=r"^samples must be an integer"):
         LikelihoodEvaluation(samples=0)
 
 

@@ -125,7 +125,7 @@ def test_growth_widens_the_networks_wherever_the_resolution_is_halved():
 
 @pytest.mark.parametrize(
     "wrong, said",
-    [({"scales": 4}, "between 1 and 3"), ({"scales": 0}, "between 1 and 3"), ({"width_multiplier": 0}, "multiplier"),
+    [({"scales": 4}, "from 1 to 3"), ({"scales": 0}, "from 1 to 3"), ({"width_multiplier": 0}, "multiplier"),
      ({"scale_decay": -1.0}, "scale_decay"), ({"alpha": 0.5}, "alpha")],
 )  # fmt: skip
 def test_bad_options_are_refused(wrong, said):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genmodels.data.sources.base import Arrays
 from genmodels.data.sources.published import Published
+from genmodels.errors import ensure
 
 
 class BinarizedMnist(Published):
@@ -18,6 +19,10 @@ class BinarizedMnist(Published):
 
     ``files`` lists the training, validation and test file in this order.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ensure(len(self.files) == 3, f"files must be three, got {len(self.files)}.")
 
     def load(self, root: Path) -> Arrays:
         """Images ``[50000 | 10000 | 10000, 1, 28, 28]`` of zeros and ones, without labels."""

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 HASHED_AT_A_TIME = 10_000  # examples
+MOST = 10**12  # examples, against typing errors
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genmodels.data.sources.base import Arrays
 from genmodels.data.sources.published import Published
+from genmodels.errors import ensure
 
 RECORD = 1 + 3 * 32 * 32
 """Bytes per record: the label, then the red, green and blue planes in row-major order."""
@@ -20,6 +21,10 @@ class Cifar10Binary(Published):
 
     ``files`` lists the batches, the test batch last.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ensure(len(self.files) >= 2, f"files must be two or more, got {len(self.files)}.")
 
     def load(self, root: Path) -> Arrays:
         """Images ``[50000, 3, 32, 32]`` and ``[10000, 3, 32, 32]``, labels 0..9; the official split."""

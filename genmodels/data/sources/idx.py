@@ -11,11 +11,18 @@ from torch import Tensor
 
 from genmodels.data.sources.base import Arrays
 from genmodels.data.sources.published import Published
-from genmodels.errors import require
+from genmodels.errors import ensure, require
+
+NAMES = {f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")}
 
 
 class Idx(Published):
     """Four gzipped IDX files with MNIST's names and official split (http://yann.lecun.com/exdb/mnist)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        missing = ", ".join(sorted(NAMES - self.files.keys()))
+        ensure(not missing, f"files must name {missing} too.")
 
     def load(self, root: Path) -> Arrays:
         """Images ``[N, 1, H, W]`` and labels ``[N]`` of the official split."""

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+import os
+import shutil
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from genmodels.core import DataSpec
+from genmodels.core.randomness import LARGEST_SEED
 from genmodels.data.sources.base import Arrays
-from genmodels.data.split import hold_out
-from genmodels.errors import UserError, require
+from genmodels.data.split import ensure_size, hold_out
+from genmodels.errors import UserError, ensure, ensure_counts, require
 from genmodels.files import atomic
+from genmodels.hardware import shortage
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 MODES = {1: "L", 3: "RGB"}
@@ -35,6 +42,9 @@ class ImageFolder:
         shape: ``(C, H, W)`` of the result, with 1 or 3 channels.
         test_size: fraction or number of test examples, if there is no split.
         seed: determines the split and the order.
+
+    Raises:
+        ValueError: if ``shape`` is not that of gray or RGB images, or ``test_size`` or ``seed`` is out of range.
     """
 
     path: str
@@ -42,23 +52,29 @@ class ImageFolder:
     test_size: float = 0.1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        images = DataSpec(self.shape).is_image and self.shape[0] in MODES
+        ensure(images, f"shape must be (C, H, W) with 1 or 3 channels, got {self.shape!r}; fix data.spec.shape.")
+        ensure_size(test_size=self.test_size)
+        ensure_counts(0, LARGEST_SEED, seed=self.seed)
+
     def load(self, root: Path) -> Arrays:
         """Images ``[N, C, H, W]``, memory-mapped; no labels.
 
         Raises:
-            UserError: if the folder is missing or empty, an image cannot be decoded, or ``shape`` is invalid.
+            UserError: if the folder is missing or empty, an image cannot be decoded, or the decoded images cannot be
+                stored.
         """
-        folder = Path(self.path).expanduser().resolve()
+        folder = Path(os.path.realpath(os.path.expanduser(self.path)))
+        require(os.path.isdir(folder), f"there is no folder {folder}; fix data.source.path.")
         shape = tuple(self.shape)
-        require(
-            len(shape) == 3 and shape[0] in MODES,
-            f"images have shape (C, H, W) with 1 or 3 channels, got {shape}; fix data.spec.shape.",
-        )
         train, test = self._split(folder)
         cache = root / "image_folder" / f"{_key([*train, *test], shape)}.npy"
-        if not cache.exists():
+        decoded = _cached(cache, (len(train) + len(test), *shape))
+        if decoded is None:
             _decode_all([*train, *test], shape, cache)
-        images = torch.from_numpy(np.load(cache, mmap_mode="c"))  # copy-on-write, since torch warns of read-only arrays
+            decoded = np.load(cache, mmap_mode="c")
+        images = torch.from_numpy(decoded)
         return Arrays(images[: len(train)], images[len(train) :])
 
     def _split(self, folder: Path) -> tuple[list[Path], list[Path]]:
@@ -68,7 +84,7 @@ class ImageFolder:
             order, test_order = (_order(len(files), self.seed) for files in (train, test))
             return [train[i] for i in order], [test[i] for i in test_order]
         files = image_files(folder)
-        kept, held = hold_out(len(files), self.test_size, self.seed)
+        kept, held = hold_out(len(files), self.test_size, self.seed, "data.source.test_size")
         return [files[i] for i in kept], [files[i] for i in held]
 
 
@@ -76,10 +92,12 @@ def image_files(folder: Path) -> list[Path]:
     """All images under ``folder``, sorted by path.
 
     Raises:
-        UserError: if the folder does not exist or contains no image.
+        UserError: if the folder contains no image, or contains a link to a missing one.
     """
-    require(folder.is_dir(), f"there is no folder {folder}; fix data.source.path.")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    files = sorted(p for p in found if not p.is_dir())
+    for path in files:
+        require(path.exists(), f"{path} is a link to a file that does not exist; repair or remove it.")
     require(bool(files), f"{folder} contains no PNG or JPEG image; fix data.source.path.")
     return files
 
@@ -103,10 +121,40 @@ def decode(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
 
 
+def _cached(cache: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The array file ``cache``, memory-mapped copy-on-write; ``None`` if it does not hold bytes ``[*shape]``."""
+    try:
+        images: np.ndarray = np.load(cache, mmap_mode="c")
+    except (OSError, EOFError, ValueError):  # missing, or damaged
+        return None
+    return images if images.shape == shape and images.dtype == np.uint8 else None
+
+
+@contextmanager
+def _stored(cache: Path, size: int) -> Iterator[Path]:
+    """A path to write ``size`` bytes to, which becomes ``cache``.
+
+    Raises:
+        UserError: if the folder cannot be written, or its disk has too little space.
+    """
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        lacking = shortage(
+            size, f"{cache.parent}, which keeps the decoded images,", shutil.disk_usage(cache.parent).free
+        )
+        require(not lacking, lacking)
+        with atomic(cache) as part:
+            yield part
+    except OSError as error:
+        raise UserError(
+            f"{cache.parent}, which keeps the decoded images, cannot be written ({error.strerror or error}); "
+            "set data.root or GENMODELS_DATA to another folder."
+        ) from error
+
+
 def _decode_all(files: list[Path], shape: tuple[int, ...], cache: Path) -> None:
     """Decode ``files`` into the array file ``cache``."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(cache) as part:
+    with _stored(cache, len(files) * math.prod(shape)) as part:
         images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
 
         def write(i: int) -> None:

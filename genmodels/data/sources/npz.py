@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genmodels.core.randomness import LARGEST_SEED
 from genmodels.data.sources.base import Arrays
-from genmodels.data.split import hold_out
-from genmodels.errors import UserError, require
+from genmodels.data.split import ensure_size, hold_out
+from genmodels.errors import UserError, ensure_counts, require
+from genmodels.hardware import require_memory
+
+COPIES = 3  # of an array in memory at a time: as read, converted, split
 
 
 @dataclass(frozen=True)
@@ -24,44 +30,63 @@ class Npz:
         path: the file.
         test_size: fraction or number of test examples in ``x``.
         seed: determines which.
+
+    Raises:
+        ValueError: if ``test_size`` or ``seed`` is out of range.
     """
 
     path: str
     test_size: float = 0.1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        ensure_size(test_size=self.test_size)
+        ensure_counts(0, LARGEST_SEED, seed=self.seed)
+
     def load(self, root: Path) -> Arrays:
         """The arrays ``[N, *shape]``, integers as uint8 and floats as float32; ``root`` is not used.
 
         Raises:
-            UserError: if the file is missing or broken, lacks the arrays, or contains invalid values.
+            UserError: if the file is missing or broken, lacks the arrays, does not fit into memory, or contains
+                invalid values.
         """
-        path = Path(self.path).expanduser()
+        path = Path(os.path.expanduser(self.path))
         arrays = _read(path)
-        if {"train", "test"} <= arrays.keys():
-            return Arrays(_raw(path, "train", arrays["train"]), _raw(path, "test", arrays["test"]))
         if "x" not in arrays:
-            raise UserError(f"{path} contains {sorted(arrays)}: name its arrays 'train' and 'test', or 'x'.")
+            return Arrays(_raw(path, "train", arrays["train"]), _raw(path, "test", arrays["test"]))
         x = _raw(path, "x", arrays["x"])
-        kept, held = hold_out(len(x), self.test_size, self.seed)
+        kept, held = hold_out(len(x), self.test_size, self.seed, "data.source.test_size")
         return Arrays(x[kept], x[held])
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    require(path.is_file(), f"there is no file {path}; fix data.source.path.")
+    """The arrays ``train`` and ``test`` of the file, or ``x``, after a look at its directory, which has their sizes."""
+    require(os.path.isfile(path), f"there is no file {path}; fix data.source.path.")
+    with _readable(path), zipfile.ZipFile(path) as directory:  # np.load would accept .npy files and pickles too
+        sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in directory.infolist()}
+    wanted = ("train", "test") if {"train", "test"} <= sizes.keys() else ("x",)
+    listed = ", ".join(sorted(sizes)) or "nothing"
+    require(wanted[0] in sizes, f"{path} contains {listed}: name its arrays 'train' and 'test', or 'x'.")
+    require_memory(COPIES * sum(sizes[name] for name in wanted), str(path))
+    with _readable(path), np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in wanted}
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Context in which any error, since the file may be anyone's, becomes one sentence."""
     try:
-        with zipfile.ZipFile(path):  # np.load would accept .npy files and pickles too
-            archive = np.load(path, allow_pickle=False)
-        with archive:
-            return {name: archive[name] for name in archive.files if name in ("train", "test", "x")}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} cannot be read as an .npz file ({error}); save it again with numpy.savez.") from error
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} cannot be read as an .npz file ({reason}); save it again with numpy.savez.") from error
 
 
 def _raw(path: Path, name: str, array: np.ndarray) -> Tensor:
     """``array [N, *shape]`` as a uint8 tensor for integers, as a float32 tensor for floats."""
     where = f"array '{name}' of {path}"
-    require(array.ndim > 1 and len(array) > 0, f"{where} has shape {array.shape}; it must be [N, *shape] with N > 0.")
+    require(isinstance(array, np.ndarray), f"{where} is no array; save it again with numpy.savez.")
+    require(array.ndim > 1 and array.size > 0, f"{where} has shape {array.shape}; it must be [N, *shape] with N > 0.")
     if array.dtype.kind in "bui":
         require(
             array.min() >= 0 and array.max() <= 255, f"{where} contains integers outside 0..255; shift or rescale them."
@@ -69,4 +94,7 @@ def _raw(path: Path, name: str, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array.astype(np.uint8))
     require(array.dtype.kind == "f", f"{where} has dtype {array.dtype}; it must be of integers or floats.")
     require(bool(np.isfinite(array).all()), f"{where} contains NaN or infinity; remove them first.")
+    extreme = max(array.max(), array.min(), key=abs)
+    fits = abs(extreme) <= np.finfo(np.float32).max
+    require(bool(fits), f"{where} contains {extreme:.3g}, which is beyond the range of float32; rescale the data.")
     return torch.from_numpy(array.astype(np.float32))

@@ -10,13 +10,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
 from genmodels.core.abilities import HasDensity
-from genmodels.data.sources.base import Arrays
+from genmodels.core.randomness import LARGEST_SEED
+from genmodels.data.sources.base import MOST, Arrays
+from genmodels.errors import ensure, ensure_counts, ensure_numbers
+from genmodels.hardware import require_memory
+
+SMALLEST, LARGEST = 1e-6, 1e6  # widths whose squares, and their logarithms, are finite in float32
 
 
 @dataclass(frozen=True)
@@ -27,19 +34,33 @@ class Planar(ABC):
         train_size: number of training examples.
         test_size: number of test examples.
         seed: determines the draws; independent of a run's seed, so that all runs have the same data.
+
+    Raises:
+        ValueError: if a parameter of the distribution or a size is out of range.
     """
 
     train_size: int = 50_000
     test_size: int = 10_000
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        ensure_counts(1, MOST, train_size=self.train_size, test_size=self.test_size)
+        ensure_counts(0, LARGEST_SEED, seed=self.seed)
+
     @abstractmethod
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         """``n`` draws, ``[n, 2]`` float32."""
 
     def load(self, root: Path) -> Arrays:
-        """Draw the data; ``root`` is not used."""
-        x = self.sample(self.train_size + self.test_size, torch.Generator().manual_seed(self.seed))
+        """Draw the data; ``root`` is not used.
+
+        Raises:
+            UserError: if they do not fit into memory.
+        """
+        n = self.train_size + self.test_size
+        sizes = f"data.source with train_size={self.train_size} and test_size={self.test_size}"
+        require_memory(32 * n, sizes)  # two coordinates, four times in the making
+        x = self.sample(n, torch.Generator().manual_seed(self.seed))
         return Arrays(train=x[self.test_size :], test=x[: self.test_size], drawn_from=repr(self))
 
 
@@ -49,6 +70,13 @@ class Gaussian(Planar, HasDensity):
 
     mean: Sequence[float] = (0.5, -0.5)
     covariance: Sequence[Sequence[float]] = ((1.0, 0.6), (0.6, 0.5))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ensure(finite(self.mean, (2,)), f"mean must be two numbers, got {self.mean!r}.")
+        matrix = finite(self.covariance, (2, 2))
+        definite = matrix and is_definite(torch.tensor([list(row) for row in self.covariance]))
+        ensure(definite, f"covariance must be a symmetric positive definite 2 x 2 matrix, got {self.covariance!r}.")
 
     def _distribution(self) -> torch.distributions.MultivariateNormal:
         covariance = torch.tensor([list(row) for row in self.covariance])
@@ -72,6 +100,11 @@ class Mixture(Planar, HasDensity):
     components: int = 8
     radius: float = 2.0
     scale: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ensure_counts(1, 1000, components=self.components)
+        ensure_numbers(at_least=SMALLEST, at_most=LARGEST, radius=self.radius, scale=self.scale)
 
     @property
     def centers(self) -> Tensor:
@@ -97,6 +130,12 @@ class Checkerboard(Planar, HasDensity):
 
     cells: int = 4
     half_width: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ensure_counts(2, 1000, cells=self.cells)
+        ensure(self.cells % 2 == 0, f"cells must be even, got {self.cells}.")
+        ensure_numbers(at_least=SMALLEST, at_most=LARGEST, half_width=self.half_width)
 
     @property
     def cell_width(self) -> float:
@@ -124,6 +163,10 @@ class Moons(Planar):
 
     noise: float = 0.1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ensure_numbers(at_least=0, at_most=LARGEST, noise=self.noise)
+
     @override
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         angle = math.pi * torch.rand(n, generator=generator)
@@ -138,8 +181,35 @@ class SwissRoll(Planar):
 
     noise: float = 0.07
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ensure_numbers(at_least=0, at_most=LARGEST, noise=self.noise)
+
     @override
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
         angle = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=generator))
         spiral = angle[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1) * (2 / (4.5 * math.pi))
         return spiral + self.noise * torch.randn(n, 2, generator=generator)
+
+
+def finite(values: Any, shape: tuple[int, ...]) -> bool:
+    """Whether nested lists hold finite numbers in the given shape.
+
+    >>> finite([[1.0, 2], [3, 4]], (2, 2)), finite([1.0, math.nan], (2,)), finite("ab", (2,))
+    (True, False, False)
+    """
+    try:
+        array = np.array(values)
+    except ValueError:  # of unequal lengths
+        return False
+    return array.shape == shape and array.dtype.kind in "if" and bool((np.abs(array) <= LARGEST).all())
+
+
+def is_definite(matrix: Tensor) -> bool:
+    """Whether ``matrix [D, D]`` is symmetric and positive definite.
+
+    >>> is_definite(torch.tensor([[1.0, 0.6], [0.6, 0.5]])), is_definite(torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
+    (True, False)
+    """
+    matrix = matrix.float()
+    return bool(torch.equal(matrix, matrix.T) and torch.linalg.cholesky_ex(matrix).info == 0)

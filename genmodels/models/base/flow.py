@@ -13,7 +13,7 @@ from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
 from genmodels.core.abilities import Encodes, HasLikelihood, Samples
 from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantization import dequantize, log_mass, quantize
-from genmodels.errors import ensure
+from genmodels.errors import ensure_numbers
 from genmodels.models.base.model import GenerativeModel
 from genmodels.models.base.training import Loss, OptimizerFactory, SchedulerFactory
 from genmodels.transforms import Logit, Transform
@@ -76,7 +76,7 @@ def to_reals(spec: DataSpec, alpha: float | None) -> list[Transform]:
     """
     if alpha is None:
         return []
-    ensure(0 < alpha < 0.5, f"alpha must lie between 0 and 0.5, got {alpha}.")
+    ensure_numbers(above=0, below=0.5, alpha=alpha)
     return [Logit(alpha)] if spec.is_discrete else []
 
 

@@ -19,7 +19,7 @@ from genmodels.core.abilities import HasLikelihood, Samples
 from genmodels.core.distances import energy_distance
 from genmodels.core.processes import gather, rank_and_world
 from genmodels.core.quantization import to_symmetric
-from genmodels.errors import UserError
+from genmodels.errors import UserError, ensure_numbers, require
 from genmodels.models.base.training import (
     Loss,
     OptimizerFactory,
@@ -37,6 +37,9 @@ class BaseModel(LightningModule, ABC):
         spec: the data that the model is built for.
         scheduler: ``optimizer -> LRScheduler``, stepped after each step of its optimizer, or ``None``.
         clip_norm: largest global norm of the gradients of one optimizer's parameters, or ``None``.
+
+    Raises:
+        ValueError: if clip_norm is not positive.
 
     Attributes:
         chains: persistent Markov chains, which the loss reads and updates. The checkpoint contains one set per process;
@@ -56,6 +59,7 @@ class BaseModel(LightningModule, ABC):
         self, spec: DataSpec, scheduler: SchedulerFactory | None = None, clip_norm: float | None = None
     ) -> None:
         super().__init__()
+        ensure_numbers(above=0, optional=True, clip_norm=clip_norm)
         self.automatic_optimization = False  # it supports one optimizer only; see train_batch
         self.spec = spec
         self.scheduler_factory = scheduler
@@ -101,11 +105,19 @@ class BaseModel(LightningModule, ABC):
         return {"loss": total, "terms": {name: t.detach() for loss in losses for name, t in loss.terms.items()}}
 
     def configure_optimizers(self) -> Any:
-        """One optimizer per player, and one learning-rate schedule per optimizer if schedules are configured."""
+        """One optimizer per player, and one learning-rate schedule per optimizer if schedules are configured.
+
+        Raises:
+            UserError: if a schedule has no steps, which PyTorch notices only when it divides by them.
+        """
         optimizers = make_optimizers(self)
         if self.scheduler_factory is None:
             return optimizers
-        return optimizers, [self.scheduler_factory(optimizer) for optimizer in optimizers]
+        schedulers = [self.scheduler_factory(optimizer) for optimizer in optimizers]
+        for scheduler in schedulers:
+            iters = getattr(scheduler, "total_iters", 1)
+            require(iters >= 1, f"model.scheduler.total_iters must be at least 1, got {iters}.")
+        return optimizers, schedulers
 
     def validation_step(self, x: Tensor, batch_idx: int) -> None:
         """No operation, since the callback :class:`genmodels.callbacks.Validate` calls :meth:`monitor`."""

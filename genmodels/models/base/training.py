@@ -80,6 +80,7 @@ def _with_clipping(model: BaseModel, index: int, player: Player) -> Optimizer:
     optimizer = player.optimizer(parameters)
 
     def clip(*_: Any) -> None:  # a hook, so that it sees gradients after a mixed-precision scaler has unscaled them
+        unscale(optimizer, parameters)
         if model.clip_norm is not None:
             model.gradient_norms[index] = nn.utils.clip_grad_norm_(parameters, model.clip_norm)
         elif model.watches_gradients:
@@ -88,6 +89,18 @@ def _with_clipping(model: BaseModel, index: int, player: Player) -> Optimizer:
 
     optimizer.register_step_pre_hook(clip)
     return optimizer
+
+
+def unscale(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+    """Divide gradients by the scale that a mixed-precision scaler leaves to a fused ``optimizer``, if it does.
+
+    For an optimizer whose kernel can unscale, ``torch.amp.GradScaler.step`` only sets ``optimizer.grad_scale`` (and
+    ``found_inf``, by which the kernel skips a step). Norms are those of unscaled gradients.
+    """
+    scale = getattr(optimizer, "grad_scale", None)
+    if scale is not None:
+        torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], 1 / scale)
+        optimizer.grad_scale = None  # type: ignore[attr-defined]
 
 
 def train_batch(
