@@ -18,9 +18,11 @@ class Interrupted(BaseException):
         name: name of the signal.
         exit_status: 128 plus its number, as shells have it.
         advice: how to go on, for the line that is printed.
+        everywhere: whether all processes of a run were interrupted at the same moment.
     """
 
     advice = ""
+    everywhere = False
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -37,7 +39,7 @@ class _Hold:
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Context in which a signal raises :class:`Interrupted`: at once, or at :func:`release` after a :func:`hold`.
+    """Context in which a signal raises :class:`Interrupted`: at once, or not while it is held back, see :func:`hold`.
 
     A signal that the process was started to ignore, as by ``nohup``, stays ignored. Only the main thread can listen;
     in others the context has no effect.
@@ -65,12 +67,7 @@ def hold() -> None:
     _Hold.held = True
 
 
-def release() -> None:
-    """Let interrupts through again.
-
-    Raises:
-        Interrupted: if a signal has come since :func:`hold`.
-    """
+def release() -> int | None:
+    """Let interrupts through again; returns the signal that has come since :func:`hold`, if one has."""
     _Hold.held, waiting, _Hold.waiting = False, _Hold.waiting, None
-    if waiting is not None:
-        raise Interrupted(waiting)
+    return waiting

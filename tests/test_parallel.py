@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from conformance.kinds import KINDS, ROOT, examples, tiny
+
+from genmodels.runs import read_checkpoint
 
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums of other orders round differently, which a solver amplifies
 METRICS = ["likelihood", "generalization", "fd", "kd", "prdc", "inception_score", "memorization", "ais", "ode"]
@@ -53,6 +59,29 @@ def test_every_metric_has_one_value_on_one_and_on_two_processes(name, tmp_path):
         for key in ("value", "se"):
             assert again[key] == pytest.approx(score[key], rel=1e-6, abs=1e-9), metric
         assert again["n"] == score["n"]
+
+
+def test_a_signal_to_one_process_stops_both_and_resume_is_exact(tmp_path):
+    """The noise of a VAE comes from another stream of random numbers in each process."""
+    small = ["metrics=[likelihood]", "budget.max_batches=60", "validations=2", "callbacks.samples.n=4"]
+    words = ["model=vae", *tiny("vae"), *small, "data.batch_size=8", "data.limit=500", "trainer.log_every_n_steps=1"]
+    start(tmp_path / "whole", *words)
+    parts = tmp_path / "parts"
+    ddp = [sys.executable, "train.py", "trainer=ddp", "trainer.accelerator=cpu", f"hydra.run.dir={parts}", *words]
+    heed = partial(signal.signal, signal.SIGTERM, signal.SIG_DFL)
+    process = subprocess.Popen(ddp, cwd=ROOT, env=ONE_THREAD, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    deadline = time.monotonic() + 100
+    while not (parts / "run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.terminate()
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 143, err
+    assert err.splitlines()[-1] == f"interrupted by SIGTERM; continue with: genmodels resume run={parts}"
+    assert read_checkpoint(parts / "checkpoints" / "last.ckpt")["callbacks"]["Budget"]["spent"]["batches"] < 60
+    again = [sys.executable, "-m", "genmodels.cli", "resume", f"run={parts}"]
+    subprocess.run(again, cwd=ROOT, check=True, timeout=400, env=ONE_THREAD)
+    expected, found = (read_checkpoint(f / "checkpoints" / "last.ckpt") for f in (tmp_path / "whole", parts))
+    assert all(torch.equal(found["state_dict"][key], value) for key, value in expected["state_dict"].items())
 
 
 def test_players_of_a_game_take_turns_on_two_processes(tmp_path):

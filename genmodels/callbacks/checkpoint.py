@@ -108,7 +108,9 @@ class Checkpoint(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save when the user interrupts training."""
-        if self._training and isinstance(exception, (KeyboardInterrupt, Interrupted)):
+        asked = isinstance(exception, (KeyboardInterrupt, Interrupted))
+        together = trainer.world_size == 1 or getattr(exception, "everywhere", False)  # all take part in saving
+        if self._training and asked and together:
             self.save(trainer)
         self._training = False
 
