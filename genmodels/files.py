@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PART = ".part-"  # beginning of the names of files that are being written
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -26,7 +28,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         OSError: if nothing was written, or the target cannot be replaced.
     """
     path = Path(path)
-    part = path.with_name(f".part-{secrets.token_hex(4)}-{path.name}")
+    part = path.with_name(f"{PART}{secrets.token_hex(4)}-{path.name}")
     try:
         yield part
         os.replace(part, path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from genmodels.errors import UserError
+from genmodels.files import PART
 from genmodels.untrusted import printable, read_text
 
 NAME = ".lock"
@@ -41,6 +42,8 @@ def claimed(folder: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise UserError(f"the run folder {folder} cannot be written ({error.strerror}).") from error
+    for stale in folder.rglob(f"{PART}*"):  # of a process that was killed, since no other is writing
+        stale.unlink(missing_ok=True)
     try:
         yield
     finally:
