@@ -13,9 +13,13 @@ import pytest
 import torch
 from conformance.kinds import ROOT
 from conformance.test_laboratory import settings
+from omegaconf import OmegaConf
 
 from genmodels.cli import main
+from genmodels.compare import compared, find_runs
+from genmodels.compare.results import sentences
 from genmodels.experiment import run
+from genmodels.runs import read_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,66 @@ def test_scores_of_raw_weights_and_of_another_checkpoint_do_not_replace_the_runs
     assert protocol == {"checkpoint": "best.ckpt", "weights": "raw", "seed": 0}
 
 
+@pytest.mark.parametrize("word", ["data.limit=4", "seed=5", "model.sample_mean=true", "trainer.precision=bf16-mixed"])
+def test_scores_of_other_settings_stand_beside_the_runs_own(copy, word):
+    own = record(copy)["metrics"]
+    pictures = {path: path.read_bytes() for path in (copy / "samples").iterdir()}
+    main(["evaluate", f"run={copy}", word])
+    scores = record(copy)["metrics"]
+    key, _, value = word.partition("=")
+    name = f"bits_per_dim[{key}={'True' if value == 'true' else value}]"
+    assert set(scores) == {"bits_per_dim", name} and own.items() <= scores.items()
+    assert {path: path.read_bytes() for path in (copy / "samples").iterdir()} == pictures
+    results = compared(find_runs(copy))
+    (data,) = results.data
+    assert {column.name for column in results.columns} == {"bits_per_dim", name}
+    assert f"{name} of VAE" in " ".join(sentences(results, data))
+
+
+def test_other_data_are_named_in_the_score_and_changed_data_are_noticed(copy, tmp_path, fails):
+    own, config = record(copy)["metrics"], OmegaConf.load(copy / "config.yaml")
+    arrays = dict(np.load(config.data.source.path))
+    other = tmp_path / "other.npz"
+    np.savez(other, **{name: 16 - x for name, x in arrays.items()})
+    main(["evaluate", f"run={copy}", f"data.source.path={other}"])
+    (name,) = set(record(copy)["metrics"]) - set(own)
+    assert name.startswith(f"bits_per_dim[data.source.path={other}, data=")
+    config.data.source.path = str(tmp_path / "changed.npz")
+    OmegaConf.save(config, copy / "config.yaml")
+    shutil.copy(other, tmp_path / "changed.npz")
+    main(["evaluate", f"run={copy}"])
+    (name,) = (n for n in record(copy)["metrics"] if n not in own and "path" not in n)
+    assert name.startswith("bits_per_dim[data=")
+    assert "have changed since it was trained" in fails("resume", f"run={copy}", "budget.max_batches=9")
+    assert own.items() <= record(copy)["metrics"].items()
+
+
+def test_scores_of_an_earlier_checkpoint_are_set_apart_when_training_goes_on(copy):
+    main(["evaluate", f"run={copy}", "metrics.likelihood.samples=5"])
+    before = record(copy)["metrics"]
+    main(["resume", f"run={copy}", "budget.max_batches=8"])
+    after = record(copy)["metrics"]
+    assert after["bits_per_dim_k5[batches=4]"] == before["bits_per_dim_k5"] and "bits_per_dim_k5" not in after
+    own, earlier = (scores["bits_per_dim"]["protocol"]["checkpoint_sha256"] for scores in (after, before))
+    assert own != earlier
+
+
+def test_a_run_without_a_checkpoint_starts_again_by_the_advice_that_is_given(copy, fails, capsys):
+    shutil.rmtree(copy / "checkpoints")
+    assert f"train it first: genmodels resume run={copy}" in fails("evaluate", f"run={copy}")
+    assert f"train it first: genmodels resume run={copy}" in fails("sample", f"run={copy}")
+    main(["resume", f"run={copy}"])
+    assert "training starts from the beginning" in capsys.readouterr().out
+    assert record(copy)["status"] == "finished" and record(copy)["cost"]["batches"] == 4
+    assert "holds best.ckpt, last.ckpt" in fails("evaluate", f"run={copy}", "checkpoint=foo.ckpt")
+
+
+def test_a_new_learning_rate_takes_effect_when_training_goes_on(copy):
+    main(["resume", f"run={copy}", "budget.max_batches=6", "model.optimizer.lr=0.25"])
+    (saved,) = read_checkpoint(copy / "checkpoints" / "last.ckpt")["optimizer_states"]
+    assert saved["param_groups"][0]["lr"] == 0.25
+
+
 def test_saved_samples_are_scored_without_sampling_again(copy, tmp_path, fails):
     main(["sample", f"run={copy}", "n=6", f"out={tmp_path / 'a.npz'}"])
     memorization = ["metrics=[memorization]", "metrics.memorization.n=6"]
@@ -121,10 +185,13 @@ def test_resume_continues_to_the_new_budget(copy):
     assert record(copy)["config_hash"] != before["config_hash"]
 
 
-@pytest.mark.parametrize("words", [["model.latent_dim=5"], ["data.limit=0"], ["model.optimizer.lr=-1"]], ids=str)
-def test_a_refused_resume_leaves_the_folder_as_it_was(copy, fails, words):
+REFUSED = ["model.latent_dim=5", "data.limit=0", "model.optimizer.lr=-1", "model/optimizer=sgd", "data.source.path=x"]
+
+
+@pytest.mark.parametrize("word", REFUSED)
+def test_a_refused_resume_leaves_the_folder_as_it_was(copy, fails, word):
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    assert len(fails("resume", f"run={copy}", "budget.max_batches=9", *words).splitlines()) == 1
+    assert len(fails("resume", f"run={copy}", "budget.max_batches=9", word).splitlines()) == 1
     assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
 
 

@@ -63,7 +63,9 @@ def check(name, replacement, after, whole, folder):
     return killed != 0
 
 
-@pytest.mark.parametrize(("name", "moment"), [(name, moment) for name in MODELS for moment in FEW.get(name, MOMENTS[:1])])
+@pytest.mark.parametrize(
+    ("name", "moment"), [(name, moment) for name in MODELS for moment in FEW.get(name, MOMENTS[:1])]
+)
 def test_a_run_that_was_killed_once_equals_an_uninterrupted_one(name, moment, whole, tmp_path):
     assert check(name, *moment, whole, tmp_path)
 
