@@ -2,10 +2,13 @@
 
 import sys
 
-import hydra
-from omegaconf import DictConfig
+from genmodels.signals import program
 
-from genmodels.launch import job, one_sentence_errors, understood
+with program():  # from here on, Ctrl-C is no traceback
+    import hydra
+    from omegaconf import DictConfig
+
+    from genmodels.launch import job, one_sentence_errors, understood
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

@@ -28,11 +28,12 @@ from genmodels.errors import UserError, nearest, require
 from genmodels.hints import is_bad_input, sentence
 from genmodels.overrides import explained
 from genmodels.settings import ROOT, check_settings
-from genmodels.signals import Interrupted, listening
+from genmodels.signals import Interrupted, program
 
 __all__ = ["CompareSweep", "compose", "job", "one_sentence_errors", "options", "print_error", "understood"]
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it tells of errors that are raised besides
+RUNS = "runs"  # under which conf/train.yaml puts the folders of runs and sweeps
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, and print_error prints them
 
 
@@ -86,9 +87,10 @@ def check_config(config: DictConfig) -> None:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove the empty folders that Hydra created for a run that did not start, but not the current one."""
+    """Remove the empty folder that Hydra created for a run that did not start, and empty ones above it in runs/."""
+    within = [path for path in folder.parents if path.is_relative_to(Path(RUNS).resolve())]
     with suppress(OSError):  # not empty
-        for path in (folder, folder.parent, folder.parent.parent):
+        for path in (folder, *within):
             if Path.cwd().is_relative_to(path):
                 return
             path.rmdir()
@@ -194,20 +196,25 @@ def parsed(words: list[str]) -> Namespace:
 
 
 @contextmanager
+def sweeps_concluded() -> Iterator[None]:
+    """Show what a sweep has done that a signal ends, and name what it has not."""
+    try:
+        yield
+    except Interrupted as signal:
+        CompareSweep.end_early()
+        signal.advice += "".join(f"\nnot started: {' '.join(words)}" for words in CompareSweep.left)
+        raise
+
+
+@contextmanager
 def one_sentence_errors() -> Iterator[None]:
     """Print errors in one sentence and exit with status 1; only those not due to bad input have a traceback.
 
-    A signal ends the program with 128 plus its number. A sweep first shows what is done, and then names what is not.
+    A signal ends the program as :func:`genmodels.signals.program` says; a sweep first shows what is done.
     """
     try:
-        with listening():
+        with program(), sweeps_concluded():
             yield
-    except Interrupted as signal:
-        CompareSweep.end_early()
-        print(f"interrupted by {signal}{signal.advice}", file=sys.stderr)
-        for words in CompareSweep.left:
-            print(f"not started: {' '.join(words)}", file=sys.stderr)
-        sys.exit(signal.exit_status)
     except BrokenPipeError:  # the reader of our output, such as head, has closed it
         sys.stdout = None
         sys.exit(1)

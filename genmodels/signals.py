@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +12,16 @@ from types import FrameType
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+RETRY = 0.05  # seconds
+
+
 class Interrupted(BaseException):
     """A signal asked the program to end. Not an ``Exception``, so that nothing takes it for an error and goes on.
 
     Attributes:
         name: name of the signal.
         exit_status: 128 plus its number, as shells have it.
-        advice: how to go on, for the line that is printed.
+        advice: how to go on, printed after it.
         everywhere: whether all processes of a run were interrupted at the same moment.
     """
 
@@ -55,11 +59,34 @@ def listening() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+@contextmanager
+def program() -> Iterator[None]:
+    """Context of a whole program, which a signal ends with one line and the signal's exit status."""
+    try:
+        with listening():
+            yield
+    except Interrupted as interrupted:
+        print(f"interrupted by {interrupted}{interrupted.advice}", file=sys.stderr)
+        sys.exit(interrupted.exit_status)
+
+
 def _handle(signum: int, frame: FrameType | None) -> None:
-    if _Hold.held and _Hold.waiting is None:
+    if _is_importing(frame):  # modules that are half imported take the exception for a fault of theirs
+        timer = threading.Timer(RETRY, signal.raise_signal, (signum,))
+        timer.daemon = True
+        timer.start()
+    elif _Hold.held and _Hold.waiting is None:
         _Hold.waiting = signum
     else:  # a second signal does not wait
         raise Interrupted(signum)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def hold() -> None:

@@ -34,6 +34,7 @@ FLOORS = [
     {"hints"},
     {"launch"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 LIBRARIES = {"core", "networks", "transforms", "ode", "diffusion", "mcmc"}
@@ -145,7 +146,10 @@ def test_top_level_is_fixed():
     assert {name for name in top if not name.startswith(".")} <= allowed
 
 
-@pytest.mark.parametrize("module", ["genmodels", "genmodels.launch", "genmodels.composition", "genmodels.cli", "train"])
+ENTRIES = ["genmodels", "genmodels.launch", "genmodels.composition", "genmodels.cli", "genmodels.__main__", "train"]
+
+
+@pytest.mark.parametrize("module", ENTRIES)
 def test_entry_points_import_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

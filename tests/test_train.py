@@ -23,6 +23,7 @@ from genmodels.launch import CompareSweep
 
 SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samples.n=4", "model.encoder.width=8",
          "model.decoder.width=8", "metrics=[likelihood]", "trainer.accelerator=cpu")  # fmt: skip
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
 @pytest.fixture
@@ -196,9 +197,8 @@ def test_groups_may_be_empty(nothing, command):
 def test_a_signal_saves_and_marks_the_run_interrupted(name, tmp_path):
     run = tmp_path / "run"
     words = [sys.executable, "train.py", f"hydra.run.dir={run}", "budget.max_time=10m", *SMALL]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     heed = partial(signal.signal, getattr(signal, name), signal.SIG_DFL)  # which background jobs may ignore
-    process = subprocess.Popen(words, cwd=ROOT, preexec_fn=heed, **pipes)
+    process = subprocess.Popen(words, cwd=ROOT, preexec_fn=heed, **PIPES)
     try:
         deadline = time.monotonic() + 120
         while not (run / "metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
@@ -211,6 +211,26 @@ def test_a_signal_saves_and_marks_the_run_interrupted(name, tmp_path):
     assert err.splitlines() == [f"interrupted by {name}; continue with: genmodels resume run={run}"]
     assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
     assert (run / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_signal_in_a_sweep_ends_in_tables_of_what_is_done_and_names_the_rest(tmp_path):
+    words = [sys.executable, "train.py", "-m", "seed=0,1,2,3", f"hydra.sweep.dir={tmp_path}", "data=gaussian", *SMALL]
+    heed = partial(signal.signal, signal.SIGTERM, signal.SIG_DFL)
+    process = subprocess.Popen([*words, "budget.max_batches=150"], cwd=ROOT, preexec_fn=heed, **PIPES)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "1_vae_gaussian" / "run.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143
+    assert "Comparison of 1 run" in out and (tmp_path / "report.html").exists()
+    first, *rest = err.splitlines()
+    assert first == f"interrupted by SIGTERM; continue with: genmodels resume run={tmp_path / '1_vae_gaussian'}"
+    assert [line.partition(" seed=")[2][0] for line in rest] == ["2", "3"]
+    assert all(line.startswith("not started: ") for line in rest)
 
 
 @pytest.mark.parametrize("flag", ["--help", "--cfg=job"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from genmodels import signals
 from genmodels.callbacks.validate import Validate
 
 
@@ -30,7 +31,11 @@ class Begin(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        signals.hold()  # a run that is recorded has begun
         self.action()
         self.done = True
         trainer.strategy.barrier()
+        heard = signals.release() if trainer.world_size == 1 else None  # several are interrupted together, later
+        if heard is not None:
+            raise signals.Interrupted(heard)
         self.validate.catch_up(trainer)
