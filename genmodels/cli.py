@@ -129,7 +129,7 @@ def evaluate(options: Options, overrides: list[str]) -> None:
             differing["data"] = experiment.data.sha256[:12]
         if run.checkpoint(checkpoint) != run.checkpoint():
             differing["checkpoint"] = str(checkpoint)
-        if samples:
+        if samples and sha256(Path(samples)) != run.read().get("samples_sha256"):
             differing["samples"] = f"{Path(samples).name}@{sha256(Path(samples))[:8]}"
         scores = experiment.test(checkpoint, differing)
     print_scores(experiment, scores)

@@ -189,6 +189,8 @@ class Experiment:
                 self.trainer.callbacks.remove(each)  # type: ignore[attr-defined]
         self.trainer.test(self.model, datamodule=self.data, verbose=False)
         keep([])  # where no metric applies, the reasons are recorded too
+        if self.evaluate.own and is_rank_zero():
+            self.folder.note_samples()
         return self.evaluate.scores
 
 

@@ -33,6 +33,7 @@ class RunFolder:
         self.record_file = self.path / "run.json"
         self.config_file = self.path / "config.yaml"
         self.checkpoints = self.path / "checkpoints"
+        self.drawn = self.path / "samples" / "drawn.npz"
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -142,6 +143,11 @@ class RunFolder:
             stale = of is not None and of != checkpoint_sha256 and "[" not in name
             found[labeled(name, {"batches": str(batches)}) if stale else name] = entry
         self.write(record | {"metrics": found})
+
+    def note_samples(self) -> None:
+        """Note in run.json the hash of the samples that were drawn and scored, if there are any."""
+        if self.drawn.is_file():
+            self.update(samples_sha256=sha256(self.drawn))
 
     @property
     def config(self) -> DictConfig:

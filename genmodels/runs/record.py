@@ -14,7 +14,7 @@ from genmodels.untrusted import read_text
 
 COSTS = ("parameters", "examples", "batches", "train_seconds", "peak_memory_bytes")
 SPEEDS = ("passes_per_sample", "samples_per_second")
-TEXTS = ("status", "model", "data", "data_sha256", "config_hash", "started", "ended")
+TEXTS = ("status", "model", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended")
 PROBLEMS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
