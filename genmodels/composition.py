@@ -178,7 +178,7 @@ def check_links(folder: str) -> None:
         for path in (os.path.join(parent, name) for name in (*folders, *files)):
             require(
                 not os.path.islink(path) or inside(os.path.realpath(path), home),
-                f"{path} is a link out of the run folder; replace it by a copy of {os.path.realpath(path)}.",
+                f"{path} is a link to {os.path.realpath(path)}, outside of the run folder; remove it.",
             )
 
 

@@ -54,7 +54,8 @@ def read_config(file: Path) -> dict[str, Any]:
         check_tokens(text, file)
         loaded = OmegaConf.to_container(OmegaConf.create(text))
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read ({' '.join(str(error).split())[:160]}).") from error
+        reason = error.problem if isinstance(error, yaml.MarkedYAMLError) else str(error)  # without an excerpt
+        raise UserError(f"{file} cannot be read ({' '.join(str(reason).split())[:160]}).") from error
     require(isinstance(loaded, dict), f"{file} is not the config of a run.")
     assert isinstance(loaded, dict)
     require(printable(loaded) == loaded, f"{file} contains control characters, which the config of a run never does.")
