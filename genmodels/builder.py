@@ -44,10 +44,10 @@ OF_OTHERS = {
     ),
     "lightning": ("Trainer",),
     "lightning.pytorch.callbacks": (
-        "DeviceStatsMonitor", "EarlyStopping", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary",
+        "DeviceStatsMonitor", "EarlyStopping", "LearningRateMonitor", "ModelSummary",
     ),
     "lightning.pytorch.loggers": (
-        "CSVLogger", "CometLogger", "MLFlowLogger", "NeptuneLogger", "TensorBoardLogger", "WandbLogger",
+        "CSVLogger", "CometLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger",
     ),
 }  # fmt: skip
 """Classes of other packages by module: those whose arguments are plain values."""
@@ -174,12 +174,11 @@ def check_object(node: dict[str, Any], path: str, hint: Any) -> None:
         isinstance(made_by(target), type) and any(issubclass(made_by(target), kind) for kind in wanted),
         f"{path}._target_={name}{' with _partial_' * bool(partial)} is refused: {path} must be {describe(hint)}.",
     )
-    known, open_ended = parameters(target)
+    known = parameters(target)
     for argument, value in node.items():
         if argument not in RESERVED:
-            if argument not in known and not open_ended:
-                raise UserError(f"unknown key {path}.{argument}; {nearest(argument, known)}")
-            check(value, f"{path}.{argument}", known.get(argument, Any))
+            require(argument in known, f"unknown key {path}.{argument}; {nearest(argument, known)}")
+            check(value, f"{path}.{argument}", known[argument])
 
 
 def holds_objects(node: Any) -> bool:
@@ -229,14 +228,17 @@ def made_by(target: Callable[..., Any]) -> Any:
     return evaluated(inspect.signature(target).return_annotation, getattr(target, "__globals__", {}))
 
 
-def parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
-    """Parameter names and annotations of ``target``, and whether it takes any other keyword."""
+def parameters(target: Callable[..., Any]) -> dict[str, Any]:
+    """Parameter names and annotations of ``target``.
+
+    A target that takes any other keyword hands it on to a library that is not checked here: wandb, for one, would take
+    the address of the server to which it sends the user's key.
+    """
     named = inspect.signature(target).parameters.values()
     function = target.__init__ if inspect.isclass(target) else target
     scope = getattr(function, "__globals__", {})
     starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    hints = {p.name: evaluated(p.annotation, scope) for p in named if p.kind not in starred}
-    return hints, any(p.kind is p.VAR_KEYWORD for p in named)
+    return {p.name: evaluated(p.annotation, scope) for p in named if p.kind not in starred}
 
 
 def evaluated(annotation: Any, scope: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from omegaconf import DictConfig
 
-from genmodels.composition import check_parts, check_places, compose_run
+from genmodels.composition import check_origins, check_parts, check_places, compose_run
 from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors
 from genmodels.settings import check_settings
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 NOTE = """Options may also be written without dashes, as in run=FOLDER.
 Any other word overrides the run's config in the grammar of train.py: key=value, group=option, +key=value, ~key."""
+
+FRAMES = 40  # of an animation of samples
+MOST_DIGITS = 15  # of a number of samples
 
 Options = dict[str, str | None]
 
@@ -161,7 +164,7 @@ def sample(options: Options, overrides: list[str]) -> None:
     """Draw samples into a picture or an archive."""
     folder = run_folder(options)
     n, out = options["n"] or "64", Path(options["out"] or "samples.png").expanduser()
-    require(n.isdigit() and int(n) > 0, f"n must be a positive integer, got {n}.")
+    require(is_count(n), f"n must be a positive integer, got {n}.")
     require(out.suffix in (".png", ".npz"), f"out must end in .png or .npz, got {out}.")
     require(out.parent.is_dir(), f"out={out} lies in a folder that does not exist; make {out.parent} first.")
 
@@ -171,28 +174,40 @@ def sample(options: Options, overrides: list[str]) -> None:
     from genmodels.callbacks.sample_grid import paths
     from genmodels.core.abilities import Samples
     from genmodels.core.randomness import SAMPLING, stream
+    from genmodels.hardware import require_memory
     from genmodels.metrics import SampleSets
     from genmodels.runs import RunFolder, restore
 
     run = RunFolder.open(folder)
-    config = overridden(run.config, overrides)
+    config = overridden(run.config, overrides, reads_data=False)
     model = restore(run, config, config.weights)
     if not isinstance(model, Samples):
         raise UserError(f"{type(model).__name__} cannot be sampled from.")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     samples = SampleSets(model, config.seed)
+    if out.suffix == ".png":
+        require_memory(FRAMES * plots.picture_bytes(int(n), model.spec), f"an animation of n={n} samples")
     x = samples.get(int(n))
     if out.suffix == ".npz":
         samples.save(out)
         print(out)
         return
-    plots.picture(x, model.spec).save(out)
+    plots.save(plots.picture(x, model.spec), out)
     print(out)
     with stream(config.seed, SAMPLING, device=model.device):
-        for title, path in paths(model, int(n), frames=40).items():
+        for title, path in paths(model, int(n), FRAMES).items():
             file = out.with_name(f"{out.stem}_{title}.gif")
             plots.animation(path, model.spec, file)
             print(file)
+
+
+def is_count(text: str) -> bool:
+    """Whether ``text`` is a positive integer, and not so long that it must be a mistake.
+
+    >>> [is_count(text) for text in ("64", "0", "-1", "1e3", "²", "9" * 5000)]
+    [True, False, False, False, False, False]
+    """
+    return text.isdecimal() and len(text) <= MOST_DIGITS and int(text) > 0
 
 
 def check(options: Options, overrides: list[str]) -> None:
@@ -246,12 +261,14 @@ def run_folder(options: Options) -> Path:
     return Path(str(options["run"])).expanduser()
 
 
-def overridden(config: DictConfig, overrides: list[str]) -> DictConfig:
-    """The run's config with overrides, checked."""
+def overridden(config: DictConfig, overrides: list[str], reads_data: bool = True) -> DictConfig:
+    """The run's config with overrides, checked, for a command that reads the data or does not."""
     composed = compose_run(config, overrides)
     check_settings(composed)
     check_parts(composed)
     check_places(composed)
+    if reads_data:
+        check_origins(composed, overrides)
     return composed
 
 

@@ -23,7 +23,7 @@ from genmodels.tree import config_folder, groups, option, options, plain
 BEFORE_TRAINING = ("data", "model", "experiment", "debug", "hparams_search")  # of a trained run they are fixed
 MODELS = "genmodels.models."
 WRITING = ("callbacks", "checkpoint", "logger", "trainer")  # groups whose objects write files
-PLACES = ("folder", "dir", "dirpath", "path")  # ends of the keys that name where
+PLACES = ("folder", "dir", "dirpath", "path", "uri", "location")  # ends of the keys that name where
 
 
 def list_choices() -> str:
@@ -152,18 +152,61 @@ def budget_by_keys(budget: Any) -> Any:
 
 
 def check_places(config: DictConfig) -> None:
-    """Refuse a run's config, which may be a stranger's, that would write outside of the run folder.
+    """Refuse a run folder, which may be a stranger's, by which a command would write outside of it.
 
     Raises:
-        UserError: naming the key of a path that lies elsewhere.
+        UserError: naming the key of a path that lies elsewhere, or a link in the folder that leads elsewhere.
     """
     folder = str(config.run_dir)
+    check_links(folder)
     for key, value in leaves({group: plain(config).get(group) or {} for group in WRITING}):
         is_place = isinstance(value, str) and (key.endswith(PLACES) or os.path.isabs(value) or ".." in value)
         require(
             not is_place or inside(os.path.abspath(value), folder),
             f"{key}={value} lies outside of the run folder; set it to a path below {folder}.",
         )
+
+
+def check_links(folder: str) -> None:
+    """Refuse a run folder with a link by which what is written into it would land elsewhere.
+
+    Raises:
+        UserError: naming the link.
+    """
+    home = os.path.realpath(folder)
+    for parent, folders, files in os.walk(home):
+        for path in (os.path.join(parent, name) for name in (*folders, *files)):
+            require(
+                not os.path.islink(path) or inside(os.path.realpath(path), home),
+                f"{path} is a link to {os.path.realpath(path)}, outside of the run folder; remove it.",
+            )
+
+
+def check_origins(config: DictConfig, overrides: list[str]) -> None:
+    """Refuse a run's config, which may be a stranger's, that says where data are downloaded from or kept.
+
+    The addresses in ``conf/data`` and the user's own folder of data are known; others must be named on the command
+    line. Otherwise a stranger could have any file put anywhere.
+
+    Raises:
+        UserError: naming the key.
+    """
+    from genmodels.data.root import data_root  # imports torch
+
+    data, named = config.data, {str(override.key_or_group) for override in parse(overrides)}
+    url, root = OmegaConf.select(data, "source.url"), data.get("root")
+    known = {OmegaConf.select(option("data", name), "data.source.url") for name in options("data")}
+    require(
+        url in known or "data.source.url" in named,
+        f"this run's config would download from {url}, which is no address of a data set of genmodels; "
+        "if you trust it, write data.source.url=... with this address.",
+    )
+    own = root is None or os.path.realpath(os.path.expanduser(str(root))) == os.path.realpath(data_root())
+    require(
+        own or "data.root" in named,
+        f"this run's config would keep data in {root}, which is not your folder of data, {data_root()}; "
+        "write data.root=null to use yours, or data.root=... with that folder.",
+    )
 
 
 def inside(path: str, folder: str) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PART = ".part-"  # beginning of the names of files that are being written
@@ -25,15 +25,21 @@ def atomic(path: str | Path) -> Iterator[Path]:
         path: the file to write or replace, in a folder that exists.
 
     Raises:
-        OSError: if nothing was written, or the target cannot be replaced.
+        OSError: if nothing was written, or the target cannot be replaced; it names the target, if it names no other
+            file, as when a disk is full.
     """
     path = Path(path)
     part = path.with_name(f"{PART}{secrets.token_hex(4)}-{path.name}")
     try:
         yield part
         os.replace(part, path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error counts; the folder may be gone, or read-only
+            part.unlink()
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -12,6 +12,11 @@ import torch
 from genmodels.errors import require
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")  # on Linux
+CGROUPS = Path("/sys/fs/cgroup")  # limits of containers on Linux, in two versions
+CONTAINERS = (  # folder, and names of the limit, the usage, and the part of it that is copies of files
+    (CGROUPS, "memory.max", "memory.current", "inactive_file"),
+    (CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 KIB, GIB = 1024, 1024**3
 
 
@@ -47,15 +52,29 @@ def peak_memory(device: torch.device) -> int:
     return int(getattr(held, "peak_wset", held.rss))
 
 
+def available_memory() -> int:
+    """Free memory in bytes: of the machine, or of the container if that has less.
+
+    What a container uses includes copies of files, which the system drops when memory is needed.
+    """
+    free = [psutil.virtual_memory().available]
+    for folder, limit, used, reclaimable in CONTAINERS:
+        with suppress(OSError, ValueError, KeyError):  # another version, or "max" for no limit
+            entries = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            held = int((folder / used).read_text()) - int(entries[reclaimable])
+            free.append(int((folder / limit).read_text()) - held)
+    return max(0, min(free))
+
+
 def shortage(needed: int, what: str, available: int | None = None) -> str:
     """One sentence if ``what`` needs more bytes than there are; an empty string if they suffice.
 
     Args:
         needed: number of bytes, estimated before they are allocated.
         what: what needs them, such as ``"data.limit=1000"``.
-        available: bytes at hand; by default the free memory of the machine.
+        available: bytes at hand; by default :func:`available_memory`.
     """
-    free = psutil.virtual_memory().available if available is None else available
+    free = available_memory() if available is None else available
     place = "memory" if available is None else "disk space"
     if needed <= free:
         return ""

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from genmodels.core import DataSpec
+from genmodels.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,11 +111,33 @@ def strip(path: Tensor, spec: DataSpec) -> Image.Image:
     return image_grid(path.transpose(0, 1).flatten(0, 1), spec, columns=len(path))
 
 
+def save(image: Image.Image, file: Path, **options: Any) -> None:
+    """Save a picture in the format of the file's ending, as a whole or not at all.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    with atomic(file) as part:
+        image.save(part, **options)
+
+
+def picture_bytes(n: int, spec: DataSpec, smallest: int = 32) -> int:
+    """Memory that a picture of ``n`` examples takes in the making, see :func:`picture`."""
+    if not spec.is_image:
+        return 200 * n
+    height, width = (math.ceil(smallest / min(spec.shape[1:])) * side + 1 for side in spec.shape[1:])
+    return n * (2 * 3 * height * width + 12 * spec.dims)
+
+
 def animation(path: Tensor, spec: DataSpec, file: Path) -> None:
-    """Save ``path [frames, n, C, H, W]`` as an animated GIF of grids, whose last frame lasts longer."""
+    """Save ``path [frames, n, C, H, W]`` as an animated GIF of grids, whose last frame lasts longer.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
     first, *rest = [image_grid(frame, spec) for frame in path]
     times = [80] * len(rest) + [1500]  # milliseconds
-    first.save(file, save_all=True, append_images=rest, duration=times, loop=0)
+    save(first, file, save_all=True, append_images=rest, duration=times, loop=0)
 
 
 def picture(x: Tensor, spec: DataSpec) -> Image.Image:

@@ -14,6 +14,11 @@ from omegaconf.errors import OmegaConfBaseException
 from genmodels.errors import UserError, require
 
 MEBIBYTE = 2**20
+DEEPEST = 50  # levels of a config
+OPENING = (
+    yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken, yaml.FlowMappingStartToken, yaml.FlowSequenceStartToken,
+)  # fmt: skip
+CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 def read_text(path: Path, most: int = 16 * MEBIBYTE) -> str:
@@ -40,21 +45,35 @@ def read_config(file: Path) -> dict[str, Any]:
     """The content of a run's config.yaml, which may be a stranger's, with nothing resolved.
 
     Raises:
-        UserError: if it cannot be read, is not a mapping, or contains an alias, by which a small file becomes a huge
-            config.
+        UserError: if it cannot be read, is not a mapping, is nested too deeply to be read in a reasonable time, or
+            contains what the config of a run never does: an alias, by which a small file becomes a huge config, or
+            characters that a terminal would interpret.
     """
-    text = read_text(file, most=MEBIBYTE)
+    text = read_text(file, most=MEBIBYTE // 16)
     try:
-        require(
-            not any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)),
-            f"{file} contains a YAML alias, which the config of a run never does.",
-        )
+        check_tokens(text, file)
         loaded = OmegaConf.to_container(OmegaConf.create(text))
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read ({' '.join(str(error).split())[:160]}).") from error
+        reason = error.problem if isinstance(error, yaml.MarkedYAMLError) else str(error)  # without an excerpt
+        raise UserError(f"{file} cannot be read ({' '.join(str(reason).split())[:160]}).") from error
     require(isinstance(loaded, dict), f"{file} is not the config of a run.")
     assert isinstance(loaded, dict)
+    require(printable(loaded) == loaded, f"{file} contains control characters, which the config of a run never does.")
     return {str(key): value for key, value in loaded.items()}
+
+
+def check_tokens(text: str, file: Path) -> None:
+    """Scan YAML, and stop at what would take memory or time beyond its size.
+
+    Raises:
+        UserError: for an alias, or for deep nesting.
+    """
+    depth = 0
+    for token in yaml.scan(text):
+        depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
+        require(depth <= DEEPEST, f"{file} is nested more deeply than the config of a run ever is.")
+        alias = isinstance(token, yaml.AliasToken)
+        require(not alias, f"{file} contains a YAML alias, which the config of a run never does.")
 
 
 def literal(node: Any) -> Any:

@@ -59,6 +59,7 @@ GADGETS = [  # they run code, read, write or fetch files, or import modules
     {"_target_": "lightning.pytorch.cli.instantiate_class", "args": "id", "init": {"class_path": "os.system"}},
     {"_target_": "lightning.pytorch.callbacks.LambdaCallback", "on_fit_start": "id"},
     {"_target_": "lightning.pytorch.callbacks.OnExceptionCheckpoint", "dirpath": "x"},
+    {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint"},  # it deletes files that a checkpoint names
     {"_target_": "lightning.pytorch.trainer.call._call_and_handle_interrupt"},
     {"_target_": "torch.hub.load", "repo_or_dir": "x", "model": "x"},
     {"_target_": "torch.load", "f": "x", "weights_only": False},
@@ -182,7 +183,7 @@ def test_lists_of_nodes_are_built_and_named_by_their_places():
 def test_an_annotation_that_only_type_checkers_can_read_does_not_hide_the_others():
     def target(a: Unknown, b: int | None, c): ...  # noqa: F821
 
-    assert parameters(target) == ({"a": Any, "b": int | None, "c": inspect.Parameter.empty}, False)
+    assert parameters(target) == {"a": Any, "b": int | None, "c": inspect.Parameter.empty}
 
 
 @pytest.mark.parametrize(

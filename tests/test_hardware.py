@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from genmodels import hardware
-from genmodels.hardware import cpu_name, forget_peak_memory, peak_memory
+from genmodels.hardware import GIB, available_memory, cpu_name, forget_peak_memory, peak_memory
 
 
 @pytest.mark.skipif(not hardware.CLEAR_REFS.exists(), reason="Linux")
@@ -35,6 +35,17 @@ def test_without_proc_the_peak_is_psutils_if_available(monkeypatch):
     windows = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=1, peak_wset=2))
     monkeypatch.setattr(psutil, "Process", lambda: windows)
     assert peak_memory(torch.device("cpu")) == 2
+
+
+@pytest.mark.parametrize(("version", "limit", "free"), [(0, 4 * GIB, 2 * GIB), (1, GIB, 0), (0, "max", 8 * GIB)])
+def test_the_memory_of_a_container_is_its_limit_less_what_it_uses(monkeypatch, tmp_path, version, limit, free):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GIB))
+    *_, names = [(tmp_path, *each[1:]) for each in hardware.CONTAINERS[: version + 1]]
+    for name, value in zip(names[1:3], (limit, 3 * GIB), strict=True):
+        (tmp_path / name).write_text(f"{value}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 7\n{names[3]} {GIB}\n")
+    monkeypatch.setattr(hardware, "CONTAINERS", [names])
+    assert available_memory() == free
 
 
 def test_the_processor_has_a_name():

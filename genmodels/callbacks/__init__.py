@@ -8,6 +8,7 @@ from genmodels.callbacks.evaluate import Evaluate
 from genmodels.callbacks.finite import StopOnNaN
 from genmodels.callbacks.interrupt import Interrupt
 from genmodels.callbacks.learning_rate import Constant, Cosine, LearningRate, Linear, Plateau
+from genmodels.callbacks.model_checkpoint import ModelCheckpoint
 from genmodels.callbacks.progress import ProgressBar
 from genmodels.callbacks.quality import Quality
 from genmodels.callbacks.randomness import Randomness
@@ -27,6 +28,7 @@ __all__ = [
     "Interrupt",
     "LearningRate",
     "Linear",
+    "ModelCheckpoint",
     "Plateau",
     "ProgressBar",
     "Quality",

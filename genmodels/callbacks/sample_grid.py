@@ -46,7 +46,7 @@ class SampleGrid(Callback):
         Raises:
             UserError: if they do not.
         """
-        require_memory(5 * self.n * pl_module.spec.dims, f"callbacks.samples.n={self.n}")
+        require_memory(plots.picture_bytes(self.n, pl_module.spec), f"callbacks.samples.n={self.n}")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Draw with the weights that are validated, in the first process."""
@@ -60,7 +60,7 @@ class SampleGrid(Callback):
             source = trainer.datamodule.source  # type: ignore[attr-defined]
             picture = density(pl_module, source.log_prob if isinstance(source, HasDensity) else None)
             if picture is not None:
-                picture.save(self.folder / "density.png")
+                plots.save(picture, self.folder / "density.png")
                 log_image(trainer, "density", picture)
 
     def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
@@ -78,7 +78,7 @@ class SampleGrid(Callback):
                 pictures |= {title: (title, plots.strip(path, model.spec)) for title, path in ways.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         for title, (file, image) in pictures.items():
-            image.save(self.folder / f"{file}.png")
+            plots.save(image, self.folder / f"{file}.png")
             log_image(trainer, title, image)
 
 

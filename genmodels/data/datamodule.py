@@ -16,6 +16,7 @@ from genmodels.core.randomness import LARGEST_SEED
 from genmodels.data.loader import BatchLoader
 from genmodels.data.root import data_root
 from genmodels.data.sources.base import MOST, Arrays, Source
+from genmodels.data.sources.published import is_plain
 from genmodels.data.split import ensure_size, hold_out
 from genmodels.errors import UserError, ensure, ensure_counts, nearest
 
@@ -44,7 +45,7 @@ class DataModule(LightningDataModule):
     otherwise they are chosen from the training examples by ``seed``.
 
     Args:
-        name: name of the data set in results.
+        name: name of the data set in results, and in names of files.
         spec: shape and levels that the data must have.
         source: reads the data; see :mod:`genmodels.data.sources`.
         batch_size: number of training examples per batch and process.
@@ -57,7 +58,8 @@ class DataModule(LightningDataModule):
         limit: largest number of examples in each split, for quick trials; ``None`` keeps all.
 
     Raises:
-        ValueError: if a size or the seed is out of range, or ``flip`` is set for data that are not images.
+        ValueError: if a size or the seed is out of range, ``name`` cannot be part of a file's name, or ``flip`` is set
+            for data that are not images.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class DataModule(LightningDataModule):
         ensure_counts(1, MOST, optional=True, limit=limit)
         ensure_counts(0, LARGEST_SEED, seed=seed)
         ensure_size(val_size=val_size)
+        ensure(is_plain(name), f"name must be plain text that can be part of a file's name, got {name!r}.")
         ensure(spec.is_image or not flip, "flip=true mirrors images; this data set has none.")
         self.name = name
         self.spec = spec

@@ -12,6 +12,7 @@ from typing_extensions import override
 from genmodels.core import Kind, Score
 from genmodels.core.abilities import DecodesLatent, HasLikelihood, HasObservation
 from genmodels.core.observation import SphericalGaussian
+from genmodels.core.processes import broadcast
 from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import ensure_counts, ensure_numbers
 from genmodels.hardware import require_memory
@@ -125,10 +126,22 @@ class AISEvaluation(Evaluation):
         return isinstance(model, HasObservation) and not self.gaussian
 
     def _resumable(self, chosen: Tensor, subject: Subject) -> ResumableResults:
-        """Stored results for these weights, settings and test examples ``chosen [n, *shape]``."""
-        own, checksum = self._under_own(subject.model), int(chosen.sum(dtype=torch.float64))
-        settings = [subject.fingerprint, subject.seed, self.sizes, self.simulated, self.batch_size, self.sigma, own]
-        return ResumableResults(subject.folder, "ais", [*settings, checksum])
+        """Stored results for this model, settings and test examples ``chosen [n, *shape]``."""
+        from genmodels.data.sources.base import content_sha256  # imports Lightning
+
+        asked = [subject.seed, self.sizes, self.simulated, self.batch_size, self.sigma]
+        about = [subject.fingerprint, self._sign_of_the_model(chosen, subject), content_sha256([chosen])]
+        return ResumableResults(subject.folder, "ais", [*asked, *about])
+
+    def _sign_of_the_model(self, chosen: Tensor, subject: Subject) -> list[float]:
+        """What tells models of equal weights apart, such as by their activation or their p(x|z): values at z = 1."""
+        model, device = subject.model, subject.model.device
+        assert isinstance(model, DecodesLatent)
+        z = torch.ones(1, model.latent_dim, device=device)
+        values = [float(model.location(z).double().sum())]
+        if isinstance(model, HasObservation) and self._under_own(model):
+            values.append(float(model.conditional_log_prob(chosen[:1].to(device), z).double()))
+        return broadcast(values)
 
     def _decoder(self, subject: Subject, resumable: ResumableResults) -> tuple[Decoder, dict[str, Any]]:
         """The decoder to be scored, and the protocol entries on its observation model."""

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from genmodels import plots
 from genmodels.core import Score
 from genmodels.metrics.sample_sets import SampleSets
 
@@ -52,7 +53,7 @@ class Subject:
 
     def keep_picture(self, name: str, image: Image.Image) -> None:
         """Save ``<name>.png`` in the folder and log it as ``test/<name>``."""
-        image.save(self.file(f"{name}.png"))
+        plots.save(image, self.file(f"{name}.png"))
         self.log_image(f"test/{name}", image)
 
     @cached_property

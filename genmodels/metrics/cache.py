@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,7 +23,8 @@ Tensors = dict[str, Tensor]
 class StatisticsCache:
     """Tensors on disk, identified by data set, kind of statistic, content of the data, and extractor.
 
-    The content is identified by its shape and its sum over examples.
+    The content is identified by the hashes of its examples, in any order: with less, one data set could be made to pass
+    for another.
 
     Args:
         folder: folder of the files; if it is not writable, nothing is cached.
@@ -48,8 +48,9 @@ class StatisticsCache:
         return computed
 
     def _key(self, what: str, x: Tensor) -> str:
-        content = hashlib.sha256(x.sum(0, dtype=torch.int64).numpy().tobytes()).hexdigest()
-        described = [self.data, what, list(x.shape), content, self.extractor]
+        examples = sorted(hashlib.sha256(example).digest() for example in x.contiguous().flatten(1).numpy())
+        content = hashlib.sha256(b"".join(examples)).hexdigest()
+        described = [self.data, what, str(x.dtype), list(x.shape), content, self.extractor]
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 
 

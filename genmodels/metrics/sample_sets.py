@@ -18,12 +18,14 @@ from torchmetrics import MaxMetric
 from genmodels.core.randomness import SAMPLING, stream
 from genmodels.errors import UserError, require
 from genmodels.files import atomic, sha256
+from genmodels.hardware import require_memory
 from genmodels.metrics.processes import map_over_ranks
 
 if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
 
 AT_A_TIME = 250  # samples in one call of the model
+COPIES = 2  # of a set in memory at a time: its parts, and the whole
 PROTOCOL: dict[str, Any] = {
     "observation": str,
     "sampling": dict,
@@ -71,7 +73,7 @@ class SampleSets:
         """Set number ``index``, raw data ``[n, *shape]`` on the CPU.
 
         Raises:
-            UserError: if the file holds too few samples.
+            UserError: if the file holds too few samples, or so many do not fit into memory.
         """
         if self._given is not None:
             held = len(self._given)
@@ -90,6 +92,8 @@ class SampleSets:
         return repeats if self._given is None else max(1, min(repeats, len(self._given) // n))
 
     def _draw(self, n: int, index: int) -> Tensor:
+        spec = self.model.spec
+        require_memory(COPIES * n * spec.dims * (1 if spec.is_discrete else 4), f"a set of n={n} samples")
         device, clock = self.model.device, MaxMetric().to(self.model.device)
         seconds = 0.0
 

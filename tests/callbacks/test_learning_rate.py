@@ -105,7 +105,7 @@ def test_a_plateau_lowers_the_rates(name, tmp_path):
 
 def test_a_monitored_model_checkpoint_of_lightnings_works(tmp_path):
     words = (
-        "+callbacks.top._target_=lightning.pytorch.callbacks.ModelCheckpoint",
+        "+callbacks.top._target_=genmodels.callbacks.ModelCheckpoint",
         f"+callbacks.top.monitor={MONITOR}",
         f"+callbacks.top.dirpath={tmp_path / 'top'}",
     )

@@ -117,7 +117,7 @@ def test_a_killed_run_goes_on_from_its_last_batch(data, monkeypatch):
     assert resumed < 0.8 * model.calls
     done, model = Decoder(), Decoder()
     measure(done, data)
-    assert done.calls == 0
+    assert done.calls <= 2  # a look at what model it is
     model.weight *= 2
     measure(model, data)
     assert model.calls > 0  # results of other weights are not used

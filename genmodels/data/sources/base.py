@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -35,13 +36,19 @@ class Arrays:
 
     def sha256(self) -> str:
         """Hash of all examples; of their law if they are drawn, since their last digits depend on the processor."""
-        digest = hashlib.sha256((self.drawn_from or "").encode())
-        for x in (self.train, self.test, self.val) if self.drawn_from is None else ():
-            if x is not None:
-                digest.update(f"{x.dtype} {list(x.shape)}".encode())
-                for part in x.split(HASHED_AT_A_TIME):  # memory-mapped examples need not fit into memory
-                    digest.update(part.contiguous().numpy())
-        return digest.hexdigest()
+        if self.drawn_from is not None:
+            return hashlib.sha256(self.drawn_from.encode()).hexdigest()
+        return content_sha256(x for x in (self.train, self.test, self.val) if x is not None)
+
+
+def content_sha256(arrays: Iterable[Tensor]) -> str:
+    """Hash of raw data, with types and shapes."""
+    digest = hashlib.sha256()
+    for x in arrays:
+        digest.update(f"{x.dtype} {list(x.shape)}".encode())
+        for part in x.split(HASHED_AT_A_TIME):  # memory-mapped examples need not fit into memory
+            digest.update(part.contiguous().numpy())
+    return digest.hexdigest()
 
 
 @runtime_checkable

@@ -25,6 +25,7 @@ from genmodels.files import atomic
 from genmodels.hardware import shortage
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
+FORMATS = ("PNG", "JPEG")  # whatever a file's ending: for some formats, Pillow starts other programs
 MODES = {1: "L", 3: "RGB"}
 """Mode of an image in Pillow by its number of channels."""
 
@@ -98,6 +99,7 @@ def image_files(folder: Path) -> list[Path]:
     files = sorted(p for p in found if not p.is_dir())
     for path in files:
         require(path.exists(), f"{path} is a link to a file that does not exist; repair or remove it.")
+        require(path.is_file(), f"{path} is not a regular file; remove it.")
     require(bool(files), f"{folder} contains no PNG or JPEG image; fix data.source.path.")
     return files
 
@@ -112,7 +114,7 @@ def decode(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
     channels, height, width = shape
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             require(image.mode[0] not in "IF", f"{path} has more than 8 bits per channel; convert it to 8.")
             upright = ImageOps.exif_transpose(image).convert(MODES[channels])
             fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
@@ -156,6 +158,7 @@ def _decode_all(files: list[Path], shape: tuple[int, ...], cache: Path) -> None:
     """Decode ``files`` into the array file ``cache``."""
     with _stored(cache, len(files) * math.prod(shape)) as part:
         images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
+        reserve(part)
 
         def write(i: int) -> None:
             images[i] = decode(files[i], shape)
@@ -164,6 +167,17 @@ def _decode_all(files: list[Path], shape: tuple[int, ...], cache: Path) -> None:
             for _ in pool.map(write, range(len(files))):
                 pass
         images.flush()
+
+
+def reserve(path: Path) -> None:
+    """Reserve the space of a file that is still empty, since a write to its memory map cannot fail but by a crash.
+
+    Raises:
+        OSError: if the disk has too little.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _order(n: int, seed: int) -> list[int]:

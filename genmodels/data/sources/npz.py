@@ -63,7 +63,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     """The arrays ``train`` and ``test`` of the file, or ``x``, after a look at its directory, which has their sizes."""
     require(os.path.isfile(path), f"there is no file {path}; fix data.source.path.")
     with _readable(path), zipfile.ZipFile(path) as directory:  # np.load would accept .npy files and pickles too
-        sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in directory.infolist()}
+        entries = [(entry.filename.removesuffix(".npy"), entry.file_size) for entry in directory.infolist()]
+    sizes = dict(entries)
+    require(len(sizes) == len(entries), f"{path} contains two arrays of one name; save it again with numpy.savez.")
     wanted = ("train", "test") if {"train", "test"} <= sizes.keys() else ("x",)
     listed = ", ".join(sorted(sizes)) or "nothing"
     require(wanted[0] in sizes, f"{path} contains {listed}: name its arrays 'train' and 'test', or 'x'.")

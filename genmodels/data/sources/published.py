@@ -51,11 +51,11 @@ class Published:
 
 
 def is_plain(name: object) -> bool:
-    """Whether ``name`` is that of a file or folder within another one, on every system.
+    r"""Whether ``name`` is that of a file or folder within another one, on every system.
 
-    >>> [is_plain(name) for name in ("mnist", "../mnist", "/mnist", "..", "")]
-    [True, False, False, False, False]
+    >>> [is_plain(name) for name in ("mnist", "../mnist", "/mnist", "..", "", "a\x1b")]
+    [True, False, False, False, False, False]
     """
-    if not isinstance(name, str) or name in ("", ".", ".."):
+    if not isinstance(name, str) or name in ("", ".", "..") or not name.isprintable():
         return False
     return PurePosixPath(name).name == PureWindowsPath(name).name == name
