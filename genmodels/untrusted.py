@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from pathlib import Path
@@ -14,47 +15,120 @@ from omegaconf.errors import OmegaConfBaseException
 from genmodels.errors import UserError, require
 
 MEBIBYTE = 2**20
+DEEPEST = 40  # containers within one another, far more than a record or a config has
 
 
-def read_text(path: Path, most: int = 16 * MEBIBYTE) -> str:
-    """Content of a text file that may be a stranger's.
+def read_bytes(path: Path, most: int) -> bytes:
+    """Content of a file that may be a stranger's.
 
     Args:
         path: the file.
         most: largest size in bytes.
 
     Raises:
-        UserError: if it is missing, no regular file (a pipe would never end), larger than ``most``, or not UTF-8.
+        UserError: if it is missing, no regular file (a pipe would never end), or larger than ``most``.
     """
     try:
         found = path.stat()
         require(stat.S_ISREG(found.st_mode), f"{path} is not a regular file.")
         require(found.st_size <= most, f"{path} has {found.st_size} bytes, which is more than such a file can have.")
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise UserError(f"{path} cannot be read: {reason}.") from error
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def read_text(path: Path, most: int = 16 * MEBIBYTE) -> str:
+    """Content of a text file that may be a stranger's, with any line end as a line feed.
+
+    Raises:
+        UserError: if it cannot be read, see :func:`read_bytes`, or is not UTF-8.
+    """
+    try:
+        return read_bytes(path, most).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} cannot be read: it is not UTF-8.") from error
+
+
+def read_json(file: Path) -> Any:
+    """Content of a JSON file that may be a stranger's, with control characters in its texts replaced.
+
+    Raises:
+        UserError: see :func:`parsed`.
+    """
+    return parsed(read_text(file), str(file))
+
+
+def parsed(text: str, what: str) -> Any:
+    """Content of a JSON text that may be a stranger's, with control characters in its texts replaced.
+
+    Args:
+        text: the text.
+        what: where it is from, for the error.
+
+    Raises:
+        UserError: if it is no JSON, has an entry twice, of which readers may take either, or is nested too deeply.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        require(len(found) == len(pairs), f"{what} cannot be read: it has an entry twice.")
+        return found
+
+    try:
+        content = json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is no JSON ({error})"
+        raise UserError(f"{what} cannot be read: {reason}.") from error
+    require(is_shallow(content), f"{what} cannot be read: it is nested too deeply.")
+    return printable(content)
 
 
 def read_config(file: Path) -> dict[str, Any]:
     """The content of a run's config.yaml, which may be a stranger's, with nothing resolved.
 
     Raises:
-        UserError: if it cannot be read, is not a mapping, or contains an alias, by which a small file becomes a huge
-            config.
+        UserError: if it cannot be read, is not a mapping of texts, contains an alias, by which a small file becomes a
+            huge config, or is nested too deeply.
     """
-    text = read_text(file, most=MEBIBYTE)
+    text = read_text(file, most=MEBIBYTE // 8)
     try:
         require(
             not any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)),
             f"{file} contains a YAML alias, which the config of a run never does.",
         )
         loaded = OmegaConf.to_container(OmegaConf.create(text))
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read ({' '.join(str(error).split())[:160]}).") from error
+    except RecursionError as error:
+        raise UserError(f"{file} cannot be read: it is nested too deeply.") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise UserError(f"{file} cannot be read: {printable(' '.join(str(error).split()))[:160]}.") from error
+    require(is_shallow(loaded), f"{file} cannot be read: it is nested too deeply.")
     require(isinstance(loaded, dict), f"{file} is not the config of a run.")
+    require(has_text_keys(loaded), f"{file} is not the config of a run: it has a key that is no text.")
     assert isinstance(loaded, dict)
     return {str(key): value for key, value in loaded.items()}
+
+
+def is_shallow(node: Any, levels: int = DEEPEST) -> bool:
+    """Whether at most ``levels`` containers are within one another.
+
+    >>> is_shallow([[3]], levels=2), is_shallow([[[]]], levels=2)
+    (True, False)
+    """
+    children = contained(node)
+    return children is None or (levels > 0 and all(is_shallow(child, levels - 1) for child in children))
+
+
+def has_text_keys(node: Any) -> bool:
+    """Whether all keys of nested mappings are texts that can be written."""
+    texts = all(isinstance(key, str) for key in node) if isinstance(node, dict) else True
+    return texts and all(map(has_text_keys, contained(node) or ()))
+
+
+def contained(node: Any) -> list[Any] | None:
+    """The children of a container; ``None`` for anything else."""
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else None
 
 
 def literal(node: Any) -> Any:

@@ -13,6 +13,7 @@ The first mutations of each kind are tried by default, all of them with ``-m slo
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 import math
@@ -21,10 +22,8 @@ import random
 import re
 import shutil
 import signal
-import sys
 import time
 import zipfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,6 +34,8 @@ from conformance.test_laboratory import settings
 
 from genmodels import load
 from genmodels.cli import main
+from genmodels.compare import compared, find_runs
+from genmodels.errors import UserError
 from genmodels.experiment import run
 from genmodels.runs import RunFolder
 
@@ -134,8 +135,9 @@ def parent_of(node, path):
 
 
 DELETED = object()
+DEEP = nest(900)
 VALUES = [
-    DELETED, None, [], {}, "", "x", -1, 0, 1, 3.5, math.inf, math.nan, 10**400, True, nest(100), nest(900), [None],
+    DELETED, None, [], {}, "", "x", -1, 0, 1, 3.5, math.inf, math.nan, 10**400, -math.inf, True, nest(100), DEEP, [None],
     {"a": {"b": 1}}, "\x1b[31mred", "\ud800", "=1+1", "../../x", "${oc.env:HOME}", "???", "a" * 10_000, ["x"], {"": ""},
 ]  # fmt: skip
 
@@ -186,7 +188,7 @@ def mutate_record(copy, original, number, chance):
         value = chance.choice([*VALUES, [parent_of(record, path)[path[-1]]]])
         changed(record, path, value)
         text = json.dumps(record)
-        file.write_text(text.replace("Infinity", "1e400") if value == math.inf else text)
+        file.write_text(text.replace("Infinity", "1e400") if number % 2 else text)
 
 
 YAML = [
@@ -252,7 +254,13 @@ def mutate_checkpoint(copy, original, number, chance):
         random.Random(0).shuffle(every)
         path = every[number % len(every)]
         old = parent_of(state, path)[path[-1]]
-        values = [*VALUES, torch.zeros(2, 3), torch.tensor(math.nan), [old], {"x": old}]
+        values = [
+            *(value for value in VALUES if value is not DEEP),
+            torch.zeros(2, 3),
+            torch.tensor(math.nan),
+            [old],
+            {"x": old},
+        ]
         if isinstance(old, torch.Tensor):
             values += [old * math.nan, old.int(), old[None], old.bool()] * 5
         changed(state, path, chance.choice(values))
@@ -365,7 +373,7 @@ MUTATE = {
 
 def is_readable(folder):
     """Whether the folder's run.json can be read."""
-    return call("compare", folder)[0] == 0
+    return not compared(find_runs(folder)).unreadable if (folder / "run.json").exists() else False
 
 
 def without_speed(protocol):
@@ -381,36 +389,44 @@ def check_scores(folder, original):
             assert [own[key] for key in numbers] == [entry[key] for key in numbers], name
 
 
-def check_evaluate(folder, original, *words):
-    status, _ = tried("evaluate", f"run={folder}", *words)
-    if status == 0:
+def try_to_load(folder):
+    """Status of ``genmodels.load``, as of a command."""
+    try:
+        load(folder)
+        return 0
+    except UserError:
+        return 1
+
+
+def check_command(name, folder, original, *words):
+    """A command ends as it should, and if it measures anything, it finds the numbers of the original run."""
+    if name == "load":
+        return try_to_load(folder)
+    status, _ = tried(name, f"run={folder}", *words)
+    if status == 0 and name in ("evaluate", "resume"):
         check_scores(folder, original)
     return status
 
 
-def check_sample(folder, original):
-    out = folder.parent / "drawn.npz"
-    status, _ = tried("sample", f"run={folder}", "n=6", f"out={out}")
-    if status == 0:
-        with np.load(out) as found, np.load(original.samples) as own:
-            return found["x"].tobytes() == own["x"].tobytes()
-    return None
-
-
-def check_load(folder, original):
-    code, _ = tried_load(folder)
-    if code is not None:
-        return all(torch.equal(code[name], value) for name, value in original.weights.items())
-    return None
-
-
-def check_compare(folder, original, chance):
-    """Every format names the run, whatever it holds."""
+def check_compare(folder, chance):
+    """Every format names the run, whatever it holds, and the status tells whether it could be read."""
     form = chance.choice(["md", "csv", "latex", "json", "html", "terminal"])
     page = folder.parent / "report.html"
     words = {"html": [f"html={page}"], "terminal": []}.get(form, [f"format={form}"])
     status, out = tried("compare", folder, *words)
-    return status, form, out
+    runs = find_runs(folder)
+    results = compared(runs)
+    assert status == (not runs or bool(results.unreadable))
+    assert not runs or [run.path for run in runs] == [folder]
+    text = page.read_text() if form == "html" and runs else out
+    for name, _ in results.unfinished:
+        assert name in text
+    if form == "json" and runs:
+        entries = json.loads(out)
+        assert entries["groups"] or entries["unfinished"]
+    if form == "csv" and runs:
+        labels = [row["label"].removeprefix("'") for row in csv.DictReader(io.StringIO(out))]
+        assert {group.label for group in results.groups} <= {*labels} and labels
 
 
 @pytest.mark.parametrize(("kind", "number"), CASES)
@@ -420,10 +436,12 @@ def test_a_mutation(kind, number, original, tmp_path):
     shutil.copytree(original.folder, folder)
     MUTATE[kind](folder, original, number, chance)
     readable = is_readable(folder)
-    check_compare(folder, original, chance)
-    tried("check", f"run={folder}")
-    if kind == "samples":
-        check_evaluate(folder, original, f"samples={folder / 'samples.npz'}")
-    else:
-        [check_evaluate, check_sample, lambda *a: tried("resume", f"run={folder}")][number % 3](folder, original)
+    check_compare(folder, chance)
+    check_command("check", folder, original)
+    words = {"evaluate": [f"samples={folder / 'samples.npz'}"] if kind == "samples" else [],
+             "sample": ["n=6", f"out={tmp_path / 'drawn.npz'}"], "resume": ["budget.max_batches=4"], "load": []}  # fmt: skip
+    name = "evaluate" if kind == "samples" else chance.choice(list(words))
+    status = check_command(name, folder, original, *words[name])
+    if kind in ("config", "checkpoint") and number % 2 == 0:
+        assert status == 1, "run.json has its hash"
     assert is_readable(folder) or not readable

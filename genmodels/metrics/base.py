@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from genmodels.core import Score
+from genmodels.files import atomic
 from genmodels.metrics.sample_sets import SampleSets
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Subject:
 
     def keep_picture(self, name: str, image: Image.Image) -> None:
         """Save ``<name>.png`` in the folder and log it as ``test/<name>``."""
-        image.save(self.file(f"{name}.png"))
+        with atomic(self.file(f"{name}.png")) as part:
+            image.save(part)
         self.log_image(f"test/{name}", image)
 
     @cached_property

@@ -10,6 +10,7 @@ from torch import Tensor
 from genmodels import plots
 from genmodels.core import bits_per_dim
 from genmodels.core.processes import is_rank_zero
+from genmodels.files import atomic
 from genmodels.metrics.base import Subject
 
 
@@ -39,7 +40,7 @@ def keep_curves(curves: Mapping[str, Tensor], subject: Subject) -> None:
         "rate": rate.tolist(),
         "distortion": error.square().mean(0).sqrt().tolist(),
     }
-    with subject.file("timesteps.csv").open("w", newline="") as file:
+    with atomic(subject.file("timesteps.csv")) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genmodels.core.processes import rank_and_world
+from genmodels.untrusted import read_text
 
 
 class ResumableResults:
@@ -27,7 +28,7 @@ class ResumableResults:
         self._file = folder / f"{name}-{digest}-{rank_and_world()[0]}.jsonl"
         self._known: dict[str, Any] = {}
         for file in sorted(folder.glob(f"{name}-{digest}-*.jsonl")):
-            for line in file.read_text().splitlines():
+            for line in read_text(file).splitlines():
                 self._known |= parsed(line)
 
     def __contains__(self, name: str) -> bool:
@@ -48,5 +49,5 @@ def parsed(line: str) -> dict[str, Any]:
     """The entry in ``line``; empty if the process was killed before the line was complete."""
     try:
         return dict(json.loads(line))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return {}
