@@ -15,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from genmodels.errors import UserError, require
 
 MEBIBYTE = 2**20
+SCALARS = (str, int, float, bool, type(None))
+SURROGATE = re.compile("[\ud800-\udfff]")  # halves of a character, which no encoding has
 DEEPEST = 40  # containers within one another, far more than a record or a config has
 
 
@@ -93,7 +95,7 @@ def read_config(file: Path) -> dict[str, Any]:
     text = read_text(file, most=MEBIBYTE // 8)
     try:
         require(
-            not any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)),
+            "*" not in text or not any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)),
             f"{file} contains a YAML alias, which the config of a run never does.",
         )
         loaded = OmegaConf.to_container(OmegaConf.create(text))
@@ -103,7 +105,7 @@ def read_config(file: Path) -> dict[str, Any]:
         raise UserError(f"{file} cannot be read: {printable(' '.join(str(error).split()))[:160]}.") from error
     require(is_shallow(loaded), f"{file} cannot be read: it is nested too deeply.")
     require(isinstance(loaded, dict), f"{file} is not the config of a run.")
-    require(has_text_keys(loaded), f"{file} is not the config of a run: it has a key that is no text.")
+    require(is_plain(loaded), f"{file} is not the config of a run: it has a key or a value that is no plain text.")
     assert isinstance(loaded, dict)
     return {str(key): value for key, value in loaded.items()}
 
@@ -118,10 +120,12 @@ def is_shallow(node: Any, levels: int = DEEPEST) -> bool:
     return children is None or (levels > 0 and all(is_shallow(child, levels - 1) for child in children))
 
 
-def has_text_keys(node: Any) -> bool:
-    """Whether all keys of nested mappings are texts that can be written."""
-    texts = all(isinstance(key, str) for key in node) if isinstance(node, dict) else True
-    return texts and all(map(has_text_keys, contained(node) or ()))
+def is_plain(node: Any) -> bool:
+    """Whether nested containers hold nothing but numbers, true, false, null and texts that can be written as UTF-8."""
+    texts = [node] if isinstance(node, str) else list(node) if isinstance(node, dict) else []
+    whole = all(isinstance(text, str) and not SURROGATE.search(text) for text in texts)
+    children = contained(node)
+    return whole and (all(map(is_plain, children)) if children is not None else isinstance(node, SCALARS))
 
 
 def contained(node: Any) -> list[Any] | None:

@@ -137,8 +137,9 @@ def parent_of(node, path):
 DELETED = object()
 DEEP = nest(900)
 VALUES = [
-    DELETED, None, [], {}, "", "x", -1, 0, 1, 3.5, math.inf, math.nan, 10**400, -math.inf, True, nest(100), DEEP, [None],
-    {"a": {"b": 1}}, "\x1b[31mred", "\ud800", "=1+1", "../../x", "${oc.env:HOME}", "???", "a" * 10_000, ["x"], {"": ""},
+    DELETED, None, [], {}, "", "x", -1, 0, 1, 3.5, math.inf, -math.inf, math.nan, 10**400, True, nest(100), DEEP,
+    [None], {"a": {"b": 1}}, "\x1b[31mred", "\ud800", "=1+1", "../../x", "${oc.env:HOME}", "???", "a" * 10_000,
+    ["x"], {"": ""},
 ]  # fmt: skip
 
 
@@ -193,8 +194,8 @@ def mutate_record(copy, original, number, chance):
 
 YAML = [
     "&a [1, 2]\nb: *a", "*nowhere", "!!python/object/apply:os.system ['true']", "!!timestamp 2020-01-01",
-    "!!binary aGVsbG8=", "!!set {a, b}", "!!omap [a: 1]", "${oc.env:HOME}", "${seed}", "${nowhere}", "???", "${", "1e400",
-    ".nan", "{1: 2}", "{null: 2}", "{true: 1}", "{[1]: 2}", "0x" + "f" * 400, "9" * 5000, "'" + "x" * 100_000 + "'",
+    "!!binary aGVsbG8=", "!!set {a, b}", "!!omap [a: 1]", "${oc.env:HOME}", "${seed}", "${nowhere}", "???", "${",
+    "1e400", ".nan", "{1: 2}", "{null: 2}", "{true: 1}", "{[1]: 2}", "0x" + "f" * 400, "9" * 5000, f"'{'x' * 100_000}'",
     "[" * 100 + "]" * 100, "[" * 5000 + "]" * 5000, '"\\e[31m"', '"\\ud800"', "|\n text", "2020-01-01", "{<<: {a: 1}}",
     "{a: 1, a: 2}", "!!float x", "!!int x", "~", "{_target_: os.system}", "{_target_: genmodels.core.DataSpec}", "1:30",
 ]  # fmt: skip
@@ -274,12 +275,25 @@ def arrays(chance):
                 "sampling_seconds": 0.1, "samples_per_second": 10.0}  # fmt: skip
     changed(protocol, (chance.choice(list(protocol)),), chance.choice(VALUES))
     texts = [json.dumps(protocol), json.dumps(chance.choice(VALUES[1:])), "{", "[" * 100_000, '{"a": 1, "a": 2}']
+    wrong = (
+        float,
+        complex,
+        str,
+        object,
+        bool,
+        "M8[s]",
+        ">i4",
+        "V4",
+        np.float16,
+        np.float64,
+        np.int64,
+        np.uint16,
+        [("a", int)],
+    )
     xs = [
-        right, right.astype(float), right.astype(int) - 5, right.astype(int) + 300, right.astype(np.uint64) + 2**63,
-        right.astype(complex), right.astype(str), right.astype(object), right.astype(bool), right * np.nan, right[:0],
-        right[:1], right[:, 0], right[0, 0, 0, 0], right[:, :, :7], right.astype("M8[s]"), right.astype(">i4"),
-        right.astype("V4"), np.zeros((8, 1, 8, 8), [("a", int)]), right.astype(np.float16), right.astype(np.uint16) + 17,
-        np.asfortranarray(right), right[::-1], np.full(right.shape, np.inf), right.view(np.ma.MaskedArray),
+        *(right.astype(kind) for kind in wrong), right.astype(int) - 5, right.astype(int) + 300, right + np.uint16(17),
+        right.astype(np.uint64) + 2**63, right * np.nan, right + np.inf, right[:0], right[:1], right[:, 0],
+        right[0, 0, 0, 0], right[:, :, :7], np.asfortranarray(right), right[::-1], right.view(np.ma.MaskedArray),
     ]  # fmt: skip
     found = {"x": chance.choice([right] * 10 + xs), "protocol": np.array(chance.choice([texts[0]] * 3 + texts))}
     odd = [np.array(3), np.array([1, 2]), np.array(b"{}"), np.array({}, dtype=object), np.array([texts[0]] * 2)]
@@ -438,10 +452,15 @@ def test_a_mutation(kind, number, original, tmp_path):
     readable = is_readable(folder)
     check_compare(folder, chance)
     check_command("check", folder, original)
-    words = {"evaluate": [f"samples={folder / 'samples.npz'}"] if kind == "samples" else [],
-             "sample": ["n=6", f"out={tmp_path / 'drawn.npz'}"], "resume": ["budget.max_batches=4"], "load": []}  # fmt: skip
-    name = "evaluate" if kind == "samples" else chance.choice(list(words))
-    status = check_command(name, folder, original, *words[name])
+    name = "evaluate" if kind == "samples" else chance.choice(["evaluate", "sample", "resume", "load"])
+    if kind == "checkpoint" and number % 2 and name == "resume":  # with a checkpoint that it cannot know to be forged
+        name = "load"
+    words = {
+        "evaluate": [f"samples={folder / 'samples.npz'}"] if kind == "samples" else [],
+        "sample": ["n=6", f"out={tmp_path / 'drawn.npz'}"],
+        "resume": ["budget.max_batches=4"],
+    }
+    status = check_command(name, folder, original, *words.get(name, []))
     if kind in ("config", "checkpoint") and number % 2 == 0:
         assert status == 1, "run.json has its hash"
     assert is_readable(folder) or not readable

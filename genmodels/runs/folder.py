@@ -155,15 +155,15 @@ class RunFolder:
         It may be a stranger's: every ``${`` in it is text, and nothing is resolved.
 
         Raises:
-            UserError: if it cannot be read, is not the config of a run, or is not the one that run.json has the hash of.
+            UserError: if it cannot be read, is not the config of a run, or not the one that run.json has the hash of.
         """
-        written = read_config(self.config_file)
         known = self.read().get("config_sha256") if self.record_file.exists() else None
         require(
             known is None or text_sha256(read_text(self.config_file)) in known,
             f"{self.config_file} has changed since it was written, and the run's scores are not of what it describes "
             f"now; copy the run folder again, and give other settings on the command line, as in key=value.",
         )
+        written = read_config(self.config_file)
         run_dir = written.get("run_dir")
         require(isinstance(run_dir, str), f"{self.config_file} is not the config of a run: it has no run_dir.")
         return OmegaConf.create(literal(moved(written, str(run_dir), os.path.abspath(self.path))))
