@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,5 +58,5 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or "it is damaged"
+        reason = "it is damaged" if isinstance(error, zlib.error) else " ".join(str(error).split())[:160]
         raise UserError(f"{path} cannot be read as an .npz file ({reason}); save it again with numpy.savez.") from error

@@ -41,7 +41,7 @@ from genmodels.runs import RunFolder
 
 PATIENCE = 10  # seconds
 KINDS = {"record": 700, "config": 600, "checkpoint": 250, "samples": 250, "curves": 80, "file": 120}
-BY_DEFAULT = 8  # one in so many mutations of each kind
+BY_DEFAULT = 9  # one in so many mutations of each kind
 CASES = [
     pytest.param(kind, number, marks=pytest.mark.slow if number >= count // BY_DEFAULT else (), id=f"{kind}-{number}")
     for kind, count in KINDS.items()
@@ -223,8 +223,8 @@ def mutate_config(copy, original, number, chance):
     elif number % 60 == 3:
         file.write_text(chance.choice(["x: [" + "[]," * 300_000 + "]", "- " * 20_000, "a: " * 5000, bomb()]))
     else:
-        changed(config, path, chance.choice(VALUES))
-        file.write_text(yaml.safe_dump(config), errors="surrogatepass")
+        changed(config, path, chance.choice([value for value in VALUES if value is not DEEP]))
+        file.write_text(yaml.safe_dump(config))
 
 
 def bomb():
@@ -424,7 +424,7 @@ def check_command(name, folder, original, *words):
 
 def check_compare(folder, chance):
     """Every format names the run, whatever it holds, and the status tells whether it could be read."""
-    form = chance.choice(["md", "csv", "latex", "json", "html", "terminal"])
+    form = chance.choice([*["md", "csv", "latex", "json", "terminal"] * 2, "html"])
     page = folder.parent / "report.html"
     words = {"html": [f"html={page}"], "terminal": []}.get(form, [f"format={form}"])
     status, out = tried("compare", folder, *words)
@@ -455,6 +455,8 @@ def test_a_mutation(kind, number, original, tmp_path):
     name = "evaluate" if kind == "samples" else chance.choice(["evaluate", "sample", "resume", "load"])
     if kind == "checkpoint" and number % 2 and name == "resume":  # with a checkpoint that it cannot know to be forged
         name = "load"
+    if kind == "file" and FILES[number % len(FILES)] == "samples/final.png":  # which evaluations draw in place
+        name = "sample"
     words = {
         "evaluate": [f"samples={folder / 'samples.npz'}"] if kind == "samples" else [],
         "sample": ["n=6", f"out={tmp_path / 'drawn.npz'}"],
