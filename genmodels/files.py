@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from genmodels.errors import require
+
 PART = ".part-"  # beginning of the names of files that are being written
 
 
@@ -53,6 +55,11 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    """SHA-256 of a file's bytes, in hexadecimal digits.
+
+    Raises:
+        UserError: if there is no such file; a pipe or a device may never end.
+    """
+    require(path.is_file(), f"there is no file {path}.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

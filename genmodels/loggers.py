@@ -16,7 +16,7 @@ from PIL import Image
 
 from genmodels.core import Score
 from genmodels.core.processes import is_rank_zero
-from genmodels.errors import UserError, require
+from genmodels.errors import UserError, ensure, require
 from genmodels.files import atomic
 from genmodels.models.base.model import batches
 from genmodels.untrusted import MEBIBYTE, read_text
@@ -117,6 +117,7 @@ class MetricsCsv(Logger):
             return {}
         try:
             rows = csv.DictReader(read_text(self.path, most=256 * MEBIBYTE).splitlines())
+            ensure("step" in (rows.fieldnames or ["step"]), "it has no column step.")
             return {int(row.pop("step")): {name: f"{float(v):.8g}" for name, v in row.items() if v} for row in rows}
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             raise UserError(

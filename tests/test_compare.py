@@ -311,6 +311,52 @@ def test_missing_records_are_named(tmp_path):
     assert find_runs(tmp_path / "empty") == []
 
 
+def test_every_run_is_named_in_every_format_whatever_became_of_it(tmp_path, capsys):
+    places = tmp_path / "runs"
+    write_run(places / "0_a", "A", bits(1.0))
+    write_run(places / "1_silent", "Silent")
+    for status in ("failed", "running", "interrupted"):
+        write_run(places / f"2_{status}", "B", status=status)
+    page = tmp_path / "page.html"
+    words = {"": ("0_a",), f"html={page}": (), **{f"format={form}": () for form in FORMATS}}
+
+    def shown(word, status):
+        try:
+            main(["compare", str(places), *([word] if word else [])])
+            ended = 0
+        except SystemExit as end:
+            ended = end.code
+        assert ended == status
+        out = capsys.readouterr().out.replace("\\", "")
+        return page.read_text() if word.startswith("html") else out
+
+    named = ["Silent", "2_failed", "2_running", "2_interrupted"]
+    for word in words:
+        text = shown(word, 0)
+        assert all(name in text for name in named), word
+    write_run(places / "3_unreadable", "C")
+    (places / "3_unreadable" / "run.json").write_text("{")
+    (places / "4_half").mkdir()
+    (places / "4_half" / "config.yaml").write_text("seed: 0\n")
+    (places / ".hydra").mkdir()
+    (places / ".hydra" / "config.yaml").write_text("seed: 0\n")
+    for word in words:
+        text = shown(word, 1)
+        assert all(name in text for name in [*named, "3_unreadable", "4_half"]) and ".hydra" not in text, word
+
+
+def test_no_cell_of_a_csv_is_a_formula(tmp_path):
+    for number, begin in enumerate("=+-@\t\r"):
+        words = [f"{begin}cmd|' /C calc'!A0"]
+        write_run(tmp_path / f"={number}", words[0], bits(-1.0), config_hash=words[0], overrides=words, data="@data")
+    write_run(tmp_path / "=z", "B", status="failed", error="=1+1")
+    rows = list(csv.reader(io.StringIO(FORMATS["csv"](compared(find_runs(tmp_path))))))
+    cells = [cell for row in rows[1:] for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "\t", "\r"))]
+    assert "-1.0" in cells and all(float(cell) < 0 for cell in cells if cell.startswith("-"))  # numbers
+    assert "'=cmd|' /C calc'!A0" in cells and "'@data" in cells and "'=z" in cells
+
+
 RECORDS = (
     {"cost": {"parameters": "many"}}, {"cost": {"examples": 10**400}}, {"overrides": "x"}, {"expected": [1]},
     {"cost": 3}, {"refusals": []}, {"git": "x", "versions": 1},
@@ -402,8 +448,8 @@ def test_json_and_csv_are_complete(several):
     assert score["runs"][0]["protocol"] == {"split": "test", "weights": "ema"}
     assert found["unfinished"] == [{"run": "2_c", "reason": "failed: the loss is not finite."}]
     rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](results))))
-    assert len(rows) == 12
-    assert {row["label"] for row in rows} == {"A_1", "B"} and rows[0]["conditions"] == "split=test; weights=ema"
+    assert len(rows) == 13 and rows[-1]["label"] == "2_c" and rows[-1]["status"] == "failed: the loss is not finite."
+    assert {row["label"] for row in rows[:-1]} == {"A_1", "B"} and rows[0]["conditions"] == "split=test; weights=ema"
 
 
 def test_json_has_no_infinity(tmp_path):

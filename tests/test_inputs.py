@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import json
 import logging
 import os
 import runpy
@@ -404,6 +405,8 @@ def test_a_run_whose_config_lacks_a_key_names_it(trained, fails, tmp_path):
     copy = shutil.copytree(trained, tmp_path / "copy")
     text = (copy / "config.yaml").read_text()
     (copy / "config.yaml").write_text(text.replace("weights: ema\n", ""))
+    record = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps({k: v for k, v in record.items() if k != "config_sha256"}))
     assert is_one_sentence(fails("evaluate", f"run={copy}"), "weights is missing in the config")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -39,6 +40,21 @@ def test_a_resumed_run_overwrites_rows_after_its_checkpoint(tmp_path):
     second.log_metrics({"a": 40.0}, step=4)
     second.save()
     assert [row["a"] for row in rows(tmp_path / "metrics.csv")] == ["1", "2", "3", "40"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b\n1,2\n", "step,a\nx,1\n", "step,a\n1,x\n", "step,a\n1,2,3\n", "step\n1.5\n", "\0", "step,a\n1\n,2\n"]
+)
+def test_a_damaged_table_is_refused(tmp_path, text):
+    (tmp_path / "metrics.csv").write_text(text)
+    with pytest.raises(UserError, match=r"metrics.csv is damaged: .*repair or remove it"):
+        MetricsCsv(tmp_path).rewind(3)
+
+
+def test_a_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "metrics.csv")
+    with pytest.raises(UserError, match="is not a regular file"):
+        MetricsCsv(tmp_path).rewind(3)
 
 
 def test_wandb_offline_and_tensorboard_mirror_the_run(tmp_path, monkeypatch):

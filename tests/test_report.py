@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -143,6 +144,23 @@ def test_only_png_files_of_limited_size_are_embedded(runs, tmp_path_factory, mon
     assert page_of(runs).count("data:image/png;base64,") == 3 * 4 + 1 - 2
     monkeypatch.setattr("genmodels.compare.html.LARGEST", 10)
     assert "data:image/png" not in page_of(runs)
+
+
+@pytest.mark.parametrize("name", ["samples/final.png", "metrics.csv", "evaluation/timesteps.csv"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "large"])
+def test_only_regular_files_of_bounded_size_are_read(runs, name, kind):
+    file = runs / "2_DDPM" / name
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        with file.open("wb") as sparse:
+            sparse.truncate(2**40)
+    assert "Quality against cost" in page_of(runs)
 
 
 def test_invalid_curves_leave_the_page_intact(runs):

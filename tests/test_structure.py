@@ -16,7 +16,10 @@ from genmodels.composition import compose, groups, options
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "files", "hardware", "progress", "console", "nested", "settings", "signals", "tree", "untrusted"},
+    {
+        "archives", "errors", "files", "hardware", "progress", "console", "nested", "settings", "signals", "tree",
+        "untrusted",
+    },
     {"core"},
     {"networks", "transforms", "ode", "diffusion", "mcmc"},
     {"data", "plots"},
@@ -35,7 +38,7 @@ FLOORS = [
     {"launch"},
     {"cli"},
     {"__main__"},
-]
+]  # fmt: skip
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 LIBRARIES = {"core", "networks", "transforms", "ode", "diffusion", "mcmc"}
 

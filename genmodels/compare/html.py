@@ -8,6 +8,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 
 from genmodels.compare.tables import Table, pretty
+from genmodels.errors import UserError
+from genmodels.untrusted import read_bytes
 
 HERE = Path(__file__).parent
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -55,11 +57,10 @@ def page(title: str, *content: Content) -> str:
 def picture(path: Path, caption: str, class_: str) -> Element | None:
     """A figure with an embedded picture, or ``None`` if ``path`` is no PNG of at most ``LARGEST`` bytes."""
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-    except OSError:
+        data = read_bytes(path, most=LARGEST)
+    except UserError:
         return None
-    if not data.startswith(PNG) or len(data) > LARGEST:
+    if not data.startswith(PNG):
         return None
     source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     enlarged = "small" if int.from_bytes(data[16:20], "big") < SMALL else ""  # the width, in a PNG's header

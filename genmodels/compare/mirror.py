@@ -32,5 +32,5 @@ def to_wandb(results: Results, settings: Mapping[str, Any], folder: Path) -> Non
                 grid = representative(group, groups).path / "samples" / "final.png"
                 cells = [cells.get(group.label) for cells in columns.values()]
                 values = [None if cell is None else pretty(f"{cell.score.text} {cell.place or ''}") for cell in cells]
-                rows.append([group.label, len(group.runs), *values, wandb.Image(str(grid)) if grid.exists() else None])
+                rows.append([group.label, len(group.runs), *values, wandb.Image(str(grid)) if grid.is_file() else None])
             run.log({f"comparison/{data}": wandb.Table(["model", "seeds", *names, "samples"], rows)})

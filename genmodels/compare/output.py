@@ -22,6 +22,7 @@ from genmodels.compare.tables import CAPTION, Entry, Table, pretty, tables_of
 
 WIDTH = 100  # characters, if the width of the terminal is unknown
 LABEL = 28  # most characters of a row's label on a terminal
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # beginnings of what spreadsheets take for a formula
 
 
 def print_tables(results: Results, console: Console | None = None) -> None:
@@ -123,8 +124,10 @@ def markdown_table(table: Table) -> str:
 
 
 def latex(results: Results) -> str:
-    """A ``tabular`` for every table; it needs no package."""
-    return "\n\n".join(latex_table(table) for data in results.data for table in tables_of(results, data))
+    """A ``tabular`` for every table, which needs no package, and comments on what no table has."""
+    tables = [latex_table(table) for data in results.data for table in tables_of(results, data)]
+    lines = [*results.remarks, *(": ".join(each) for each in (*results.without_scores, *results.unfinished))]
+    return "\n\n".join([*tables, "\n".join(f"% {' '.join(line.split())}" for line in lines)]).strip()
 
 
 def latex_table(table: Table) -> str:
@@ -216,22 +219,37 @@ def finite(node: Any) -> Any:
 
 
 def as_csv(results: Results) -> str:
-    """One row per score with its conditions and the cost of its group; one row for a group without scores."""
+    """One row per score with its conditions and the cost of its group; one row for a group or a run without scores.
+
+    The column ``status`` has the reason why a run is not finished, and the remarks, which are labeled ``note``.
+    """
     rows: list[dict[str, Any]] = []
     for group in results.groups:
+        status = {"status": ", ".join(sorted({run.status for run in group.runs}))}
+        whole = identity(group) | cost_entry(group) | status
         if not any(run.scores for run in group.runs):
-            rows.append(identity(group) | cost_entry(group))
+            rows.append(whole)
         for column, cells in results.columns_of(group.data).items():
             if cell := cells.get(group.label):
-                numbers = finite(score_entry(column, cell))
                 conditions = "; ".join(f"{key}={value}" for key, value in column.conditions)
-                rows.append(identity(group) | cost_entry(group) | numbers | {"conditions": conditions})
+                rows.append(whole | finite(score_entry(column, cell)) | {"conditions": conditions})
+    rows += [{"label": name, "status": reason} for name, reason in results.unfinished]
+    rows += [{"label": "note", "status": remark} for remark in results.remarks]
     file = io.StringIO()
-    widest = max(rows, key=len, default={"label": ""})
-    writer = csv.DictWriter(file, list(widest), lineterminator="\n")
+    names = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
+    writer = csv.DictWriter(file, names or ["label"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: no_formula(value) for key, value in row.items()} for row in rows)
     return file.getvalue().rstrip("\n")
+
+
+def no_formula(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula; numbers stay what they are.
+
+    >>> no_formula("=1+1"), no_formula("VAE"), no_formula(-1.5)
+    ("'=1+1", 'VAE', -1.5)
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 FORMATS: dict[str, Callable[[Results], str]] = {"md": markdown, "csv": as_csv, "latex": latex, "json": as_json}

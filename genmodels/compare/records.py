@@ -24,7 +24,7 @@ class Run:
 
     Attributes:
         path: the folder.
-        record: content of run.json, without unprintable characters.
+        record: content of run.json, see :func:`genmodels.runs.read_record`.
         scores: scores by name.
     """
 
@@ -36,7 +36,7 @@ class Run:
     def read(cls, file: Path) -> Run:
         """The run of a run.json; if it cannot be read, a run without scores whose ``error`` is the reason."""
         try:
-            record = printable(read_record(file))
+            record = read_record(file)
         except UserError as error:
             return cls.unreadable(file.parent, str(error).replace(f"{file} ", "its run.json ", 1))
         return cls(file.parent, record, scores_by_name(record))
@@ -149,8 +149,8 @@ def runs_under(path: Path) -> Iterator[Run]:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether ``path`` is a run folder without its run.json."""
-    return (path / "config.yaml").is_file() and (path / "checkpoints").is_dir() and not (path / RECORD).exists()
+    """Whether ``path``, which has a config.yaml, is a run folder without its run.json, rather than Hydra's own."""
+    return path.name != ".hydra" and not (path / RECORD).exists()
 
 
 def number(run: Run) -> tuple[int, str]:

@@ -12,11 +12,12 @@ from xml.etree.ElementTree import Element
 
 from genmodels import plots
 from genmodels.compare.html import LARGEST, drawing, facts, node, page, picture, sortable
-from genmodels.compare.records import Run, printable
+from genmodels.compare.records import Run
 from genmodels.compare.results import Cell, Column, Group, Results, sentences
 from genmodels.compare.tables import CAPTION, pretty, tables_of
 from genmodels.errors import UserError
 from genmodels.runs import write_whole
+from genmodels.untrusted import printable, read_text
 
 GALLERIES = (  # file in the run folder, title, caption, class of the figures
     ("samples/final.png", "Samples", "Samples of the finished models, from the same random numbers.", "picture"),
@@ -225,13 +226,10 @@ def diffusion(shown: Sequence[tuple[Group, Run]], styles: Mapping[str, int]) -> 
 def table(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file; none if it is missing or cannot be read."""
     try:
-        if path.stat().st_size > LARGEST:
-            return []
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = [printable(name) for name in reader.fieldnames or []]
-            return list(reader)
-    except (OSError, csv.Error, UnicodeDecodeError):
+        reader = csv.DictReader(read_text(path, most=LARGEST).splitlines(), restkey="")
+        reader.fieldnames = [printable(name) for name in reader.fieldnames or []]
+        return list(reader)
+    except (UserError, csv.Error):
         return []
 
 

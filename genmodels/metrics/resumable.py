@@ -84,5 +84,5 @@ def parsed(line: str) -> dict[str, Any]:
     """The entry in ``line``; empty if the process was killed before the line was complete."""
     try:
         return dict(json.loads(line))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return {}

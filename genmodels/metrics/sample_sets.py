@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,11 +13,13 @@ import torch
 from torch import Tensor
 from torchmetrics import MaxMetric
 
+from genmodels.archives import read_arrays, sizes
 from genmodels.core.randomness import SAMPLING, stream
 from genmodels.errors import UserError, require
 from genmodels.files import atomic, sha256
 from genmodels.hardware import require_memory
 from genmodels.metrics.processes import map_over_ranks
+from genmodels.untrusted import parsed
 
 if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
@@ -34,7 +34,7 @@ PROTOCOL: dict[str, Any] = {
     "samples_per_second": (int, float),
 }
 """Entries of the protocol of drawn samples, with their types."""
-BROKEN = (OSError, EOFError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error)
+LONGEST, ENORMOUS = 10_000, 1e30  # characters of a protocol, and a bound on the numbers in it
 
 
 class SampleSets:
@@ -153,35 +153,47 @@ def write(path: Path, x: Tensor, protocol: dict[str, Any]) -> None:
 def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
     """Read samples ``[N, *shape]`` and their protocol from a file written by :func:`write`.
 
+    Returns:
+        The samples, uint8 if the data are discrete and float32 if not, and the protocol.
+
     Raises:
-        UserError: if the file cannot be read, or if its samples do not fit the model's data.
+        UserError: if the file cannot be read, if its samples do not fit the model's data, or if its protocol is none.
     """
+    names = ["x", *({"protocol"} & sizes(path).keys())]
+    arrays = read_arrays(path, names)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            x = torch.from_numpy(arrays["x"])
-            protocol = json.loads(str(arrays["protocol"])) if "protocol" in arrays else {}
-    except BROKEN as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"samples={path} cannot be read as an .npz file with an array x ({reason}).") from error
-    try:
+        x = torch.from_numpy(arrays["x"])
         model.spec.check(x)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # a type that torch does not have, or one that does not fit
         raise UserError(f"samples={path} are not of the run's data: {error}") from error
-    check_protocol(protocol, path)
+    x = x.to(torch.uint8 if model.spec.is_discrete else torch.float32)
+    require(len(x) > 0, f"samples={path} contains no samples.")
+    require(bool(x.isfinite().all()), f"samples={path} contains NaN, infinity or numbers too large for float32.")
+    protocol = protocol_of(str(arrays["protocol"][()]), path) if "protocol" in arrays else {}
     return x, {"samples_file": path.name, "samples_sha256": sha256(path)[:12], **with_observation(protocol)}
 
 
-def check_protocol(protocol: Any, path: Path) -> None:
-    """Check that the protocol in a file of samples has the entries, of the types, that :meth:`SampleSets.protocol` has.
+def protocol_of(text: str, path: Path) -> dict[str, Any]:
+    """The protocol in a file of samples, with entries of the types that :meth:`SampleSets.protocol` has.
 
     Raises:
         UserError: naming an entry that it does not have, or that is of another type.
     """
-    require(isinstance(protocol, dict), f"the protocol in samples={path} is not a mapping.")
+    where = f"the protocol in samples={path}"
+    require(len(text) <= LONGEST, f"{where} is too long.")
+    protocol = parsed(text, where)
+    require(isinstance(protocol, dict), f"{where} is not a mapping.")
     for key, value in protocol.items():
-        require(key in PROTOCOL, f"the protocol in samples={path} has an unknown entry {key!r}.")
+        require(key in PROTOCOL, f"{where} has an unknown entry {key!r}.")
         fits = isinstance(value, PROTOCOL[key]) and not isinstance(value, bool)
-        require(fits, f"the entry {key} of the protocol in samples={path} is {str(value)[:50]!r}.")
+        require(fits and is_plain(value), f"{where} has {str(value)[:50]!r} as {key}.")
     for key, value in protocol.get("sampling", {}).items():
-        is_plain = isinstance(value, (int, float, str, type(None)))
-        require(is_plain, f"the entry sampling.{key} of the protocol in samples={path} is nested.")
+        require(is_plain(value) and not isinstance(value, dict), f"{where} has {str(value)[:50]!r} as sampling.{key}.")
+    observation = with_observation(protocol).get("observation", "")
+    require(isinstance(observation, str), f"{where} has {str(observation)[:50]!r} as sampling.observation.")
+    return dict(protocol)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether ``value`` is no list, and if it is a number, one that is finite and not enormous."""
+    return not isinstance(value, list) and (not isinstance(value, (int, float)) or abs(value) < ENORMOUS)

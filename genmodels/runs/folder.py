@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -18,7 +19,7 @@ from genmodels.files import sha256, write_whole
 from genmodels.runs.identity import beside, config_hash, labeled, moved
 from genmodels.runs.lock import claimed
 from genmodels.runs.record import read_record, scores_by_name
-from genmodels.untrusted import literal, read_config
+from genmodels.untrusted import literal, read_config, read_text
 
 
 class RunFolder:
@@ -73,14 +74,18 @@ class RunFolder:
         self.refuse_if_taken()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_whole(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+            text = OmegaConf.to_yaml(config, resolve=True)
+            write_whole(self.config_file, text)
         except OSError as error:
             raise UserError(f"the run folder {self.path} cannot be written ({error}).") from error
-        self.write({"status": "running", **details, "started": now(), "metrics": {}, "refusals": {}})
+        known = {"config_sha256": [text_sha256(text)]}
+        self.write({"status": "running", **details, **known, "started": now(), "metrics": {}, "refusals": {}})
 
     def proceed(self, config: DictConfig, overrides: Iterable[str], data_sha256: str) -> None:
         """Write the config of a run that is continued, and set its status to ``running``."""
-        write_whole(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+        text, before = OmegaConf.to_yaml(config, resolve=True), read_text(self.config_file)
+        self.update(config_sha256=[text_sha256(text), text_sha256(before)])  # the process may end before the next line
+        write_whole(self.config_file, text)
         record = self.read()
         every = [*record.get("overrides", []), *overrides]
         record |= {"status": "running", "error": None, "overrides": every, "config_hash": config_hash(config)}
@@ -156,19 +161,29 @@ class RunFolder:
         It may be a stranger's: every ``${`` in it is text, and nothing is resolved.
 
         Raises:
-            UserError: if it cannot be read, or is not the config of a run.
+            UserError: if it cannot be read, is not the config of a run, or not the one that run.json has the hash of.
         """
+        known = self.read().get("config_sha256") if self.record_file.exists() else None
+        require(
+            known is None or text_sha256(read_text(self.config_file)) in known,
+            f"{self.config_file} has changed since it was written, and the run's scores are not of what it describes "
+            f"now; copy the run folder again, and give other settings on the command line, as in key=value.",
+        )
         written = read_config(self.config_file)
         run_dir = written.get("run_dir")
         require(isinstance(run_dir, str), f"{self.config_file} is not the config of a run: it has no run_dir.")
         return OmegaConf.create(literal(moved(written, str(run_dir), os.path.abspath(self.path))))
 
     def checkpoint(self, name: str | None = None) -> Path:
-        """Path of the checkpoint ``name``; by default ``best.ckpt`` if it exists, else ``last.ckpt``.
+        """Path of the checkpoint ``name``; by default ``best.ckpt`` if the run has one, else ``last.ckpt``.
+
+        A ``best.ckpt`` that run.json has the hash of is the run's own even if it is lost; see :meth:`verified`.
 
         Raises:
             UserError: if there is no such file.
         """
+        if name is None and self.record_file.exists() and "best.ckpt" in self.read().get("checkpoints", {}):
+            return self.checkpoints / "best.ckpt"
         names = [name] if name else ["best.ckpt", "last.ckpt"]
         for candidate in names:
             if Path(candidate).name == candidate and (self.checkpoints / candidate).is_file():
@@ -192,8 +207,9 @@ class RunFolder:
         """SHA-256 of a checkpoint file.
 
         Raises:
-            UserError: if run.json has other hashes of it: the file is damaged, or of another run.
+            UserError: if run.json has other hashes of it, so that it is damaged or of another run, or if it is lost.
         """
+        require(checkpoint.is_file(), f"there is no file {checkpoint}; copy the run folder again, or use another one.")
         record = self.read() if self.record_file.exists() else {}
         known, found = record.get("checkpoints", {}).get(checkpoint.name), sha256(checkpoint)
         require(
@@ -202,6 +218,11 @@ class RunFolder:
             f"{str((known or [''])[0])[:12]}...; copy the run folder again, or use another checkpoint.",
         )
         return found
+
+
+def text_sha256(text: str) -> str:
+    """SHA-256 of a text, which is the same with the line ends of any system."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def now() -> str:

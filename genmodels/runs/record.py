@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from genmodels.core.score import Score
-from genmodels.errors import UserError
+from genmodels.errors import UserError, require
 from genmodels.runs.identity import EXPECTED, expectations
-from genmodels.untrusted import read_text
+from genmodels.untrusted import read_json
 
 COSTS = ("parameters", "examples", "batches", "train_seconds", "peak_memory_bytes")
 SPEEDS = ("passes_per_sample", "samples_per_second")
 TEXTS = ("status", "model", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended")
-PROBLEMS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
+MAPPINGS = ("cost", "refusals", "checkpoints")
+LISTS = ("overrides", "config_sha256")
+FIELDS = ("value", "unit", "kind", "se", "n", "better", "protocol")
+NUMBER, WORDS = (int, float), {dict: "a mapping", list: "a list", str: "text", int: "an integer"}
 
 
 def read_record(file: Path) -> dict[str, Any]:
-    """The content of a run.json.
+    """The content of a run.json, whose texts are safe to print.
 
     Raises:
         UserError: if it cannot be read, or an entry is missing or of the wrong type.
     """
+    record = read_json(file)
     try:
-        record = json.loads(read_text(file))
         check_record(record)
-    except PROBLEMS as error:
-        raise UserError(f"{file} cannot be read ({type(error).__name__}: {str(error)[:200]}).") from error
+    except (UserError, ValueError) as error:
+        raise UserError(f"{file} cannot be read: {str(error)[:200].rstrip('.')}.") from error
     return dict(record)
 
 
@@ -36,55 +39,89 @@ def check_record(record: Any) -> None:
     """Check the types that commands, tables and charts rely on.
 
     Raises:
-        KeyError: if there is no entry ``metrics``.
-        TypeError: naming an entry of the wrong type.
+        UserError: naming an entry that is missing or of the wrong type.
         ValueError: for a score with a field of the wrong type.
-        OverflowError: for an integer that is too large for a float.
     """
-    check_types({"the record": record}, dict)
+    check_types({"the content": record}, dict)
+    check_entries("it", record, ("metrics",))
     check_types({name: record.get(name, "") for name in TEXTS}, str)
     check_types({"error": record.get("error") or ""}, str)
-    check_types({name: record.get(name, {}) for name in ("cost", "refusals", "checkpoints")}, dict)
-    check_types({"metrics": record["metrics"]}, dict)
-    check_types({"overrides": record.get("overrides", [])}, list)
-    check_types({f"override {i}": word for i, word in enumerate(record.get("overrides", []))}, str)
-    check_types({f"hash of {name}": found for name, found in record.get("checkpoints", {}).items()}, list)
-    check_types({name: record.get("cost", {}).get(name, 0) for name in COSTS}, (int, float))
+    check_types({name: record.get(name, {}) for name in (*MAPPINGS, "metrics")}, dict)
+    check_types({name: record.get(name, []) for name in LISTS}, list)
+    check_types({f"{name}[{i}]": word for name in LISTS for i, word in enumerate(record.get(name, []))}, str)
+    check_types({f"refusals.{name}": reason for name, reason in record.get("refusals", {}).items()}, str)
+    check_types({f"checkpoints.{name}": found for name, found in record.get("checkpoints", {}).items()}, list)
+    costs = {f"cost.{name}": record.get("cost", {}).get(name, 0) for name in COSTS}
+    check_types(costs, NUMBER)
+    check_finite(costs)
     for entry in expectations(record.get("expected")):
-        check_types({"an entry of expected": entry}, dict)
-        check_types({key: entry[key] for key in EXPECTED if key in ("value", "tolerance")}, (int, float))
-        check_types({key: entry[key] for key in EXPECTED if key not in ("value", "tolerance")}, str)
-    for name, score in scores_by_name(record).items():
-        check_score(name, score)
+        check_expectation(entry)
+    for name, entry in record["metrics"].items():
+        check_types({f"metrics.{name}": entry}, dict)
+        check_entries(f"metrics.{name}", entry, FIELDS)
+        check_score(Score.from_dict(name, entry))
 
 
-def check_score(name: str, score: Score) -> None:
+def check_expectation(entry: Any) -> None:
+    """Check an entry of ``expected``.
+
+    Raises:
+        UserError: naming what is missing or of the wrong type.
+    """
+    check_types({"an entry of expected": entry}, dict)
+    check_entries("an entry of expected", entry, EXPECTED)
+    numbers = {f"expected.{key}": entry[key] for key in ("value", "tolerance")}
+    check_types(numbers, NUMBER)
+    check_finite(numbers)
+    check_types({f"expected.{key}": entry[key] for key in ("metric", "source")}, str)
+
+
+def check_score(score: Score) -> None:
     """Check the types of a score's entries that are computed with.
 
     Raises:
-        TypeError: naming an entry of the wrong type.
-        OverflowError: for an integer that is too large for a float.
+        UserError: naming an entry of the wrong type.
     """
-    protocol = score.protocol
+    protocol, where = score.protocol, f"metrics.{score.name}"
     numbers = {"value": score.value, "se": 0 if score.se is None else score.se, "of": protocol.get("of", 0)}
-    numbers |= {key: protocol.get(key, 0) for key in SPEEDS} | score.beside
-    check_types({f"{name}'s {key}": number for key, number in numbers.items()}, (int, float))
-    check_types({f"{name}'s n": score.n}, int)
-    check_types({f"{name}'s flag": protocol.get("flag", "")}, str)
+    speeds = {f"{where}.{key}": protocol.get(key, 0) for key in SPEEDS}
+    check_types({f"{where}.{key}": number for key, number in (numbers | score.beside).items()} | speeds, NUMBER)
+    check_finite(speeds)
+    check_types({f"{where}.n": score.n}, int)
+    check_types({f"{where}.flag": protocol.get("flag", "")}, str)
+
+
+def check_entries(where: str, node: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Check that a mapping has all entries.
+
+    Raises:
+        UserError: naming those that it lacks.
+    """
+    lacking = ", ".join(name for name in names if name not in node)
+    require(not lacking, f"{where} lacks {lacking}")
 
 
 def check_types(values: Mapping[str, Any], types: Any) -> None:
-    """Check that each value is of one of the types.
+    """Check that each value is of one of the types, and that a float can hold each integer.
 
     Raises:
-        TypeError: naming the first value of another type.
-        OverflowError: for an integer that is too large for a float.
+        UserError: naming the first value that is not.
+    """
+    wanted = WORDS.get(types, "a number")
+    for name, value in values.items():
+        fits = isinstance(value, types) and not isinstance(value, bool)
+        require(fits, f"{name} is {str(value)[:50]!r}, not {wanted}")
+        require(not isinstance(value, int) or abs(value) < 2**1000, f"{name} is too large")
+
+
+def check_finite(values: Mapping[str, float]) -> None:
+    """Check that each number is finite.
+
+    Raises:
+        UserError: naming the first that is not.
     """
     for name, value in values.items():
-        if not isinstance(value, types) or isinstance(value, bool):
-            raise TypeError(f"{name} is {str(value)[:50]!r}")
-        if isinstance(value, int):
-            float(value)
+        require(math.isfinite(value), f"{name} is {value}")
 
 
 def scores_by_name(record: Mapping[str, Any]) -> dict[str, Score]:

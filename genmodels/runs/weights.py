@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from genmodels.errors import UserError, require
 from genmodels.runs.folder import RunFolder
+
+CONTENT = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "loops": dict,
+           "epoch": int, "global_step": int, "pytorch-lightning_version": str}  # fmt: skip
+"""Entries of a checkpoint, with their types."""
 
 if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
@@ -30,10 +35,31 @@ def load_weights(model: BaseModel, checkpoint: str | Path, weights: str = "ema")
     state = read_checkpoint(checkpoint)
     with explained(checkpoint):
         model.check_identity(state)
+        check_tensors(model.state_dict(), state["state_dict"], checkpoint)
         model.load_state_dict(state["state_dict"])
         average = averaged_weights(state)
         if weights == "ema" and average:
+            check_tensors(dict(model.named_parameters()), average, checkpoint)
             copy_into(model, average)
+
+
+def check_tensors(own: Mapping[str, Tensor], found: Mapping[str, Any], checkpoint: str | Path) -> None:
+    """Check that ``found`` has the tensors ``own`` of a model, by name, shape and kind of number, and that none is NaN.
+
+    Raises:
+        UserError: naming the first that differs.
+    """
+    where = f"{checkpoint} holds weights of other sizes than the config's model"
+    differing = sorted(map(str, set(own) ^ set(found)))
+    require(not differing, f"{where} (only one of them has {', '.join(differing[:3])}).")
+    for name, mine in own.items():
+        theirs = found[name]
+        require(isinstance(theirs, Tensor), f"{checkpoint} is damaged: its {name} is no tensor.")
+        shapes = f"{name} is {list(theirs.shape)}, and {list(mine.shape)} in the model"
+        require(theirs.shape == mine.shape, f"{where} ({shapes}).")
+        same = theirs.is_floating_point() == mine.is_floating_point() and not theirs.is_complex()
+        require(same, f"{checkpoint} is damaged: its {name} has numbers of type {theirs.dtype}.")
+        require(not bool(theirs.isnan().any()), f"{checkpoint} is damaged: its {name} contains NaN.")
 
 
 def check_continues(model: BaseModel, checkpoint: Path) -> dict[str, Any]:
@@ -51,6 +77,7 @@ def check_continues(model: BaseModel, checkpoint: Path) -> dict[str, Any]:
     state = read_checkpoint(checkpoint)
     optimizers = make_optimizers(model)
     with explained(checkpoint):
+        model.on_load_checkpoint(state)
         require(
             len(optimizers) == len(state["optimizer_states"]),
             f"{checkpoint} is of {len(state['optimizer_states'])} optimizers, the model has {len(optimizers)}.",
@@ -64,7 +91,21 @@ def check_continues(model: BaseModel, checkpoint: Path) -> dict[str, Any]:
                     f"{differing}; continue with the run's own model.optimizer, or train a new run.",
                 )
             optimizer.load_state_dict(saved)
+            check_state(optimizer, checkpoint)
     return state
+
+
+def check_state(optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:
+    """Check that every tensor in an optimizer's state is a scalar or has the shape of its parameter, and is not NaN.
+
+    Raises:
+        UserError: if one does not.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                fits = value.shape in (parameter.shape, ()) and not bool(value.isnan().any())
+                require(fits, f"{checkpoint} is damaged: {name} of an optimizer does not fit its parameter.")
 
 
 @contextmanager
@@ -76,12 +117,11 @@ def explained(checkpoint: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        sizes = " ".join(str(error).split())[:200]
-        raise UserError(f"{checkpoint} holds weights of other sizes than the config's model ({sizes}).") from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        raise UserError(f"{checkpoint} does not have the content of a checkpoint of genmodels ({reason}).") from error
+    except KeyError as error:
+        raise UserError(f"{checkpoint} is no checkpoint of genmodels: it lacks {error}.") from error
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{checkpoint} is no checkpoint of genmodels ({reason}).") from error
 
 
 def read_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
@@ -91,15 +131,34 @@ def read_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
         UserError: if it is missing, damaged, or holds more than tensors and plain types.
     """
     try:
-        with zipfile.ZipFile(checkpoint) as archive:  # torch does not compare the check sums of the parts
-            damaged = archive.testzip()
-        require(damaged is None, f"{checkpoint} is damaged: its part {damaged} has another check sum.")
-        return dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+        check_parts(checkpoint)
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except UserError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{checkpoint} is not a checkpoint that can be read ({reason}).") from error
+    require(isinstance(content, dict), f"{checkpoint} is no checkpoint of genmodels: it is no mapping.")
+    for name, kind in CONTENT.items():
+        require(name in content, f"{checkpoint} is no checkpoint of genmodels: it lacks '{name}'.")
+        require(isinstance(content[name], kind), f"{checkpoint} is damaged: its '{name}' is no {kind.__name__}.")
+    return dict(content)
+
+
+def check_parts(checkpoint: str | Path) -> None:
+    """Check that no part of a checkpoint is compressed, by which a small file becomes a huge one, or damaged.
+
+    Torch does not compare the check sums of the parts.
+
+    Raises:
+        UserError: naming the part.
+    """
+    size = Path(checkpoint).stat().st_size
+    with zipfile.ZipFile(checkpoint) as archive:
+        held = sum(part.file_size for part in archive.infolist())
+        require(held <= size, f"{checkpoint} is damaged: its parts are larger than itself.")
+        damaged = archive.testzip()
+    require(damaged is None, f"{checkpoint} is damaged: its part {damaged} has another check sum.")
 
 
 def load(run: str | Path, weights: str = "ema", checkpoint: str | None = None) -> BaseModel:

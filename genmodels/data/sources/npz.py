@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genmodels.archives import read_arrays, sizes
 from genmodels.core.randomness import LARGEST_SEED
 from genmodels.data.sources.base import Arrays
 from genmodels.data.split import ensure_size, hold_out
-from genmodels.errors import UserError, ensure_counts, require
-from genmodels.hardware import require_memory
-
-COPIES = 3  # of an array in memory at a time: as read, converted, split
+from genmodels.errors import ensure_counts, require
 
 
 @dataclass(frozen=True)
@@ -60,34 +55,18 @@ class Npz:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays ``train`` and ``test`` of the file, or ``x``, after a look at its directory, which has their sizes."""
-    require(os.path.isfile(path), f"there is no file {path}; fix data.source.path.")
-    with _readable(path), zipfile.ZipFile(path) as directory:  # np.load would accept .npy files and pickles too
-        entries = [(entry.filename.removesuffix(".npy"), entry.file_size) for entry in directory.infolist()]
-    sizes = dict(entries)
-    require(len(sizes) == len(entries), f"{path} contains two arrays of one name; save it again with numpy.savez.")
-    wanted = ("train", "test") if {"train", "test"} <= sizes.keys() else ("x",)
-    listed = ", ".join(sorted(sizes)) or "nothing"
-    require(wanted[0] in sizes, f"{path} contains {listed}: name its arrays 'train' and 'test', or 'x'.")
-    require_memory(COPIES * sum(sizes[name] for name in wanted), str(path))
-    with _readable(path), np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in wanted}
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Context in which any error, since the file may be anyone's, becomes one sentence."""
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} cannot be read as an .npz file ({reason}); save it again with numpy.savez.") from error
+    """The arrays ``train`` and ``test`` of the file, or ``x``."""
+    require(path.is_file(), f"there is no file {path}; fix data.source.path.")
+    held = sizes(path)
+    wanted = ("train", "test") if {"train", "test"} <= held.keys() else ("x",)
+    listed = ", ".join(sorted(held)) or "nothing"
+    require(wanted[0] in held, f"{path} contains {listed}: name its arrays 'train' and 'test', or 'x'.")
+    return read_arrays(path, wanted)
 
 
 def _raw(path: Path, name: str, array: np.ndarray) -> Tensor:
     """``array [N, *shape]`` as a uint8 tensor for integers, as a float32 tensor for floats."""
     where = f"array '{name}' of {path}"
-    require(isinstance(array, np.ndarray), f"{where} is no array; save it again with numpy.savez.")
     require(array.ndim > 1 and array.size > 0, f"{where} has shape {array.shape}; it must be [N, *shape] with N > 0.")
     if array.dtype.kind in "bui":
         require(
