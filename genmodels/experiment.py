@@ -32,6 +32,7 @@ from genmodels.runs import (
     RunFolder,
     check_continues,
     config_hash,
+    explained,
     labeled,
     load_weights,
     now,
@@ -107,7 +108,11 @@ class Experiment:
         checkpoint = self.folder.checkpoint("last.ckpt") if resume else None
         if checkpoint is not None:
             self.folder.verified(checkpoint)
-            check_continues(self.model, checkpoint)
+            state = check_continues(self.model, checkpoint)
+            with explained(checkpoint):
+                for each in self.trainer.callbacks:  # type: ignore[attr-defined]
+                    if each.state_key in state["callbacks"]:
+                        each.load_state_dict(state["callbacks"][each.state_key])
         self.data.setup("fit")
         if checkpoint is None:
             self.model.initialize(self.data.first_train(512))
@@ -164,10 +169,11 @@ class Experiment:
             **({} if self.data.limit is None else {"limit": self.data.limit}),
             "weights": self.config.weights,
             "seed": self.config.seed,
+            "split_seed": self.data.seed,
             "checkpoint": path.name,
             "checkpoint_sha256": found,
         }
-        incidental = ("seed", "checkpoint", "checkpoint_sha256")
+        incidental = ("seed", "split_seed", "checkpoint", "checkpoint_sha256")
 
         def keep(scores: list[Score]) -> list[Score]:
             named = [
@@ -251,7 +257,8 @@ def resume(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Exper
         f"the data of {folder.path} have changed since it was trained (their SHA-256 was {str(known)[:12]}..., it is "
         f"{experiment.data.sha256[:12]}...); restore them, or train a new run.",
     )
-    continued = (folder.checkpoints / "last.ckpt").exists()
+    saved = folder.read().get("checkpoints", {}).get("last.ckpt", [])
+    continued = len(saved) > 1 or (folder.checkpoints / "last.ckpt").exists()  # one hash: killed in the first save
 
     def begin() -> None:
         folder.proceed(config, overrides, experiment.data.sha256)
@@ -357,5 +364,5 @@ def finished(folder: RunFolder, config: DictConfig) -> bool:
     if not folder.record_file.exists():
         return False
     record = folder.read()
-    same = (record["config_hash"], record["seed"]) == (config_hash(config), config.seed)
-    return bool(same and record["status"] == "finished")
+    found = tuple(record.get(key) for key in ("config_hash", "seed", "status"))
+    return found == (config_hash(config), config.seed, "finished")

@@ -33,7 +33,7 @@ from genmodels.signals import Interrupted, program
 __all__ = ["CompareSweep", "compose", "job", "one_sentence_errors", "options", "print_error", "understood"]
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it tells of errors that are raised besides
-RUNS = "runs"  # under which conf/train.yaml puts the folders of runs and sweeps
+FOUND: set[Path] = set()  # folders that were there before Hydra created those of this job
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, and print_error prints them
 
 
@@ -87,13 +87,19 @@ def check_config(config: DictConfig) -> None:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove the empty folder that Hydra created for a run that did not start, and empty ones above it in runs/."""
-    within = [path for path in folder.parents if path.is_relative_to(Path(RUNS).resolve())]
+    """Remove the empty folders that Hydra created for a run that did not start."""
     with suppress(OSError):  # not empty
-        for path in (folder, *within):
-            if Path.cwd().is_relative_to(path):
+        for path in (folder, *folder.parents):
+            if path in FOUND or Path.cwd().is_relative_to(path):
                 return
             path.rmdir()
+
+
+def note_existing(overrides: list[str]) -> None:
+    """Note which of the folders that Hydra may create are there already."""
+    chosen = [word.partition("=")[2] for word in overrides if word.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
+    for place in (Path(name).absolute() for name in ("runs", *chosen)):
+        FOUND.update(path for path in (place, *place.parents) if path.exists())
 
 
 class CompareSweep(Callback):
@@ -164,6 +170,7 @@ def understood(words: list[str]) -> Iterator[None]:
         UserError: for options that Hydra does not have, and for overrides that make no sense.
     """
     given = parsed(words)
+    note_existing(given.overrides)
     sweep = given.multirun or "hydra.mode=MULTIRUN" in given.overrides
     with explained([] if given.shell_completion else given.overrides, compose_train, sweep):
         yield

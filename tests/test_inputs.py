@@ -210,7 +210,7 @@ SENTENCES = {
     "model.foo=3": "unknown key 'model.foo'",
     "model='{foo: 3}'": "unknown key 'model.foo'; did you mean 'model.encoder'?",
     "optimizer.lr=3": "did you mean 'model.optimizer'?",
-    "model.encoder.width=10000000000": "there is not enough memory",
+    "model.encoder.width=10000000000": "model.encoder.width must be an integer from 1 to 16384",
     f"hydra.run.dir={'a' * 300}": "File name too long; choose a shorter name",
     "hydra.run.dir=/proc/x": "/proc/x cannot be read or written: No such file or directory; check its name",
     "hydra.run.dir=/dev/null/x": "/dev/null/x cannot be read or written: Not a directory; choose another folder",
@@ -265,7 +265,6 @@ ACCEPTED = [
     "trainer.devices=auto",
     "+trainer.benchmark=true",
     "trainer.limit_val_batches=2",
-    "checkpoint.minutes=inf",
     "model=gan model/optimizer@model.discriminator_optimizer=sgd",
     "'expected={metric: a, value: 1, tolerance: 0.5, source: b}'",
 ]
@@ -430,11 +429,8 @@ def test_an_error_that_only_looks_like_one_of_the_system_keeps_its_traceback():
     assert not is_bad_input(OSError("a library's own")) and not is_bad_input(RuntimeError("a defect"))
 
 
-@pytest.mark.parametrize(
-    "words", [["model.latent_dim=100000000000"], ["data.batch_size=3", "model.encoder.width=10000000000"]]
-)
-def test_memory_that_cannot_be_had_is_one_sentence(words, train, tmp_path):
-    refuse(train, tmp_path, shlex.join(words), "there is not enough memory; make data.batch_size, the model or")
+def test_memory_that_cannot_be_had_is_one_sentence(train, tmp_path):
+    refuse(train, tmp_path, "data=digits model.encoder.width=16384", "the network needs")
 
 
 def test_memory_is_recognized_by_type():

@@ -5,7 +5,15 @@ from genmodels.runs.folder import RunFolder, now
 from genmodels.runs.identity import EXPECTED, config_hash, differences, expectations, labeled
 from genmodels.runs.lock import holder, is_claimed
 from genmodels.runs.record import read_record, scores_by_name
-from genmodels.runs.weights import check_continues, load, load_weights, read_checkpoint, restore, set_memory_format
+from genmodels.runs.weights import (
+    check_continues,
+    explained,
+    load,
+    load_weights,
+    read_checkpoint,
+    restore,
+    set_memory_format,
+)
 
 __all__ = [
     "EXPECTED",
@@ -14,6 +22,7 @@ __all__ = [
     "config_hash",
     "differences",
     "expectations",
+    "explained",
     "holder",
     "is_claimed",
     "labeled",
