@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from omegaconf import DictConfig
 
-from genmodels.composition import check_origins, check_parts, check_places, compose_run
+from genmodels.composition import check_origins, check_parts, check_places, check_processes, compose_run
 from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors
 from genmodels.settings import check_settings
@@ -179,7 +179,7 @@ def sample(options: Options, overrides: list[str]) -> None:
     from genmodels.runs import RunFolder, restore
 
     run = RunFolder.open(folder)
-    config = overridden(run.config, overrides, reads_data=False)
+    config = overridden(run.config, overrides, trains=False)
     model = restore(run, config, config.weights)
     if not isinstance(model, Samples):
         raise UserError(f"{type(model).__name__} cannot be sampled from.")
@@ -261,14 +261,15 @@ def run_folder(options: Options) -> Path:
     return Path(str(options["run"])).expanduser()
 
 
-def overridden(config: DictConfig, overrides: list[str], reads_data: bool = True) -> DictConfig:
-    """The run's config with overrides, checked, for a command that reads the data or does not."""
+def overridden(config: DictConfig, overrides: list[str], trains: bool = True) -> DictConfig:
+    """The run's config with overrides, checked, for a command that uses data and trainer, or only the model."""
     composed = compose_run(config, overrides)
     check_settings(composed)
     check_parts(composed)
     check_places(composed)
-    if reads_data:
+    if trains:
         check_origins(composed, overrides)
+        check_processes(composed, overrides)
     return composed
 
 

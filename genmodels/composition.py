@@ -23,6 +23,7 @@ from genmodels.tree import config_folder, groups, option, options, plain
 BEFORE_TRAINING = ("data", "model", "experiment", "debug", "hparams_search")  # of a trained run they are fixed
 MODELS = "genmodels.models."
 WRITING = ("callbacks", "checkpoint", "logger", "trainer")  # groups whose objects write files
+LAUNCHED = ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "WORLD_SIZE")  # set by what starts the processes of a job
 PLACES = ("folder", "dir", "dirpath", "path", "uri", "location")  # ends of the keys that name where
 
 
@@ -207,6 +208,23 @@ def check_origins(config: DictConfig, overrides: list[str]) -> None:
         f"this run's config would keep data in {root}, which is not your folder of data, {data_root()}; "
         "write data.root=null to use yours, or data.root=... with that folder.",
     )
+
+
+def check_processes(config: DictConfig, overrides: list[str]) -> None:
+    """Refuse a run's config that would wait for other machines for ever, or start more processes than there are cores.
+
+    Raises:
+        UserError: naming the key, unless the command line does, or a launcher has started this process.
+    """
+    named = {str(override.key_or_group) for override in parse(overrides)}
+    if "trainer" in named or any(name in os.environ for name in LAUNCHED):
+        return
+    for key, most in (("num_nodes", 1), ("devices", os.cpu_count() or 1)):
+        value = config.trainer.get(key)
+        require(
+            not isinstance(value, int) or value <= most or f"trainer.{key}" in named,
+            f"the run was trained with trainer.{key}={value}; write trainer.{key}=1, or confirm {value} in this way.",
+        )
 
 
 def inside(path: str, folder: str) -> bool:

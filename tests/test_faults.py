@@ -6,8 +6,10 @@ import errno
 import os
 import shutil
 import time
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from conformance.test_laboratory import settings
 from PIL import Image
@@ -18,6 +20,7 @@ from genmodels.data.sources import ImageFolder
 from genmodels.errors import UserError
 from genmodels.experiment import run
 from genmodels.files import atomic
+from genmodels.hardware import GIB
 from genmodels.hints import is_bad_input, sentence
 from genmodels.metrics import LikelihoodEvaluation
 
@@ -179,6 +182,11 @@ def test_samples_that_do_not_fit_into_memory_are_refused_at_once(fails, copy, tm
     error = fails("sample", f"run={copy}", f"n={n}", f"out={tmp_path / out}")
     assert f"n={n} samples needs" in error and "GiB of memory" in error and time.monotonic() - began < 5
     assert not (tmp_path / out).exists()
+
+
+def test_an_animation_that_does_not_fit_into_memory(fails, copy, tmp_path, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=GIB))
+    assert "an animation of n=50000 samples needs" in fails("sample", f"run={copy}", "n=50000", f"out={tmp_path}/a.png")
 
 
 @pytest.mark.parametrize("n", ["10**12", "²", "0", "-1", "1.5", "9" * 5000, " "])

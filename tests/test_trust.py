@@ -19,7 +19,7 @@ from PIL import Image
 
 from genmodels.callbacks import ModelCheckpoint
 from genmodels.cli import main
-from genmodels.composition import check_origins, check_places
+from genmodels.composition import LAUNCHED, check_origins, check_places, check_processes
 from genmodels.data.files import fetch
 from genmodels.data.sources import ImageFolder, Npz
 from genmodels.errors import UserError
@@ -127,6 +127,18 @@ def test_no_link_leads_out_of_the_run_folder(refusal, foreign, precious, place, 
     assert [file.read_text() for file in precious.iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize(("key", "value"), [("num_nodes", 2), ("devices", 4000)])
+def test_no_other_machines_are_waited_for_and_no_crowd_is_started(refusal, monkeypatch, key, value):
+    for name in LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    changes = {f"trainer.{key}": value, "trainer.strategy": "ddp"}
+    assert f"the run was trained with trainer.{key}={value}" in refusal("evaluate", changes)
+    config = OmegaConf.create({"trainer": {key: value}})
+    check_processes(config, [f"trainer.{key}={value}"])
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    check_processes(config, [])
+
+
 def test_a_link_within_the_run_folder_is_none_out_of_it(foreign):
     (foreign / "link").symlink_to("samples")
     check_places(OmegaConf.create({"run_dir": str(foreign), "callbacks": {"folder": f"{foreign}/link/x"}}))
@@ -224,8 +236,8 @@ def test_images_start_no_other_programs_and_wait_for_no_pipe(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     for name in "abc":
-        Image.new("L", (8, 8)).save(folder / f"{name}.eps")
-        (folder / f"{name}.eps").rename(folder / f"{name}.png")
+        Image.new("L", (8, 8)).save(folder / f"{name}.gif")  # or EPS, which starts Ghostscript
+        (folder / f"{name}.gif").rename(folder / f"{name}.png")
     with pytest.raises(UserError, match="cannot be decoded as an image"):
         ImageFolder(str(folder), [1, 8, 8], test_size=1).load(tmp_path)
     os.mkfifo(folder / "d.png")

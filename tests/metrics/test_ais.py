@@ -42,6 +42,13 @@ class Decoder(Generator, HasObservation):
         return self.location(z) + NOISE * torch.randn(len(z), 4)
 
 
+class Wider(Decoder):
+    """With more noise, and the same weights."""
+
+    def conditional_log_prob(self, x, z):
+        return torch.distributions.Normal(self.location(z), 2 * NOISE).log_prob(x).sum(1)
+
+
 def draw(n, seed):
     generator = torch.Generator().manual_seed(seed)
     z, noise = torch.randn(n, 2, generator=generator), torch.randn(n, 4, generator=generator)
@@ -118,6 +125,9 @@ def test_a_killed_run_goes_on_from_its_last_batch(data, monkeypatch):
     done, model = Decoder(), Decoder()
     measure(done, data)
     assert done.calls <= 2  # a look at what model it is
+    other = Wider()
+    measure(other, data)
+    assert other.calls > 2  # results of another p(x|z) with the same weights are not used
     model.weight *= 2
     measure(model, data)
     assert model.calls > 0  # results of other weights are not used
