@@ -23,13 +23,10 @@ def sizes(path: Path) -> dict[str, int]:
         UserError: if there is no such file, or it cannot be read.
     """
     require(path.is_file(), f"there is no file {path}.")
-    found: dict[str, int] = {}
     with readable(path), zipfile.ZipFile(path) as directory:  # np.load would accept .npy files and pickles too
-        for entry in directory.infolist():
-            name = entry.filename.removesuffix(".npy")
-            require(name not in found, f"{path} contains two arrays {name}, of which readers may take either.")
-            found[name] = entry.file_size
-    return found
+        entries = [(entry.filename.removesuffix(".npy"), entry.file_size) for entry in directory.infolist()]
+    require(len(dict(entries)) == len(entries), f"{path} contains two arrays of one name; save it with numpy.savez.")
+    return dict(entries)
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:

@@ -118,11 +118,12 @@ class Factory:
         """Call the target.
 
         Raises:
-            UserError: in place of the target's ``ValueError`` or ``TypeError``, with the key before its message.
+            UserError: in place of the target's error for a bad argument or a missing package, with the key before its
+                message.
         """
         try:
             return self.target(*args, **{**self.arguments, **kwargs})
-        except (ValueError, TypeError, MisconfigurationException) as error:
+        except (ValueError, TypeError, OverflowError, IndexError, ImportError, MisconfigurationException) as error:
             names = list(inspect.signature(self.target).parameters)
             of_caller = {*names[: len(args)], *kwargs}
             raise UserError(self.located(" ".join(str(error).split()), set(names) - of_caller)) from error

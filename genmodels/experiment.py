@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -292,17 +292,23 @@ def recorded(experiment: Experiment) -> Iterator[None]:
         error = f"{problem}" if isinstance(problem, UserError) else f"{type(problem).__name__}: {str(problem)[:300]}"
         raise
     finally:
-        for logger in experiment.trainer.loggers:
-            logger.finalize("success" if status == "finished" else "failed")
-        if "wandb" in sys.modules:
-            import wandb
+        with suppress(OSError, UserError) if error else nullcontext():  # of two failures the first is told
+            if experiment.begun and is_rank_zero():
+                device = experiment.trainer.strategy.root_device
+                cost = training_cost(experiment.model, experiment.budget.spent, device)
+                best = experiment.callback(cb.Checkpoint).chosen_by
+                experiment.folder.update(status=status, error=error, ended=now(), cost=cost, best=best)
+            close_loggers(experiment, status)
 
-            wandb.finish(exit_code=int(status != "finished"))
-        if experiment.begun and is_rank_zero():
-            device = experiment.trainer.strategy.root_device
-            cost = training_cost(experiment.model, experiment.budget.spent, device)
-            best = experiment.callback(cb.Checkpoint).chosen_by
-            experiment.folder.update(status=status, error=error, ended=now(), cost=cost, best=best)
+
+def close_loggers(experiment: Experiment, status: str) -> None:
+    """Let the loggers write what they still hold."""
+    for logger in experiment.trainer.loggers:
+        logger.finalize("success" if status == "finished" else "failed")
+    if "wandb" in sys.modules:
+        import wandb
+
+        wandb.finish(exit_code=int(status != "finished"))
 
 
 def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:

@@ -65,7 +65,7 @@ def refuse_nested_processes(config: DictConfig, sweeping: bool) -> None:
         UserError: naming the two alternatives.
     """
     strategy = str(config.trainer.strategy)
-    if sweeping and strategy.startswith("ddp") and "spawn" not in strategy:
+    if sweeping and strategy.startswith("ddp"):
         raise UserError(
             "this trainer.strategy starts the command once per device, so each process would run the whole sweep; "
             "sweep with trainer=default, or start the trainer=ddp jobs one by one."

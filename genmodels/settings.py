@@ -185,7 +185,11 @@ TRAINER = {
     "accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu", required=True),
     "devices": Rule(is_devices, f"auto, -1 for all, a number from 1 to {ENOUGH_DEVICES}, or a list of indices"),
     "num_nodes": integer(1, ENOUGH_DEVICES),
-    "strategy": Rule(is_text, "text such as auto or ddp", required=True),
+    "strategy": Rule(
+        lambda value: is_text(value) and not value.endswith(("spawn", "fork", "notebook")),
+        "text such as auto or ddp, and none that copies a running process",
+        required=True,
+    ),
     "precision": Rule(one_of(*PRECISIONS).holds, "one of Lightning's, such as 32-true, 16-mixed or bf16-mixed"),
     "accumulate_grad_batches": integer(1, required=True),
     "log_every_n_steps": integer(1, required=True),
@@ -200,7 +204,7 @@ TRAINER = {
     "enable_autolog_hparams": SWITCH,
     "overfit_batches": Rule(lambda value: value == 0 or is_share(value), "0, a fraction or a positive integer"),
     "profiler": optional(TEXT),
-    "model_registry": optional(TEXT),
+    "model_registry": one_of(None, remedy="runs are kept in their folders"),
     "default_root_dir": optional(TEXT),
     "plugins": ANYTHING,
     # What would break a run has one allowed value, and a word on what to use instead.

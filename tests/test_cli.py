@@ -110,6 +110,8 @@ def test_other_data_are_named_in_the_score_and_changed_data_are_noticed(copy, tm
     assert name.startswith(f"bits_per_dim[data.source.path={other}, data=")
     config.data.source.path = str(tmp_path / "changed.npz")
     OmegaConf.save(config, copy / "config.yaml")
+    assert "config.yaml has changed since it was written" in fails("evaluate", f"run={copy}")
+    forget(copy, "config_sha256")
     shutil.copy(other, tmp_path / "changed.npz")
     main(["evaluate", f"run={copy}"])
     (name,) = (n for n in record(copy)["metrics"] if n not in own and "path" not in n)
@@ -130,6 +132,8 @@ def test_scores_of_an_earlier_checkpoint_are_set_apart_when_training_goes_on(cop
 
 def test_a_run_without_a_checkpoint_starts_again_by_the_advice_that_is_given(copy, fails, capsys):
     shutil.rmtree(copy / "checkpoints")
+    assert "best.ckpt; copy the run folder again" in fails("evaluate", f"run={copy}")
+    forget(copy, "checkpoints")
     assert f"train it first: genmodels resume run={copy}" in fails("evaluate", f"run={copy}")
     assert f"train it first: genmodels resume run={copy}" in fails("sample", f"run={copy}")
     main(["resume", f"run={copy}"])
@@ -246,13 +250,13 @@ def test_a_checkpoint_of_another_model(fails, copy, tmp_path):
     run(settings("realnvp", "gray images", other))
     shutil.copy(other / "run" / "checkpoints" / "best.ckpt", copy / "checkpoints" / "best.ckpt")
     assert "best.ckpt has changed since it was saved" in fails("evaluate", f"run={copy}")
-    forget_hashes(copy)
+    forget(copy, "checkpoints")
     assert "is of RealNVP on data [1, 8, 8], not of VAE" in fails("evaluate", f"run={copy}")
 
 
-def forget_hashes(folder):
-    """Make the run one of before checkpoints had hashes."""
-    (folder / "run.json").write_text(json.dumps({k: v for k, v in record(folder).items() if k != "checkpoints"}))
+def forget(folder, entry):
+    """Make the run one of before its record had hashes."""
+    (folder / "run.json").write_text(json.dumps({k: v for k, v in record(folder).items() if k != entry}))
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -262,7 +266,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_noticed(fails, copy, known):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     if not known:
-        forget_hashes(copy)
+        forget(copy, "checkpoints")
     words = {True: "has changed since it was saved", False: "check sum"}[known]
     assert words in fails("evaluate", f"run={copy}") and words in fails("sample", f"run={copy}")
 
@@ -279,7 +283,7 @@ def test_a_checkpoint_that_is_none(fails, copy, content, capsys):
         path.write_bytes(path.read_bytes()[:1000])
     else:
         torch.save(Malicious(), path)
-    forget_hashes(copy)
+    forget(copy, "checkpoints")
     err = fails("evaluate", f"run={copy}")
     assert "is not a checkpoint that can be read" in err
     assert "code ran" not in capsys.readouterr().out + err

@@ -44,13 +44,17 @@ def copy(trained, tmp_path):
 @pytest.fixture
 def fill(monkeypatch):
     """A function after which a file cannot be written for want of space, as the kernel has it."""
-    monkeypatch.setattr(files.secrets, "token_hex", lambda size: "full")
-    monkeypatch.setattr("genmodels.composition.check_links", lambda folder: None)  # it would find ours
+    filled = []
 
-    def link(path):
-        path.with_name(f".part-full-{path.name}").symlink_to("/dev/full")
+    def token(size):
+        for path in filled:
+            part = path.with_name(f".part-full-{path.name}")
+            if path.parent.is_dir() and not part.is_symlink():
+                part.symlink_to("/dev/full")
+        return "full"
 
-    return link
+    monkeypatch.setattr(files.secrets, "token_hex", token)
+    return filled.append
 
 
 @pytest.fixture
@@ -159,7 +163,7 @@ def test_a_file_in_place_of_the_checkpoints(fails, copy):
     shutil.rmtree(copy / "checkpoints")
     (copy / "checkpoints").write_text("a file")
     for command in ("evaluate", "sample"):
-        assert "checkpoints holds no best.ckpt or last.ckpt" in fails(command, f"run={copy}")
+        assert "there is no file" in (error := fails(command, f"run={copy}")) and "checkpoints/best.ckpt" in error
 
 
 @pytest.mark.parametrize("vanish", [shutil.rmtree, lambda folder: folder.rename(folder.with_name("renamed"))])

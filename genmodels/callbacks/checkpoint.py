@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -168,7 +169,7 @@ def disk_errors_explained(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):  # torch's error on a full disk
             raise
-        raise UserError(
-            f"{path} could not be written ({error}); free some space on that disk, "
-            "then continue with: genmodels resume run=FOLDER"
-        ) from error
+        full = isinstance(error, RuntimeError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full; free some space" if full else error.strerror
+        again = f"genmodels resume run={path.parents[1]}"
+        raise UserError(f"{path} could not be written: {reason}, then continue with: {again}") from error

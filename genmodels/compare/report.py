@@ -48,7 +48,7 @@ def write_report(results: Results, path: Path, title: str = "Comparison of gener
     try:
         write_whole(path, report(results, title))
     except OSError as error:
-        raise UserError(f"the report {path} cannot be written ({error}).") from error
+        raise UserError(f"the report {path} cannot be written: {error.strerror}.") from error
 
 
 def report(results: Results, title: str) -> str:

@@ -35,6 +35,7 @@ class RunFolder:
         self.config_file = self.path / "config.yaml"
         self.checkpoints = self.path / "checkpoints"
         self.drawn = self.path / "samples" / "drawn.npz"
+        self.begun = False  # whether this object has written the record of a run that begins
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -77,13 +78,15 @@ class RunFolder:
             text = OmegaConf.to_yaml(config, resolve=True)
             write_whole(self.config_file, text)
         except OSError as error:
-            raise UserError(f"the run folder {self.path} cannot be written ({error}).") from error
+            raise UserError(f"{self.config_file} cannot be written: {error.strerror}.") from error
+        self.begun = True
         known = {"config_sha256": [text_sha256(text)]}
         self.write({"status": "running", **details, **known, "started": now(), "metrics": {}, "refusals": {}})
 
     def proceed(self, config: DictConfig, overrides: Iterable[str], data_sha256: str) -> None:
         """Write the config of a run that is continued, and set its status to ``running``."""
         text, before = OmegaConf.to_yaml(config, resolve=True), read_text(self.config_file)
+        self.begun = True
         self.update(config_sha256=[text_sha256(text), text_sha256(before)])  # the process may end before the next line
         write_whole(self.config_file, text)
         record = self.read()
@@ -197,8 +200,11 @@ class RunFolder:
 
         The hash of the file before it is kept too, since the process may end between this and the replacement.
         """
-        if not self.record_file.exists():  # trained without a record
-            return
+        if not self.record_file.exists():
+            require(
+                not self.begun, f"{self.record_file} is gone: the run folder was removed or renamed, and training ends."
+            )
+            return  # trained without a record
         record = self.read()
         hashes = record.get("checkpoints", {})
         self.write(record | {"checkpoints": {**hashes, name: [found, *hashes.get(name, [])[:1]]}})

@@ -35,7 +35,8 @@ def claimed(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=PATIENCE)
-        path.write_text(json.dumps(this_process()))
+        with suppress(OSError):  # a full disk; the lock holds without the name of its process
+            path.write_text(json.dumps(this_process()))
     except Timeout:
         raise UserError(
             f"{folder} is in use by {holder(folder)}; wait for its end, or choose another folder."
