@@ -169,7 +169,7 @@ def disk_errors_explained(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):  # torch's error on a full disk
             raise
-        full = isinstance(error, RuntimeError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full; free some space" if full else error.strerror
+        other = isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT)
+        reason = getattr(error, "strerror", "") if other else "the disk is full; free some space"
         again = f"genmodels resume run={path.parents[1]}"
         raise UserError(f"{path} could not be written: {reason}, then continue with: {again}") from error
