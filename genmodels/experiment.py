@@ -44,6 +44,7 @@ from genmodels.settings import check_settings, plain
 from genmodels.signals import Interrupted
 
 T = TypeVar("T")
+INCIDENTAL = ("seed", "split_seed", "checkpoint", "checkpoint_sha256")  # of what scores are measured on
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,13 @@ class Experiment:
     def begun(self) -> bool:
         """Whether training has begun, and with it the record of the run."""
         return any(isinstance(each, cb.Begin) and each.done for each in self.trainer.callbacks)  # type: ignore[attr-defined]
+
+    @property
+    def subject(self) -> dict[str, Any]:
+        """What is evaluated besides the checkpoint, for the protocol of every score."""
+        limit = {} if self.data.limit is None else {"limit": self.data.limit}
+        seeds = {"seed": self.config.seed, "split_seed": self.data.seed}
+        return {"data_sha256": self.data.sha256[:12], **limit, "weights": self.config.weights, **seeds}
 
     def callback(self, kind: type[T]) -> T:
         """The trainer's callback of a class."""
@@ -164,24 +172,15 @@ class Experiment:
         own = differing is None
         if own and is_rank_zero():
             self.folder.set_stale_scores_apart(found)
-        subject = {
-            "data_sha256": self.data.sha256[:12],
-            **({} if self.data.limit is None else {"limit": self.data.limit}),
-            "weights": self.config.weights,
-            "seed": self.config.seed,
-            "split_seed": self.data.seed,
-            "checkpoint": path.name,
-            "checkpoint_sha256": found,
-        }
-        incidental = ("seed", "split_seed", "checkpoint", "checkpoint_sha256")
+        measured_on = {"checkpoint": path.name, "checkpoint_sha256": found, **self.subject}
 
         def keep(scores: list[Score]) -> list[Score]:
             named = [
                 replace(
                     score,
                     name=labeled(score.name, differing or {}),
-                    protocol={**score.protocol, **subject},
-                    incidental=(*score.incidental, *incidental),
+                    protocol={**score.protocol, **measured_on},
+                    incidental=(*score.incidental, *INCIDENTAL),
                 )
                 for score in scores
             ]
@@ -189,10 +188,9 @@ class Experiment:
             return broadcast(self.folder.add_scores(named, refusals, own) if is_rank_zero() else named)
 
         self.evaluate.keep, self.evaluate.own = keep, not differing
-        if differing:  # its pictures are those of the run itself
-            pictures = [each for each in self.trainer.callbacks if isinstance(each, cb.SampleGrid)]  # type: ignore[attr-defined]
-            for each in pictures:
-                self.trainer.callbacks.remove(each)  # type: ignore[attr-defined]
+        if differing:  # the pictures in the folder are those of the run itself
+            others = [each for each in self.trainer.callbacks if not isinstance(each, cb.SampleGrid)]  # type: ignore[attr-defined]
+            self.trainer.callbacks = others  # type: ignore[attr-defined]
         self.trainer.test(self.model, datamodule=self.data, verbose=False)
         keep([])  # where no metric applies, the reasons are recorded too
         if self.evaluate.own and is_rank_zero():
@@ -233,7 +231,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
             "expected": plain(config.get("expected")),
             **provenance(),
         }
-        folder.create(config, details)
+        experiment.folder.create(config, details)
         log_config(experiment)
 
     scores = experiment.train(begin)
@@ -261,7 +259,7 @@ def resume(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Exper
     continued = len(saved) > 1 or (folder.checkpoints / "last.ckpt").exists()  # one hash: killed in the first save
 
     def begin() -> None:
-        folder.proceed(config, overrides, experiment.data.sha256)
+        experiment.folder.proceed(config, overrides, experiment.data.sha256)
         log_config(experiment)
 
     if not continued:
