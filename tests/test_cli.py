@@ -122,9 +122,11 @@ def test_other_data_are_named_in_the_score_and_changed_data_are_noticed(copy, tm
 
 def test_scores_of_an_earlier_checkpoint_are_set_apart_when_training_goes_on(copy):
     main(["evaluate", f"run={copy}", "metrics.likelihood.samples=5"])
+    main(["evaluate", f"run={copy}", "weights=raw"])
     before = record(copy)["metrics"]
     main(["resume", f"run={copy}", "budget.max_batches=8"])
     after = record(copy)["metrics"]
+    assert after[f"{RAW}[batches=4]"] == before[RAW] and RAW not in after
     assert after["bits_per_dim_k5[batches=4]"] == before["bits_per_dim_k5"] and "bits_per_dim_k5" not in after
     own, earlier = (scores["bits_per_dim"]["protocol"]["checkpoint_sha256"] for scores in (after, before))
     assert own != earlier

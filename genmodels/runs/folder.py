@@ -148,7 +148,7 @@ class RunFolder:
         found = {}
         for name, entry in record["metrics"].items():
             of = entry["protocol"].get("checkpoint_sha256")
-            stale = of is not None and of != checkpoint_sha256 and "[" not in name
+            stale = of is not None and of != checkpoint_sha256 and "[batches=" not in name
             found[labeled(name, {"batches": str(batches)}) if stale else name] = entry
         self.write(record | {"metrics": found})
 
