@@ -121,19 +121,20 @@ def evaluate(options: Options, overrides: list[str]) -> None:
     from genmodels.runs import RunFolder, differences
 
     run = RunFolder.open(folder)
-    config = overridden(run.config, overrides)
+    own = run.config
+    config = overridden(own, overrides)
     config.logger = None
     with run.claimed():
         experiment = Experiment.assemble(config)
         experiment.evaluate.samples_file = samples
         experiment.data.setup()
-        differing = differences(run.config, config)
-        if run.read().get("data_sha256", experiment.data.sha256) != experiment.data.sha256:
+        record, differing = run.read(), differences(own, config)
+        if record.get("data_sha256", experiment.data.sha256) != experiment.data.sha256:
             differing["data"] = experiment.data.sha256[:12]
         if run.checkpoint(checkpoint) != run.checkpoint():
             differing["checkpoint"] = str(checkpoint)
-        if samples and sha256(Path(samples)) != run.read().get("samples_sha256"):
-            differing["samples"] = f"{Path(samples).name}@{sha256(Path(samples))[:8]}"
+        if samples and (found := sha256(Path(samples))) != record.get("samples_sha256"):
+            differing["samples"] = f"{Path(samples).name}@{found[:8]}"
         scores = experiment.test(checkpoint, differing)
     print_scores(experiment, scores)
 

@@ -48,7 +48,7 @@ def hold_out(n: int, size: float, seed: int, key: str) -> tuple[Tensor, Tensor]:
     (7, 3, True)
     """
     count = round(n * size) if size < 1 else int(size)
-    mend = f"set {key} to a number from 1 to {n - 1}" if n > 1 else "two or more are needed"
-    require(0 < count < n, f"{key}={size} would hold out {count} of {n} examples: {mend}.")
+    remedy = f"set {key} to a number from 1 to {n - 1}" if n > 1 else "two or more are needed"
+    require(0 < count < n, f"{key}={size} would hold out {count} of {n} examples: {remedy}.")
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     return order[count:], order[:count]

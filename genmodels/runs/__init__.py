@@ -2,9 +2,9 @@
 
 from genmodels.files import write_whole
 from genmodels.runs.folder import RunFolder, now
-from genmodels.runs.identity import EXPECTED, config_hash, differences, expectations, labeled
+from genmodels.runs.identity import config_hash, differences, expectations, labeled
 from genmodels.runs.lock import holder, is_claimed
-from genmodels.runs.record import read_record, scores_by_name
+from genmodels.runs.record import EXPECTED, read_record, scores_by_name
 from genmodels.runs.weights import (
     check_continues,
     explained,

@@ -9,7 +9,8 @@ from typing import Any
 
 from genmodels.core.score import Score
 from genmodels.errors import UserError, require
-from genmodels.runs.identity import EXPECTED, expectations
+from genmodels.runs.identity import expectations
+from genmodels.settings import EXPECTED
 from genmodels.untrusted import read_json
 
 COSTS = ("parameters", "examples", "batches", "train_seconds", "peak_memory_bytes")

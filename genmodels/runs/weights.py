@@ -29,10 +29,14 @@ def load_weights(model: BaseModel, checkpoint: str | Path, weights: str = "ema")
     Raises:
         UserError: if the file is damaged, or belongs to another model or other data.
     """
+    load_state(model, read_checkpoint(checkpoint), checkpoint, weights)
+
+
+def load_state(model: BaseModel, state: dict[str, Any], checkpoint: str | Path, weights: str) -> None:
+    """Like :func:`load_weights`, of a checkpoint whose content ``state`` was read before."""
     from genmodels.callbacks.average import averaged_weights, copy_into
 
     require(weights in ("ema", "raw"), f"weights must be ema or raw, got {weights}.")
-    state = read_checkpoint(checkpoint)
     with explained(checkpoint):
         model.check_identity(state)
         check_tensors(model.state_dict(), state["state_dict"], checkpoint)
@@ -73,8 +77,8 @@ def check_continues(model: BaseModel, checkpoint: Path) -> dict[str, Any]:
     """
     from genmodels.models.base import make_optimizers
 
-    load_weights(model, checkpoint, "raw")
     state = read_checkpoint(checkpoint)
+    load_state(model, state, checkpoint, "raw")
     optimizers = make_optimizers(model)
     with explained(checkpoint):
         model.on_load_checkpoint(state)
