@@ -11,6 +11,7 @@ from torch import Tensor
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
 
 LARGEST_LOG_SNR = 40.0  # beyond it 1 - ᾱ_1 or ᾱ_T is lost to rounding, even in float64
+LOG_SNR_OF_REALS = 10.0  # the noise of x_1 is 0.7 % of the data's unit
 MAX_BETA = 0.999  # β_T = 1 would leave nothing of x_{t-1} in x_t: q(x_{t-1} | x_t, x_0) is then ill-conditioned
 
 
@@ -58,27 +59,33 @@ def cosine(steps: int = 1000, offset: float = 0.008) -> Tensor:
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=MAX_BETA)
 
 
-def log_snr(steps: int = 1000, highest: float = 13.3, lowest: float = -5.0) -> Tensor:
+def log_snr(
+    steps: int = 1000, highest: float | None = None, lowest: float = -5.0, levels: int | None = None
+) -> Tensor:
     """``betas [T]``: the log signal-to-noise ratio ``log(ᾱ_t / (1 - ᾱ_t))`` falls linearly from t = 1 to T.
 
-    DDPM's paper does not have it; the learned schedule of Kingma et al. 2021 starts from it (arXiv:2107.00630). x_1 is
-    close enough to x_0 to distinguish the levels of 8-bit images, and L_simple in ε weights all terms of the bound
-    equally.
+    DDPM's paper does not have it; the learned schedule of Kingma et al. 2021 starts from it (arXiv:2107.00630). With it
+    L_simple in ε weights all terms of the bound equally. It starts where x_1 distinguishes the levels of the data: the
+    noise is a sixth of their spacing 2 / (L - 1) on [-1, 1], which for 256 levels is the paper's 13.3.
 
     Args:
         steps: T, at least 2.
-        highest: log SNR at t = 1, in nats.
+        highest: log SNR at t = 1, in nats; ``None`` takes it from the levels, and 10 for reals.
         lowest: log SNR at t = T, in nats.
+        levels: number L of levels of integer data, ``None`` for reals.
 
     Raises:
-        ValueError: if there are fewer than two steps, or unless -40 <= lowest < highest <= 40.
+        ValueError: if there are fewer than two steps or levels, or unless -40 <= lowest < highest <= 40.
 
-    >>> alpha_bar = torch.cumprod(1 - log_snr(1000), 0)
-    >>> [round(torch.logit(alpha_bar[t]).item(), 3) for t in (0, 999)]
+    >>> alpha_bar = torch.cumprod(1 - log_snr(1000, levels=256), 0)
+    >>> [round(torch.logit(alpha_bar[t]).item(), 1) for t in (0, 999)]
     [13.3, -5.0]
     """
     ensure_counts(2, steps=steps)
+    ensure_counts(2, optional=True, levels=levels)
+    if highest is None:
+        highest = LOG_SNR_OF_REALS if levels is None else 2 * math.log(3 * (levels - 1))
     ensure_numbers(at_least=-LARGEST_LOG_SNR, at_most=LARGEST_LOG_SNR, highest=highest, lowest=lowest)
-    ensure(lowest < highest, f"lowest must be less than highest={highest}, got {lowest}.")
+    ensure(lowest < highest, f"lowest must be less than highest={highest:.3g}, got {lowest}.")
     log_alpha_bar = F.logsigmoid(torch.linspace(highest, lowest, steps, dtype=torch.float64))
     return -torch.expm1(torch.diff(log_alpha_bar, prepend=log_alpha_bar.new_zeros(1)))
