@@ -7,6 +7,7 @@ ability lacks the method instead of raising an error.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -62,6 +63,31 @@ class HasLikelihood(ABC):
     def passes_per_example(self) -> int:
         """Network evaluations per example in :meth:`log_likelihood` with one sample."""
         return 1
+
+
+class HasStepwiseBound(HasLikelihood):
+    """A model whose bound, with one sample, is a sum over T = :attr:`passes_per_example` steps, each one network pass.
+
+    ``-log p(x) <= c(x) + sum_{t=1}^T term_t(x)`` with c in closed form. Metrics that cannot afford every term of every
+    example draw some of them, see :mod:`genmodels.core.stepwise`.
+    """
+
+    @abstractmethod
+    def terms_at(self, x: Tensor, t: Tensor) -> Mapping[str, Tensor]:
+        """Quantities ``[B]`` at one step ``t [B]`` of 1 .. T per example ``x [B, *shape]``; ``nats`` is the term."""
+
+    @abstractmethod
+    def stepwise_likelihood(self, x: Tensor, inclusion: Tensor | None = None) -> Likelihood:
+        """The bound ``[B]`` of ``log_likelihood(x)``, or an unbiased estimate of it from drawn terms.
+
+        Args:
+            x: raw data ``[B, *shape]``.
+            inclusion: probabilities ``[T]`` of drawing each term, see
+                :func:`genmodels.core.stepwise.inclusion_probabilities`; ``None`` for every term.
+
+        Returns:
+            The likelihood; columns of its ``curves`` are the quantities of :meth:`terms_at`, NaN if not drawn.
+        """
 
 
 class HasEnergy(ABC):
