@@ -20,7 +20,7 @@ Terms = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 
 def inclusion_probabilities(sizes: Tensor, count: int) -> Tensor:
-    """Probabilities ``[T]`` of including each of T terms among ``count`` drawn ones: ``min(1, c sizes)``, with sum count.
+    """Probabilities ``[T]``, ``min(1, c sizes)`` with sum ``count``, of having each of T terms among ``count`` drawn.
 
     In proportion to the terms' root mean squares they minimize the variance of a sum of independent draws. A term
     whose share would exceed one is always included.
@@ -49,7 +49,7 @@ def inclusion_probabilities(sizes: Tensor, count: int) -> Tensor:
 
 
 def systematic_draws(inclusion: Tensor, batch: int) -> Tensor:
-    """Steps ``[batch, m]`` of 1 .. T, increasing in each row, of which step t is in a row with probability inclusion[t].
+    """Steps ``[batch, m]`` of 1 .. T, increasing in every row, which contains step t with probability inclusion[t - 1].
 
     Systematic sampling (Madow 1949, Annals of Mathematical Statistics 20, 333-354): the probabilities are laid end to
     end, and a grid of spacing one is thrown onto the line, with a shift of its own in every row. The m strata of equal
@@ -80,7 +80,7 @@ def terms_by_step(terms: Terms, x: Tensor, steps: int, inclusion: Tensor | None 
     else:
         drawn = systematic_draws(inclusion.to(x.device), len(x))
     parts = []
-    for t in drawn.split(max(1, ROWS_AT_ONCE // len(x)), dim=1):
+    for t in torch.split(drawn, max(1, ROWS_AT_ONCE // len(x)), dim=1):
         repeated = x.repeat(t.shape[1], *[1] * (x.dim() - 1))
         parts.append({name: value.view(-1, len(x)) for name, value in terms(repeated, t.T.reshape(-1)).items()})
     found = {name: torch.cat([part[name] for part in parts]).T for name in parts[0]}  # [B, number of draws]

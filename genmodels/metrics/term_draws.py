@@ -1,4 +1,4 @@
-"""Which terms of a bound that is a sum over T steps are computed for how many examples, and by which law they are drawn."""
+"""How many terms of a bound that is a sum over T steps are computed for how many examples, and how they are drawn."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def allotted(available: int, steps: int, terms: int | None, max_passes: int | No
     left = max_passes - rows * steps
     require(
         left > 0,
-        f"a bound of {steps} terms costs {rows * steps} network passes before any example is scored, more than "
-        f"max_passes={max_passes}; raise max_passes of the metric or set it to null.",
+        f"a bound of {steps} terms costs {rows * steps} network passes before any example is scored, which "
+        f"max_passes={max_passes} does not allow; raise max_passes of the metric or set it to null.",
     )
     drawn = max(1, min(wanted, left // available)) if terms is None else wanted
     return Allotment(affordable(available, drawn, left), drawn, rows)
