@@ -90,6 +90,32 @@ class HasStepwiseBound(HasLikelihood):
         """
 
 
+class HasImportanceWeights(HasLikelihood):
+    """A model whose bound averages importance weights ``w = p(x, z) / q(z | x)`` of latents z drawn from q.
+
+    The latent is a VAE's z, the dequantization noise of a flow, or the trajectory x_1 .. x_T of a diffusion model.
+    ``E_q[w] = p(x)``, and at a latent of the posterior ``p(z | x)``, such as the one that x was simulated from,
+    ``E[1 / w] = 1 / p(x)``, by which the bound becomes an upper one (Grosse et al. 2015, arXiv:1511.02543).
+    """
+
+    @abstractmethod
+    def simulate(self, n: int) -> tuple[Tensor, Tensor]:
+        """``n`` independent draws from p(x, z): raw data ``[n, *shape]`` and their latents ``[n, ...]``."""
+
+    @abstractmethod
+    def log_weights(self, x: Tensor, samples: int) -> Tensor:
+        """``log w [K, B]`` in nats of raw data ``x [B, *shape]``, at K ``samples`` of the latent, drawn from q(z|x)."""
+
+    @abstractmethod
+    def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log w [B]`` in nats of raw data ``x [B, *shape]`` at the given latents ``z [B, ...]``."""
+
+    @property
+    def no_gap_reason(self) -> str | None:
+        """Why there is no gap to measure, as the end of a sentence, such as an exact likelihood; ``None`` if there is."""
+        return None
+
+
 class HasEnergy(ABC):
     """A model of an unnormalized density, ``p(x) = exp(-energy(x)) / Z``."""
 

@@ -18,11 +18,19 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.abilities import Denoises, HasProbabilityFlow, HasStepwiseBound, Samples
+from genmodels.core.abilities import Denoises, HasImportanceWeights, HasProbabilityFlow, HasStepwiseBound, Samples
 from genmodels.core.observation import discretized_gaussian, standard_normal_log_prob
 from genmodels.core.quantization import from_symmetric, to_symmetric
-from genmodels.core.stepwise import terms_by_step, weighted_sum
-from genmodels.diffusion import DiffusionProcess, Prediction, ReverseVariance, Sampler, extract, random_times
+from genmodels.core.stepwise import ROWS_AT_ONCE, terms_by_step, weighted_sum
+from genmodels.diffusion import (
+    Ancestral,
+    DiffusionProcess,
+    Prediction,
+    ReverseVariance,
+    Sampler,
+    extract,
+    random_times,
+)
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
 from genmodels.diffusion.probability_flow import flow_log_prob
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
@@ -146,7 +154,7 @@ class Bound:
         return weighted_sum(self.terms[:, steps], None if self.inclusion is None else self.inclusion[steps])
 
 
-class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasProbabilityFlow, Denoises):
+class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, HasProbabilityFlow, Denoises):
     """Diffusion model on images or vectors, of integers (scaled to [-1, 1]) or reals (taken as they are).
 
     Args:
@@ -308,8 +316,7 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasProbabilityFlow, Denoi
         ensure_counts(samples=samples)
         if samples == 1:
             return self.stepwise_likelihood(x)
-        log_weights = torch.stack([self.log_weight(x) for _ in range(samples)])
-        return Likelihood(log_mean_exp(log_weights), Kind.LOWER_BOUND)
+        return Likelihood(log_mean_exp(self.log_weights(x, samples)), Kind.LOWER_BOUND)
 
     def stepwise_likelihood(self, x: Tensor, inclusion: Tensor | None = None) -> Likelihood:
         """Eq. 5 with its terms and curves; unbiased with drawn terms, where the curves of the others are NaN."""
@@ -318,22 +325,54 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasProbabilityFlow, Denoi
         curves = {"nats": bound.terms, "squared_error": bound.squared_error}
         return Likelihood(-bound.total, Kind.LOWER_BOUND, terms, curves)
 
-    def log_weight(self, x: Tensor) -> Tensor:
-        """``log p(x_{0:T}) - log q(x_{1:T} | x_0)`` ``[B]`` in nats, on one trajectory of the forward chain (eq. 3)."""
-        before = to_symmetric(x, self.spec)  # x_{t-1}
-        log_w = before.new_zeros(len(x))
+    @torch.no_grad()
+    def log_weights(self, x: Tensor, samples: int) -> Tensor:
+        """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [K, B]`` in nats, on K trajectories of the forward chain (eq. 3)."""
+        at_a_time = max(1, ROWS_AT_ONCE // len(x))
+        sizes = [min(at_a_time, samples - done) for done in range(0, samples, at_a_time)]
+        repeated = (x.repeat(size, *[1] * (x.dim() - 1)) for size in sizes)
+        return torch.cat([self.weigh(rows, self.forward_chain(rows)).view(-1, len(x)) for rows in repeated])
+
+    @torch.no_grad()
+    def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [B]`` in nats, on the trajectories ``z = x_{1:T} [B, T, *shape]``."""
+        return self.weigh(x, z.unbind(1))
+
+    def forward_chain(self, x: Tensor) -> Iterator[Tensor]:
+        """x_1, ..., x_T ``[B, *shape]`` of the forward process (eq. 2), given raw data ``x [B, *shape]``."""
+        x_t = to_symmetric(x, self.spec)
         for step in range(1, self.process.steps + 1):
             t = torch.full((len(x),), step, device=x.device)
-            q_mean, q_log_variance = self.process.forward_mean(before, t), extract(self.process.log_beta, t, before)
-            x_t = q_mean + torch.exp(0.5 * q_log_variance) * torch.randn_like(before)
+            std = torch.exp(0.5 * extract(self.process.log_beta, t, x_t))
+            x_t = self.process.forward_mean(x_t, t) + std * torch.randn_like(x_t)
+            yield x_t
+
+    def weigh(self, x: Tensor, trajectory: Iterable[Tensor]) -> Tensor:
+        """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [B]`` in nats of raw data x and a ``trajectory`` x_1, ..., x_T."""
+        before = to_symmetric(x, self.spec)  # x_{t-1}
+        log_w = before.new_zeros(len(x))
+        for step, x_t in enumerate(trajectory, start=1):
+            t = torch.full((len(x),), step, device=x.device)
             mean, log_variance = self.reverse(x_t, t, *self.estimate_x0(x_t, t))
             if step == 1:
                 log_p = -self.decoder_nll(x, mean, log_variance)
             else:
                 log_p = per_example(log_prob(before, mean, log_variance))
+            q_mean, q_log_variance = self.process.forward_mean(before, t), extract(self.process.log_beta, t, before)
             log_w = log_w + log_p - per_example(log_prob(x_t, q_mean, q_log_variance))
             before = x_t
         return log_w + standard_normal_log_prob(before)
+
+    @torch.no_grad()
+    def simulate(self, n: int) -> tuple[Tensor, Tensor]:
+        """``x_0 [n, *shape]``, raw data, and ``x_{1:T} [n, T, *shape]``, drawn from the model by all its T steps.
+
+        An integer is the level nearest to a draw of the last Gaussian, which has the law of :meth:`decoder_nll`.
+        """
+        x_T = torch.randn(n, *self.spec.shape, device=self.process.beta.device)
+        chain = Ancestral(draw_last=True).path(self.process, self.estimate_x0, self.variance, x_T)
+        *trajectory, x0 = (x_T, *chain)
+        return from_symmetric(x0, self.spec), torch.stack(trajectory[::-1], dim=1)
 
     @torch.no_grad()
     def validation_likelihood(self, x: Tensor) -> Likelihood:
