@@ -112,7 +112,7 @@ class HasImportanceWeights(HasLikelihood):
 
     @property
     def no_gap_reason(self) -> str | None:
-        """Why there is no gap to measure, as the end of a sentence, such as an exact likelihood; ``None`` if there is."""
+        """Why there is no gap to measure, as the end of a sentence, such as "it is exact"; ``None`` if there is."""
         return None
 
 

@@ -107,7 +107,11 @@ def learned_inclusion(subject: Subject, allotment: Allotment, steps: int, bf16: 
 
 
 def typical_sizes(terms: Tensor) -> Tensor:
-    """Root mean squares ``[T]`` of ``terms [T, rows]``, averaged over neighboring steps, plus a share of their mean."""
+    """Root mean squares ``[T]`` of ``terms [T, rows]``, averaged over neighboring steps, plus a share of their mean.
+
+    >>> typical_sizes(torch.tensor([[9.0, -9.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [3.0, 4.0], [0.0, 0.0]]).double())
+    tensor([9.1385, 1.1385, 1.1385, 1.1385, 2.2598, 2.6385], dtype=torch.float64)
+    """
     squares = terms.square().mean(1).nan_to_num(0.0, 0.0)  # if a network has diverged, its score will say so
     before = torch.cat([squares.new_zeros(1), squares.cumsum(0)])
     t = torch.arange(1, len(terms) + 1)
