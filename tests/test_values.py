@@ -211,6 +211,7 @@ REFUSED = {
     ("data=binarized_mnist", "source.files"): [{"a.gz": 64 * "a"}],
     ("metrics=[likelihood]", "likelihood.samples"): COUNTS,
     ("metrics=[likelihood]", "likelihood.max_passes"): [-1, 0, 1.5, math.nan],
+    ("metrics=[likelihood]", "likelihood.terms"): [-1, 0, 1.5, math.nan],
     ("metrics=[fd]", "fd.n"): [-1, 0, 1, 1.5, 10**9, 10**12],
     ("metrics=[fd]", "fd.repeats"): COUNTS,
     ("metrics=[ais]", "ais.temperatures"): COUNTS,

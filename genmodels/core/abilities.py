@@ -7,6 +7,7 @@ ability lacks the method instead of raising an error.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -62,6 +63,57 @@ class HasLikelihood(ABC):
     def passes_per_example(self) -> int:
         """Network evaluations per example in :meth:`log_likelihood` with one sample."""
         return 1
+
+
+class HasStepwiseBound(HasLikelihood):
+    """A model whose bound, with one sample, is a sum over T = :attr:`passes_per_example` steps, each one network pass.
+
+    ``-log p(x) <= c(x) + sum_{t=1}^T term_t(x)`` with c in closed form. Metrics that cannot afford every term of every
+    example draw some of them, see :mod:`genmodels.core.stepwise`.
+    """
+
+    @abstractmethod
+    def terms_at(self, x: Tensor, t: Tensor) -> Mapping[str, Tensor]:
+        """Quantities ``[B]`` at one step ``t [B]`` of 1 .. T per example ``x [B, *shape]``; ``nats`` is the term."""
+
+    @abstractmethod
+    def stepwise_likelihood(self, x: Tensor, inclusion: Tensor | None = None) -> Likelihood:
+        """The bound ``[B]`` of ``log_likelihood(x)``, or an unbiased estimate of it from drawn terms.
+
+        Args:
+            x: raw data ``[B, *shape]``.
+            inclusion: probabilities ``[T]`` of drawing each term, see
+                :func:`genmodels.core.stepwise.inclusion_probabilities`; ``None`` for every term.
+
+        Returns:
+            The likelihood; columns of its ``curves`` are the quantities of :meth:`terms_at`, NaN if not drawn.
+        """
+
+
+class HasImportanceWeights(HasLikelihood):
+    """A model whose bound averages importance weights ``w = p(x, z) / q(z | x)`` of latents z drawn from q.
+
+    The latent is a VAE's z, the dequantization noise of a flow, or the trajectory x_1 .. x_T of a diffusion model.
+    ``E_q[w] = p(x)``, and at a latent of the posterior ``p(z | x)``, such as the one that x was simulated from,
+    ``E[1 / w] = 1 / p(x)``, by which the bound becomes an upper one (Grosse et al. 2015, arXiv:1511.02543).
+    """
+
+    @abstractmethod
+    def simulate(self, n: int) -> tuple[Tensor, Tensor]:
+        """``n`` independent draws from p(x, z): raw data ``[n, *shape]`` and their latents ``[n, ...]``."""
+
+    @abstractmethod
+    def log_weights(self, x: Tensor, samples: int) -> Tensor:
+        """``log w [K, B]`` in nats of raw data ``x [B, *shape]``, at K ``samples`` of the latent, drawn from q(z|x)."""
+
+    @abstractmethod
+    def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log w [B]`` in nats of raw data ``x [B, *shape]`` at the given latents ``z [B, ...]``."""
+
+    @property
+    def no_gap_reason(self) -> str | None:
+        """Why there is no gap to measure, as the end of a sentence, such as "it is exact"; ``None`` if there is."""
+        return None
 
 
 class HasEnergy(ABC):

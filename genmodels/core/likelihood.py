@@ -42,7 +42,8 @@ class Likelihood:
         nats: ``log p(x) [B]`` in nats: a log-mass on integer data, a log-density on continuous data.
         kind: exact, a bound (of log p, not of bits), or an estimate.
         terms: terms of a bound by name, such as rate and distortion, each ``[B]`` in nats.
-        curves: quantities by step of a model with T steps, by name, each ``[B, T]``; column t - 1 is step t.
+        curves: quantities by step of a model with T steps, by name, each ``[B, T]``; column t - 1 is step t, NaN
+            where it was not drawn.
     """
 
     nats: Tensor

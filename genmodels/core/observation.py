@@ -64,13 +64,11 @@ def discretized_gaussian(x: Tensor, mean: Tensor, log_std: Tensor, levels: int) 
     centered = x.float() * (2.0 * half) - 1.0 - mean
     inverse_std = torch.exp(-log_std)
     upper, lower = (centered + half) * inverse_std, (centered - half) * inverse_std
-    log_below = torch.special.log_ndtr(upper)
-    log_above = torch.special.log_ndtr(-lower)
-    right = centered > 0  # there Φ(-lower) - Φ(-upper) cancels less than Φ(upper) - Φ(lower)
-    log_big = torch.where(right, log_above, log_below)
-    log_small = torch.special.log_ndtr(torch.where(right, -upper, lower))
-    inner = log_sub_exp_cdf(log_big, log_small)
-    return torch.where(x == 0, log_below, torch.where(x == levels - 1, log_above, inner))
+    bottom, top = x == 0, x == levels - 1
+    flip = ((centered > 0) & ~bottom) | top  # there Φ(-lower) - Φ(-upper) cancels less than Φ(upper) - Φ(lower)
+    log_big = torch.special.log_ndtr(torch.where(flip, -lower, upper))
+    log_small = torch.special.log_ndtr(torch.where(flip, -upper, lower))
+    return torch.where(bottom | top, log_big, log_sub_exp_cdf(log_big, log_small))
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:

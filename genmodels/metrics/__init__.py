@@ -5,6 +5,7 @@ from genmodels.metrics.base import Evaluation, Subject
 from genmodels.metrics.extractors import Extractor, InceptionV3, InDomainClassifier
 from genmodels.metrics.fd import FrechetEvaluation
 from genmodels.metrics.frechet import FeatureStatistics, Moments, frechet_distance
+from genmodels.metrics.gap import GapEvaluation
 from genmodels.metrics.inception_score import InceptionScoreEvaluation, inception_score
 from genmodels.metrics.kernel import KernelEvaluation, kernel_distance
 from genmodels.metrics.kl_to_data import KLToDataEvaluation
@@ -21,6 +22,7 @@ __all__ = [
     "Extractor",
     "FeatureStatistics",
     "FrechetEvaluation",
+    "GapEvaluation",
     "GeneralizationEvaluation",
     "InDomainClassifier",
     "InceptionScoreEvaluation",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from genmodels import plots
-from genmodels.core import bits_per_dim
 from genmodels.core.processes import is_rank_zero
 from genmodels.files import atomic
 from genmodels.metrics.base import Subject
@@ -22,23 +24,27 @@ def keep_curves(curves: Mapping[str, Tensor], subject: Subject) -> None:
     transmitting x_t without L_T; and the distortion at t, the root mean squared error of the estimate of x_0 on the
     data's own scale, or for integers on the scale 0..255 (Ho et al. 2020, §4.3 and figure 5).
 
+    Where terms were drawn, means are over the examples at which t was. A step that was drawn for none of them is
+    interpolated between its neighbors and has no standard error.
+
     Args:
-        curves: ``nats [n, T]`` and ``squared_error [n, T]``; column t - 1 is step t.
+        curves: ``nats [n, T]`` and ``squared_error [n, T]``; column t - 1 is step t, NaN where it was not drawn.
         subject: the subject whose likelihood was measured.
     """
     if not curves or not is_rank_zero():
         return
     spec = subject.model.spec
-    per_dim = (lambda nats: bits_per_dim(-nats, spec)) if spec.is_discrete else (lambda nats: nats / spec.dims)
+    per_dim = 1 / (spec.dims * (math.log(2) if spec.is_discrete else 1))
     scale = 255 / 2 if spec.is_discrete else 1.0  # errors are on [-1, 1]
-    term, error = per_dim(curves["nats"].double()), (curves["squared_error"].double() / spec.dims).sqrt() * scale
-    rate = term.mean(0).flip(0).cumsum(0).flip(0) - term.mean(0)
+    term, se = mean_by_step(curves["nats"])
+    error, _ = mean_by_step(curves["squared_error"])
+    rate = term.flip(0).cumsum(0).flip(0) - term
     columns = {
-        "t": range(1, term.shape[1] + 1),
-        "term": term.mean(0).tolist(),
-        "term_se": (term.std(0) / len(term) ** 0.5).tolist(),
-        "rate": rate.tolist(),
-        "distortion": error.square().mean(0).sqrt().tolist(),
+        "t": range(1, len(term) + 1),
+        "term": (term * per_dim).tolist(),
+        "term_se": [None if math.isnan(value) else value * per_dim for value in se.tolist()],
+        "rate": (rate * per_dim).tolist(),
+        "distortion": ((error / spec.dims).sqrt() * scale).tolist(),
     }
     with atomic(subject.file("timesteps.csv")) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -47,3 +53,22 @@ def keep_curves(curves: Mapping[str, Tensor], subject: Subject) -> None:
     unit = "bits/dim" if spec.is_discrete else "nats/dim"
     picture = plots.timesteps(columns["term"], columns["rate"], columns["distortion"], unit)
     subject.keep_picture("timesteps", picture)
+
+
+def mean_by_step(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Means ``[T]`` of the numbers in each column of ``values [n, T]``, and their standard errors, in float64.
+
+    A column of NaN gets the mean interpolated linearly between its neighbors. The standard error is NaN for fewer than
+    two numbers.
+
+    >>> mean_by_step(torch.tensor([[1.0, torch.nan, 5.0], [3.0, torch.nan, 5.0]]))
+    (tensor([2.0000, 3.5000, 5.0000], dtype=torch.float64), tensor([1., nan, 0.], dtype=torch.float64))
+    """
+    values, count = values.double(), values.isfinite().sum(0)
+    mean = values.nanmean(0)
+    variance = (values - mean).square().nansum(0) / (count - 1)
+    se = torch.where(count > 1, (variance / count).sqrt(), torch.nan)
+    drawn = count > 0
+    step = np.arange(values.shape[1])
+    filled = np.interp(step, step[drawn.numpy()], mean[drawn].numpy())
+    return torch.from_numpy(filled), se

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -11,12 +13,13 @@ from torchmetrics import Metric
 from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, Score, bits_per_dim
-from genmodels.core.abilities import HasLikelihood, Samples
+from genmodels.core.abilities import HasLikelihood, HasStepwiseBound, Samples
 from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import ensure_counts, require
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.curves import keep_curves
 from genmodels.metrics.processes import map_over_ranks
+from genmodels.metrics.term_draws import Allotment, affordable, allotted, learned_inclusion, protocol_of
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
@@ -181,16 +184,24 @@ def likelihood_score(
 class LikelihoodEvaluation(Evaluation):
     """Scores ``bits_per_dim`` on integer data, ``nats`` (the mean log-density, higher is better) on continuous data.
 
-    With K > 1 draws per example the name ends in ``_k<K>``. If the whole test split exceeds the limits, evenly spaced
-    examples are scored. The terms of a bound, such as rate and distortion, are recorded in the protocol in the unit of
-    the score; values per time step are written to files, see :mod:`genmodels.metrics.curves`.
+    With K > 1 draws per example the name ends in ``_k<K>``. The terms of a bound, such as rate and distortion, are
+    recorded in the protocol in the unit of the score; values per time step are written to files, see
+    :mod:`genmodels.metrics.curves`.
+
+    If the network passes of the whole test split exceed the limit, a bound that is a sum over T steps is estimated
+    without bias from some of its terms, drawn for every example (:mod:`genmodels.core.stepwise`); of other likelihoods,
+    fewer examples, evenly spaced, are scored. The standard error includes the draw, which is independent for each
+    example.
 
     Args:
         samples: draws K per example, which tighten a bound: importance samples of a VAE, dequantization noise of a
             flow, trajectories of a diffusion model.
+        terms: terms per example of a bound that is a sum over T steps, such as a diffusion model's with one draw:
+            ``None`` for as many as ``max_passes`` allows for every example, T or more for all of them, on as many
+            examples as it allows.
         max_examples: limit on the number of test examples, or ``None``.
-        max_passes: limit on the network passes of the evaluation, or ``None``. A diffusion model needs T per draw and
-            example and is therefore scored on fewer examples; the score's n and the protocol's ``of`` give the numbers.
+        max_passes: limit on the network passes of the evaluation, or ``None``. The score's n and the protocol's ``of``
+            give the numbers of examples scored and available.
         bf16: run the networks in bfloat16.
 
     Raises:
@@ -200,13 +211,15 @@ class LikelihoodEvaluation(Evaluation):
     def __init__(
         self,
         samples: int = 1,
+        terms: int | None = None,
         max_examples: int | None = None,
         max_passes: int | None = 200_000,
         bf16: bool = False,
     ) -> None:
         ensure_counts(samples=samples)
-        ensure_counts(1, 10**15, optional=True, max_examples=max_examples, max_passes=max_passes)
+        ensure_counts(1, 10**15, optional=True, terms=terms, max_examples=max_examples, max_passes=max_passes)
         self.samples = samples
+        self.terms = terms
         self.max_examples = max_examples
         self.max_passes = max_passes
         self.bf16 = bf16
@@ -234,13 +247,16 @@ class LikelihoodEvaluation(Evaluation):
         """Conditions of the measurement, as plain types."""
         model = subject.model
         assert isinstance(model, HasLikelihood)  # measure() is called only where there is no unsupported_reason
+        allotment = self.allotment(subject)
+        stepwise = isinstance(model, HasStepwiseBound) and self.samples == 1
         return {
             "split": "test",
             "of": len(subject.data.split("test")),
             model.draws: self.samples,
             "max_passes": self.max_passes,
-            "passes_per_example": model.passes_per_example * self.samples,
+            "passes_per_example": allotment.terms or model.passes_per_example * self.samples,
             "precision": "bf16" if self.bf16 else "float32",
+            **(protocol_of(allotment, model.passes_per_example) if stepwise else {}),
             **model.likelihood_protocol,
         }
 
@@ -250,6 +266,20 @@ class LikelihoodEvaluation(Evaluation):
         assert isinstance(model, HasLikelihood)  # measure() is called only where there is no unsupported_reason
         return (model.draws, "max_passes", "passes_per_example", "precision")
 
+    def allotment(self, subject: Subject) -> Allotment:
+        """The number of examples that the limits allow for the test split, and of terms drawn for each.
+
+        Raises:
+            UserError: if the limits do not allow a single example.
+        """
+        model, available = subject.model, len(subject.data.split("test"))
+        assert isinstance(model, HasLikelihood)
+        available = min(available, self.max_examples or available)
+        passes = model.passes_per_example * self.samples
+        if isinstance(model, HasStepwiseBound) and self.samples == 1:
+            return allotted(available, passes, self.terms, self.max_passes)
+        return Allotment(affordable(available, passes, self.max_passes))
+
     def likelihood(self, subject: Subject, x: Tensor) -> Likelihood:
         """Log-likelihoods of evenly spaced rows of raw data ``x [N, *shape]``, on the CPU.
 
@@ -258,38 +288,31 @@ class LikelihoodEvaluation(Evaluation):
         Raises:
             UserError: if the limits do not allow a single example.
         """
-        model = subject.model
+        model, allotment = subject.model, self.allotment(subject)
         assert isinstance(model, HasLikelihood)
-        passes = model.passes_per_example * self.samples
+        passes = allotment.terms or model.passes_per_example * self.samples
+        score = self.scored(subject, allotment)
         size = max(1, min(subject.data.eval_batch_size, PASSES_PER_BATCH // passes))
-        n = self.affordable(passes, len(subject.data.split("test")))
-        batches = evenly_spaced(x, n).split(size)
+        batches = evenly_spaced(x, allotment.examples).split(size)
 
-        def score(i: int) -> Likelihood:
+        def work(i: int) -> Likelihood:
             bf16 = torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16)
             with stream(subject.seed, EVALUATION, i, device=model.device), bf16:
-                found = model.log_likelihood(batches[i].to(model.device), self.samples)
+                found = score(batches[i].to(model.device))
             check_kind(found)
             terms, curves = ({name: t.cpu() for name, t in parts.items()} for parts in (found.terms, found.curves))
             return Likelihood(found.nats.cpu(), found.kind, terms, curves)
 
-        return pooled(map_over_ranks(score, len(batches), "log-likelihood"))
+        return pooled(map_over_ranks(work, len(batches), "log-likelihood"))
 
-    def affordable(self, passes: int, available: int) -> int:
-        """Number of examples, at most ``available``, that the limits allow at ``passes`` network passes per example.
-
-        Raises:
-            UserError: if it is zero.
-        """
-        n = min(available, self.max_examples or available)
-        if self.max_passes is None:
-            return n
-        require(
-            passes <= self.max_passes,
-            f"the likelihood of one example costs {passes} network passes, more than max_passes={self.max_passes}; "
-            f"raise max_passes of the metric or set it to null.",
-        )
-        return min(n, self.max_passes // passes)
+    def scored(self, subject: Subject, allotment: Allotment) -> Callable[[Tensor], Likelihood]:
+        """The function from raw data ``[B, *shape]`` to their log-likelihoods; it draws terms if so allotted."""
+        model = subject.model
+        assert isinstance(model, HasLikelihood)
+        if allotment.terms is None or not isinstance(model, HasStepwiseBound):
+            return partial(model.log_likelihood, samples=self.samples)
+        inclusion = learned_inclusion(subject, allotment, model.passes_per_example, self.bf16)
+        return partial(model.stepwise_likelihood, inclusion=inclusion)
 
 
 class GeneralizationEvaluation(LikelihoodEvaluation):

@@ -18,16 +18,23 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.abilities import Denoises, HasLikelihood, HasProbabilityFlow, Samples
+from genmodels.core.abilities import Denoises, HasImportanceWeights, HasProbabilityFlow, HasStepwiseBound, Samples
 from genmodels.core.observation import discretized_gaussian, standard_normal_log_prob
 from genmodels.core.quantization import from_symmetric, to_symmetric
-from genmodels.diffusion import DiffusionProcess, Prediction, ReverseVariance, Sampler, extract, random_times
+from genmodels.core.stepwise import ROWS_AT_ONCE, terms_by_step, weighted_sum
+from genmodels.diffusion import (
+    Ancestral,
+    DiffusionProcess,
+    Prediction,
+    ReverseVariance,
+    Sampler,
+    extract,
+    random_times,
+)
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
 from genmodels.diffusion.probability_flow import flow_log_prob
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
-
-BOUND_BATCH = 512  # images in one network pass of the bound: several times t of one batch are evaluated together
 
 VLB = Callable[[Tensor, Tensor | None], Tensor]
 """From the network's output and v ``[B, *shape]`` to an estimate ``[]`` of the bound less L_T, in nats/dim."""
@@ -116,31 +123,38 @@ class Bound:
     """The bound of eq. 5 for a batch, in nats, and its terms.
 
     Attributes:
-        total: L_T + sum_{t=2}^T L_{t-1} + L_0, an upper bound on ``-log p(x) [B]``.
         prior: L_T ``[B]``.
-        diffusion: ``[B, T - 1]``; column ``i`` is L_{t-1} at t = i + 2.
-        reconstruction: L_0 ``[B]``, the distortion of §4.3.
-        squared_error: |x_0 - x̂_0(x_t)|² ``[B, T]`` on the scale of the process; column ``i`` is at t = i + 1.
+        terms: ``[B, T]``; column ``i`` is L_{t-1} at t = i + 1, NaN if it was not drawn.
+        squared_error: |x_0 - x̂_0(x_t)|² ``[B, T]`` on the scale of the process, likewise.
+        inclusion: probabilities ``[T]`` by which the terms were drawn; ``None`` if all of them were computed.
     """
 
-    total: Tensor
     prior: Tensor
-    diffusion: Tensor
-    reconstruction: Tensor
+    terms: Tensor
     squared_error: Tensor
+    inclusion: Tensor | None = None
+
+    @property
+    def total(self) -> Tensor:
+        """``L_T + sum_{t=2}^T L_{t-1} + L_0 [B]``, or an unbiased estimate: an upper bound on ``-log p(x)``."""
+        return self.rate + self.reconstruction
 
     @property
     def rate(self) -> Tensor:
         """The cost ``[B]`` of sending x_1, ``L_T + sum_{t=2}^T L_{t-1}`` (§4.3)."""
-        return self.prior + self.diffusion.sum(1)
+        return self.prior + self.sum_over(slice(1, None))
 
     @property
-    def curve(self) -> Tensor:
-        """``[B, T]``; column ``i`` is L_{t-1} at t = i + 1."""
-        return torch.cat([self.reconstruction[:, None], self.diffusion], 1)
+    def reconstruction(self) -> Tensor:
+        """L_0 ``[B]``, the distortion of §4.3."""
+        return self.sum_over(slice(0, 1))
+
+    def sum_over(self, steps: slice) -> Tensor:
+        """The sum ``[B]`` of the terms in columns ``steps``, or an unbiased estimate of it."""
+        return weighted_sum(self.terms[:, steps], None if self.inclusion is None else self.inclusion[steps])
 
 
-class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises):
+class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, HasProbabilityFlow, Denoises):
     """Diffusion model on images or vectors, of integers (scaled to [-1, 1]) or reals (taken as they are).
 
     Args:
@@ -216,38 +230,38 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
     # The bound: eq. 5 -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def bound(self, x: Tensor) -> Bound:
-        """``L_T + sum_{t=2}^T L_{t-1} + L_0`` and its terms, in nats, for raw data ``x [B, *shape]`` (eq. 5)."""
+    def bound(self, x: Tensor, inclusion: Tensor | None = None) -> Bound:
+        """``L_T + sum_{t=2}^T L_{t-1} + L_0`` and its terms, in nats, for raw data ``x [B, *shape]`` (eq. 5).
+
+        Of the last T terms only some are computed if there are probabilities ``inclusion [T]`` to draw them by, see
+        :mod:`genmodels.core.stepwise`.
+        """
         # 1. L_T = KL(q(x_T | x_0) || p(x_T)), in closed form.
         prior = self.process.prior_divergence(to_symmetric(x, self.spec))  # [B]
 
         # Every other term is taken at its own x_t ~ q(x_t | x_0), from which the network estimates x_0.
-        chunks = [self.terms_at(*chunk) for chunk in every_time(x, self.process.steps)]
-        terms, squared_error = (torch.cat(parts).view(-1, len(x)).T for parts in zip(*chunks, strict=True))  # [B, T]
-
         # 2. L_{t-1} = KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t = 2 .. T.
-        diffusion = terms[:, 1:]  # [B, T - 1]
-
         # 3. L_0 = -log p(x_0 | x_1).
-        reconstruction = terms[:, 0]  # [B]
+        at = terms_by_step(self.terms_at, x, self.process.steps, inclusion)
+        return Bound(prior, at["nats"], at["squared_error"], inclusion)
 
-        total = prior + diffusion.sum(1) + reconstruction
-        return Bound(total, prior, diffusion, reconstruction, squared_error)
-
-    def terms_at(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """``L_{t-1}`` in nats and |x_0 - x̂_0|², both ``[B]``, for raw ``x [B, *shape]`` and one x_t for ``t [B]``."""
+    def terms_at(self, x: Tensor, t: Tensor) -> dict[str, Tensor]:
+        """``nats``, L_{t-1}, and ``squared_error``, |x_0 - x̂_0|², both ``[B]``, at one x_t for each ``t [B]``."""
         noised = self.noised(x, t)
         x0_hat, v = self.estimate_x0(noised.x_t, t)
-        return self.vlb_term(noised, x0_hat, v), per_example((noised.x0 - x0_hat).square())
+        squared_error = per_example((noised.x0 - x0_hat).square())
+        return {"nats": self.vlb_term(noised, x0_hat, v), "squared_error": squared_error}
 
     def vlb_term(self, noised: Noised, x0_hat: Tensor, v: Tensor | None) -> Tensor:
         """``L_{t-1} [B]`` in nats at ``noised.t``, given the estimate ``x0_hat [B, *shape]`` of x_0 (eq. 5)."""
         q_mean, q_log_variance = self.process.posterior(noised.x0, noised.x_t, noised.t)  # q(x_{t-1} | x_t, x_0)
         p_mean, p_log_variance = self.reverse(noised.x_t, noised.t, x0_hat, v)  # p(x_{t-1} | x_t)
         kl = per_example(kl_divergence(q_mean, q_log_variance, p_mean, p_log_variance))  # 2. L_{t-1}, t >= 2
-        first = noised.t == 1
-        nll = self.decoder_nll(noised.x[first], p_mean[first], p_log_variance[first])  # 3. L_0
-        return kl.masked_scatter(first, nll)
+
+        # 3. L_0. At t >= 2 it is evaluated at N(x_0, 1) and not used, so that no shape depends on t.
+        first = (noised.t == 1).view(-1, *[1] * (noised.x0.dim() - 1))
+        mean, log_variance = torch.where(first, p_mean, noised.x0), torch.where(first, p_log_variance, 0.0)
+        return torch.where(noised.t == 1, self.decoder_nll(noised.x, mean, log_variance), kl)
 
     def decoder_nll(self, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         """``L_0 = -log p(x_0 | x_1) [B]`` in nats: of integers by a discretized Gaussian (eq. 13), or a density."""
@@ -301,29 +315,64 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
         """
         ensure_counts(samples=samples)
         if samples == 1:
-            bound = self.bound(x)
-            terms = {"rate": bound.rate, "distortion": bound.reconstruction}
-            curves = {"nats": bound.curve, "squared_error": bound.squared_error}
-            return Likelihood(-bound.total, Kind.LOWER_BOUND, terms, curves)
-        log_weights = torch.stack([self.log_weight(x) for _ in range(samples)])
-        return Likelihood(log_mean_exp(log_weights), Kind.LOWER_BOUND)
+            return self.stepwise_likelihood(x)
+        return Likelihood(log_mean_exp(self.log_weights(x, samples)), Kind.LOWER_BOUND)
 
-    def log_weight(self, x: Tensor) -> Tensor:
-        """``log p(x_{0:T}) - log q(x_{1:T} | x_0)`` ``[B]`` in nats, on one trajectory of the forward chain (eq. 3)."""
-        before = to_symmetric(x, self.spec)  # x_{t-1}
-        log_w = before.new_zeros(len(x))
+    def stepwise_likelihood(self, x: Tensor, inclusion: Tensor | None = None) -> Likelihood:
+        """Eq. 5 with its terms and curves; unbiased with drawn terms, where the curves of the others are NaN."""
+        bound = self.bound(x, inclusion)
+        terms = {"rate": bound.rate, "distortion": bound.reconstruction}
+        curves = {"nats": bound.terms, "squared_error": bound.squared_error}
+        return Likelihood(-bound.total, Kind.LOWER_BOUND, terms, curves)
+
+    @torch.no_grad()
+    def log_weights(self, x: Tensor, samples: int) -> Tensor:
+        """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [K, B]`` in nats, on K trajectories of the forward chain (eq. 3)."""
+        at_a_time = max(1, ROWS_AT_ONCE // len(x))
+        sizes = [min(at_a_time, samples - done) for done in range(0, samples, at_a_time)]
+        repeated = (x.repeat(size, *[1] * (x.dim() - 1)) for size in sizes)
+        return torch.cat([self.weigh(rows, self.forward_chain(rows)).view(-1, len(x)) for rows in repeated])
+
+    @torch.no_grad()
+    def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [B]`` in nats, on the trajectories ``z = x_{1:T} [B, T, *shape]``."""
+        return self.weigh(x, z.unbind(1))
+
+    def forward_chain(self, x: Tensor) -> Iterator[Tensor]:
+        """x_1, ..., x_T ``[B, *shape]`` of the forward process (eq. 2), given raw data ``x [B, *shape]``."""
+        x_t = to_symmetric(x, self.spec)
         for step in range(1, self.process.steps + 1):
             t = torch.full((len(x),), step, device=x.device)
-            q_mean, q_log_variance = self.process.forward_mean(before, t), extract(self.process.log_beta, t, before)
-            x_t = q_mean + torch.exp(0.5 * q_log_variance) * torch.randn_like(before)
+            std = torch.exp(0.5 * extract(self.process.log_beta, t, x_t))
+            x_t = self.process.forward_mean(x_t, t) + std * torch.randn_like(x_t)
+            yield x_t
+
+    def weigh(self, x: Tensor, trajectory: Iterable[Tensor]) -> Tensor:
+        """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [B]`` in nats of raw data x and a ``trajectory`` x_1, ..., x_T."""
+        before = to_symmetric(x, self.spec)  # x_{t-1}
+        log_w = before.new_zeros(len(x))
+        for step, x_t in enumerate(trajectory, start=1):
+            t = torch.full((len(x),), step, device=x.device)
             mean, log_variance = self.reverse(x_t, t, *self.estimate_x0(x_t, t))
             if step == 1:
                 log_p = -self.decoder_nll(x, mean, log_variance)
             else:
                 log_p = per_example(log_prob(before, mean, log_variance))
+            q_mean, q_log_variance = self.process.forward_mean(before, t), extract(self.process.log_beta, t, before)
             log_w = log_w + log_p - per_example(log_prob(x_t, q_mean, q_log_variance))
             before = x_t
         return log_w + standard_normal_log_prob(before)
+
+    @torch.no_grad()
+    def simulate(self, n: int) -> tuple[Tensor, Tensor]:
+        """``x_0 [n, *shape]``, raw data, and ``x_{1:T} [n, T, *shape]``, drawn from the model by all its T steps.
+
+        An integer is the level nearest to a draw of the last Gaussian, which has the law of :meth:`decoder_nll`.
+        """
+        x_T = torch.randn(n, *self.spec.shape, device=self.process.beta.device)
+        chain = Ancestral(draw_last=True).path(self.process, self.estimate_x0, self.variance, x_T)
+        *trajectory, x0 = (x_T, *chain)
+        return from_symmetric(x0, self.spec), torch.stack(trajectory[::-1], dim=1)
 
     @torch.no_grad()
     def validation_likelihood(self, x: Tensor) -> Likelihood:
@@ -333,7 +382,7 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
         """
         t = random_times(len(x), self.process.reciprocal)
         prior = self.process.prior_divergence(to_symmetric(x, self.spec))
-        term, _ = self.terms_at(x, t)
+        term = self.terms_at(x, t)["nats"]
         return Likelihood(-(prior + term / self.process.reciprocal[t]), Kind.LOWER_BOUND)
 
     @property
@@ -390,10 +439,3 @@ class DDPM(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Denoises
 def per_example(values: Tensor) -> Tensor:
     """Sum ``[B, *shape]`` over all but the first dimension: ``[B]``."""
     return values.flatten(1).sum(1)
-
-
-def every_time(x: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """``x [B, *shape]`` at t = 1 .. steps, in chunks of C times: pairs of ``[C B, *shape]`` and ``t [C B]``."""
-    times = torch.arange(1, steps + 1, device=x.device)
-    for chunk in torch.split(times, max(1, BOUND_BATCH // len(x))):
-        yield x.repeat(len(chunk), *[1] * (x.dim() - 1)), chunk.repeat_interleave(len(x))

@@ -19,7 +19,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.abilities import Encodes, HasLikelihood, HasObservation, Samples
+from genmodels.core.abilities import Encodes, HasImportanceWeights, HasObservation, Samples
 from genmodels.core.observation import Observation, standard_normal_log_prob
 from genmodels.core.quantization import to_symmetric
 from genmodels.errors import ensure_counts, ensure_numbers
@@ -28,7 +28,7 @@ from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, Optimiz
 DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder: importance samples times images
 
 
-class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
+class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encodes):
     """Latent variable model ``p(z) p(x|z)`` with the amortized Gaussian posterior ``q(z|x)``.
 
     The loss is ``-E_q[log p(x|z)] + beta KL(q(z|x) || p(z))``: the negative ELBO for ``beta = 1``, otherwise the
@@ -99,23 +99,37 @@ class VAE(GenerativeModel, Samples, HasLikelihood, HasObservation, Encodes):
         if samples == 1:
             rate, distortion = self.rate_and_distortion(x)
             return Likelihood(-(rate + distortion), Kind.LOWER_BOUND, {"rate": rate, "distortion": distortion})
-        posterior = self.posterior(x)
+        return Likelihood(log_mean_exp(self.log_weights(x, samples)), Kind.LOWER_BOUND)
+
+    def log_weights(self, x: Tensor, samples: int) -> Tensor:
+        """``log p(x, z) - log q(z|x) [K, B]`` in nats of ``x [B, *shape]`` at K ``samples`` ``z ~ q(z|x)``."""
+        mean, log_std = self.posterior(x)
         at_a_time = max(1, DECODED_AT_A_TIME // len(x))
         sizes = [min(at_a_time, samples - done) for done in range(0, samples, at_a_time)]
-        weights = torch.cat([self.log_weights(x, *posterior, size) for size in sizes])
-        return Likelihood(log_mean_exp(weights), Kind.LOWER_BOUND)
+        noises = (torch.randn(size, *mean.shape, device=mean.device) for size in sizes)
+        return torch.cat([self.weigh(x, mean, log_std, noise) for noise in noises])
 
-    def log_weights(self, x: Tensor, mean: Tensor, log_std: Tensor, samples: int) -> Tensor:
-        """``log p(x, z) - log q(z|x) [K, B]`` in nats at K ``samples`` ``z ~ q(z|x)``, decoded in one pass.
+    def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log p(x, z) - log q(z|x) [B]`` in nats of ``x [B, *shape]`` at ``z [B, latent_dim]``."""
+        mean, log_std = self.posterior(x)
+        return self.weigh(x, mean, log_std, ((z - mean) * torch.exp(-log_std))[None])[0]
 
-        ``mean`` and ``log_std`` are the :meth:`posterior` of ``x [B, *shape]``.
+    def weigh(self, x: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
+        """``log p(x, z) - log q(z|x) [K, B]`` at ``z = mean + std noise``, all decoded in one pass.
+
+        ``mean`` and ``log_std`` are the :meth:`posterior` of ``x [B, *shape]``; ``noise`` is ``[K, B, latent_dim]``.
         """
-        noise = torch.randn(samples, *mean.shape, device=mean.device).flatten(0, 1)
+        samples, noise = len(noise), noise.flatten(0, 1)
         mean, log_std, x = (t.repeat(samples, *[1] * (t.dim() - 1)) for t in (mean, log_std, x))
         z = mean + log_std.exp() * noise
         log_q = standard_normal_log_prob(noise) - log_std.sum(1)
         log_w = self.conditional_log_prob(x, z) + standard_normal_log_prob(z) - log_q
         return log_w.view(samples, -1)
+
+    def simulate(self, n: int) -> tuple[Tensor, Tensor]:
+        """``x [n, *shape]`` and ``z [n, latent_dim]`` with ``z ~ p(z)``, ``x ~ p(x|z)``."""
+        z = torch.randn(n, self.latent_dim, device=self.device)
+        return self.conditional_sample(z), z
 
     def sample(self, n: int) -> Tensor:
         """Raw data ``[n, *shape]``: ``z ~ p(z)``, then ``x ~ p(x|z)``, or the mean of p(x|z) if ``sample_mean``."""

@@ -14,6 +14,7 @@ from genmodels.core import Score
 from genmodels.metrics import (
     AISEvaluation,
     FrechetEvaluation,
+    GapEvaluation,
     GeneralizationEvaluation,
     KernelEvaluation,
     KLToDataEvaluation,
@@ -46,6 +47,7 @@ EVALUATIONS = [
     LikelihoodEvaluation(samples=2, max_examples=4, max_passes=None),
     GeneralizationEvaluation(max_examples=4, max_passes=None),
     KLToDataEvaluation(max_examples=4, max_passes=None),
+    GapEvaluation(samples=3, simulated=4),
     FrechetEvaluation(Pixels, n=12, repeats=2, allow_small_n=True),
     KernelEvaluation(Pixels, n=12, repeats=2),
     PRDCEvaluation(Pixels, n=12, repeats=2),

@@ -16,6 +16,8 @@ from genmodels.metrics import (
     LogLikelihoodMean,
     Subject,
 )
+from genmodels.metrics.curves import keep_curves
+from genmodels.metrics.term_draws import Allotment, allotted
 
 DISCRETE, CONTINUOUS = DataSpec((1, 8, 8), 17), DataSpec((2,))
 
@@ -190,6 +192,42 @@ def test_train_minus_test_is_the_difference_with_the_error_of_both():
     assert score.value == pytest.approx((a.mean() - b.mean()).item(), rel=1e-5)
     assert score.se == pytest.approx(math.sqrt((a.var() + b.var()).item() / 20), rel=1e-5)
     assert score.kind is Kind.ESTIMATE and score.text.startswith("~ ") and score.n == 20
+
+
+@pytest.mark.parametrize(
+    ("terms", "max_passes", "examples", "drawn", "rows"),
+    [
+        (None, None, 360, None, 0),  # no limit: every term
+        (None, 360_000, 360, None, 0),  # every term can be afforded
+        (None, 100_000, 360, 266, 4),
+        (None, 3_000, 360, 5, 1),  # a tenth of it would not suffice for one pass at every step
+        (None, 1_100, 100, 1, 1),  # not even one term of every example
+        (10, None, 360, 10, 4),
+        (10, 5_000, 360, 10, 1),
+        (10, 3_000, 200, 10, 1),
+        (1000, 100_000, 100, None, 0),  # the full sum on request
+        (5000, 100_000, 100, None, 0),
+    ],
+)
+def test_passes_are_spent_on_all_examples_first(terms, max_passes, examples, drawn, rows):
+    found = allotted(360, 1000, terms, max_passes)
+    assert found == Allotment(examples, drawn, rows)
+    assert max_passes is None or examples * (drawn or 1000) + rows * 1000 <= max_passes
+
+
+@pytest.mark.parametrize("passes", [1, 999, 1000])
+def test_a_budget_that_only_pays_for_the_pilot_run_is_refused(passes):
+    with pytest.raises(UserError, match="costs 1000 network passes"):
+        allotted(360, 1000, None, passes)
+
+
+def test_steps_that_were_never_drawn_are_interpolated_in_the_table(tmp_path):
+    curve = torch.tensor([[4.0, math.nan, 1.0], [6.0, math.nan, math.nan]])
+    keep_curves({"nats": curve, "squared_error": curve}, Subject(Model(CONTINUOUS, None), None, None, 0, tmp_path))
+    rows = [line.split(",") for line in (tmp_path / "timesteps.csv").read_text().splitlines()[1:]]
+    assert [float(row[1]) for row in rows] == pytest.approx([2.5, 1.5, 0.5])  # per dimension, of which there are two
+    assert float(rows[0][2]) == pytest.approx(0.5) and rows[1][2] == rows[2][2] == ""
+    assert [float(row[3]) for row in rows] == pytest.approx([2.0, 0.5, 0.0])
 
 
 class StandardNormal(HasDensity):

@@ -3,6 +3,9 @@
 import itertools
 import math
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from torch import nn
 from genmodels.core import DataSpec, Kind
 from genmodels.core.abilities import HasProbabilityFlow
 from genmodels.core.quantization import to_symmetric
+from genmodels.core.stepwise import inclusion_probabilities
 from genmodels.diffusion import (
     DDIM,
     Ancestral,
@@ -28,6 +32,7 @@ from genmodels.diffusion import (
     linear,
 )
 from genmodels.launch import compose
+from genmodels.metrics import LikelihoodEvaluation, Subject
 from genmodels.models.ddpm import DDPM, Noised, Simple, Variational
 from genmodels.networks.time_conditioned import time_conditioned
 
@@ -118,8 +123,7 @@ def test_more_trajectories_tighten_the_bound_of_an_inexact_model():
     torch.manual_seed(0)
     model, x = exact(), POINTS.repeat(500, 1)
     model.variance = FixedSmall()
-    with torch.no_grad():
-        single = model.log_weight(x.repeat(10, 1)).view(5000, 4).mean(0)
+    single = model.log_weights(x, 10).view(5000, 4).mean(0)
     bound = model.log_likelihood(x).nats.view(500, 4).mean(0)
     tighter = model.log_likelihood(x, samples=20).nats.view(500, 4).mean(0)
     torch.testing.assert_close(single, bound, atol=0.3, rtol=0)  # the same expectation, more noise
@@ -136,9 +140,9 @@ def test_validation_estimate_is_unbiased():
 def test_bound_terms_add_up_and_passes_are_counted():
     spec = DataSpec((1, 4, 4), 5)
     model, x = tiny(spec), torch.randint(0, 5, (3, 1, 4, 4), dtype=torch.uint8)
-    terms = model.bound(x)
-    assert terms.prior.shape == terms.reconstruction.shape == (3,) and terms.diffusion.shape == (3, 9)
-    assert (terms.prior > 0).all() and (terms.diffusion > 0).all() and (terms.reconstruction > 0).all()
+    bound = model.bound(x)
+    assert bound.prior.shape == bound.reconstruction.shape == (3,) and bound.terms.shape == (3, 10)
+    assert (bound.prior > 0).all() and (bound.terms > 0).all()
     torch.manual_seed(0)
     nats = model.log_likelihood(x).nats
     torch.manual_seed(0)
@@ -316,10 +320,93 @@ def test_every_term_is_that_of_the_published_code(schedule, variance):
     assert difference.mean().abs() < 0.003 and difference.abs().max() < 0.05
 
 
+def test_drawn_terms_estimate_the_same_bound_rate_and_distortion():
+    torch.manual_seed(0)
+    spec = DataSpec((1, 4, 4), 5)
+    model = tiny(spec, schedule=torch.full((10,), 0.05))
+    x = torch.randint(0, 5, (4, 1, 4, 4), dtype=torch.uint8).repeat(1000, 1, 1, 1)
+    inclusion = inclusion_probabilities(torch.linspace(3, 1, 10), 3)
+    full, drawn = model.stepwise_likelihood(x), model.stepwise_likelihood(x, inclusion)
+    assert drawn.kind is full.kind is Kind.LOWER_BOUND
+    torch.testing.assert_close(drawn.terms["rate"] + drawn.terms["distortion"], -drawn.nats)
+    for a, b in ((full.nats, drawn.nats), *((full.terms[name], drawn.terms[name]) for name in full.terms)):
+        difference, error = (a - b).view(1000, 4).mean(0), (a - b).view(1000, 4).std(0) / 1000**0.5
+        assert (difference.abs() < 4 * error).all()
+    for name, curve in drawn.curves.items():
+        assert (curve.isfinite().sum(1) == 3).all()
+        torch.testing.assert_close(curve.nanmean(0), full.curves[name].mean(0), rtol=0.1, atol=0)
+
+
+def test_no_shape_depends_on_the_times():
+    """Boolean indexing would wait for a device and break a compiled graph."""
+    model = tiny(DataSpec((1, 4, 4), 5), variance=Learned(), objective=Variational())
+    x = torch.randint(0, 5, (8, 1, 4, 4), dtype=torch.uint8)
+    shapes = []
+    for times in (torch.ones(8, dtype=torch.long), torch.arange(2, 10)):
+        model.decoder_nll = lambda x, mean, log_variance: shapes.append(x.shape) or mean[:, 0, 0, 0]
+        model.terms_at(x, times)
+    assert shapes == [x.shape, x.shape]
+
+
+def test_gradients_of_the_bound_are_finite_for_wild_predictions():
+    torch.manual_seed(0)
+    model = tiny(DataSpec((1, 4, 4), 256), 1000, variance=Learned(), objective=Variational())
+    x, t = torch.randint(0, 256, (4, 1, 4, 4), dtype=torch.uint8), torch.tensor([1, 2, 500, 1000])
+    x0 = torch.tensor([2.0, 1e4, 1e4, 1e4]).view(4, 1, 1, 1).repeat(1, 1, 4, 4).requires_grad_()
+    v = torch.full((4, 1, 4, 4), 30.0, requires_grad=True)
+    noised = model.noised(x, t)
+    model.vlb_term(noised, x0, v).sum().backward()
+    assert x0.grad.isfinite().all() and v.grad.isfinite().all() and (x0.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+def scored(model, test, **options):
+    """The score of :class:`LikelihoodEvaluation` on data ``test [N, *shape]``, with others held out."""
+    held_out = torch.randn(500, *test.shape[1:], generator=torch.Generator().manual_seed(1))
+    splits = {"test": test, "val": held_out}
+    data = SimpleNamespace(split=splits.__getitem__, eval_batch_size=1000)
+    evaluation = LikelihoodEvaluation(**options)
+    model.eval()
+    with TemporaryDirectory() as folder, torch.no_grad():
+        (score,) = evaluation.measure(Subject(model, data, None, 0, Path(folder)))
+        rows = (Path(folder) / "timesteps.csv").read_text().splitlines()
+    assert len(rows) == 1 + model.process.steps
+    return score
+
+
+def test_drawn_terms_have_a_fifth_of_the_error_of_the_full_sum_at_equal_passes():
+    torch.manual_seed(0)
+    model = exact(1000)
+    model.variance = FixedSmall()
+    test = torch.randn(10_000, 1)
+    drawn, full = scored(model, test, max_passes=100_000), scored(model, test, terms=1000, max_passes=100_000)
+    print(f"100 000 passes: drawn {drawn.text} (n={drawn.n}), full sum {full.text} (n={full.n})")
+    assert (drawn.n, full.n) == (10_000, 100) and drawn.kind is full.kind is Kind.LOWER_BOUND
+    assert drawn.se < full.se / 5
+    assert abs(drawn.value - full.value) < 3 * math.hypot(drawn.se, full.se)
+    assert drawn.conditions == full.conditions and drawn.quantity == full.quantity
+    passes = drawn.protocol["terms"]
+    assert passes["drawn"] * drawn.n + passes["passes_to_learn_it"] <= 100_000 and passes["of"] == 1000
+    assert full.protocol["terms"] == {"drawn": 1000, "of": 1000}
+    assert scored(model, test, max_passes=100_000) == drawn  # the draw is seeded
+
+
+def test_the_error_of_drawn_terms_is_that_of_repeated_evaluations():
+    """The stated standard error against the spread of the score over seeds, on the same examples."""
+    torch.manual_seed(0)
+    model, x = exact(100), torch.randn(100, 1)
+    model.variance = FixedSmall()
+    inclusion = inclusion_probabilities(1 / torch.arange(1, 101), 4)
+    x = x[:1].expand(200_000, 1)  # the draw alone
+    nats = model.stepwise_likelihood(x, inclusion).nats.double()
+    means = nats.view(500, 400).mean(1)
+    stated = nats.view(500, 400).std(1).mean() / 20
+    assert means.std().item() == pytest.approx(stated.item(), rel=0.15)
+
+
 def test_chunks_do_not_change_the_bound(monkeypatch):
     torch.manual_seed(0)
     model, x = exact(), POINTS.repeat(500, 1)
-    monkeypatch.setattr("genmodels.models.ddpm.BOUND_BATCH", 1)
+    monkeypatch.setattr("genmodels.core.stepwise.ROWS_AT_ONCE", 1)
     nats = model.log_likelihood(x).nats.view(500, 4).mean(0)
     torch.testing.assert_close(nats, TRUE, atol=0.1, rtol=0)
 
@@ -382,8 +469,8 @@ def test_variational_loss_is_the_bound_per_dimension():
     spec = DataSpec((3,), 17)
     model, x = tiny(spec, objective=Variational()), torch.randint(0, 17, (20_000, 3), dtype=torch.uint8)
     model.clip_x0 = False  # as in training
-    terms = model.bound(x[:2000])
-    expected = (terms.diffusion.sum(1) + terms.reconstruction).mean() / 3
+    bound = model.bound(x[:2000])
+    expected = bound.terms.sum(1).mean() / 3
     torch.testing.assert_close(model.loss(x).total.detach(), expected, rtol=0.03, atol=0)
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
-from genmodels.core.abilities import Encodes, HasLikelihood, Samples
+from genmodels.core.abilities import Encodes, HasImportanceWeights, Samples
 from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantization import dequantize, log_mass, quantize
-from genmodels.errors import ensure_numbers
+from genmodels.errors import UserError, ensure_numbers
 from genmodels.models.base.model import GenerativeModel
 from genmodels.models.base.training import Loss, OptimizerFactory, SchedulerFactory
 from genmodels.transforms import Logit, Transform
@@ -80,7 +80,7 @@ def to_reals(spec: DataSpec, alpha: float | None) -> list[Transform]:
     return [Logit(alpha)] if spec.is_discrete else []
 
 
-class NormalizingFlow(GenerativeModel, Samples, HasLikelihood, Encodes):
+class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
     """An invertible map f from data to a code ``z ~ p_Z``: ``log p(x) = log p_Z(f(x)) + log |det df/dx|``.
 
     The equation is the change of variables (Dinh et al. 2017, eq. 2, arXiv:1605.08803). Integers are dequantized
@@ -145,6 +145,39 @@ class NormalizingFlow(GenerativeModel, Samples, HasLikelihood, Encodes):
             ValueError: if samples is less than 1.
         """
         return Likelihood(log_mass(x, self.spec, self.log_density, samples, dequantize), self.kind)
+
+    @property
+    def no_gap_reason(self) -> str | None:
+        """Real data have an exact likelihood, or an estimate, and no bound."""
+        if self.flow.kind is not Kind.EXACT:
+            return "its log-determinant is an estimate"
+        return None if self.spec.is_discrete else "its log-likelihood is exact"
+
+    def simulate(self, n: int) -> tuple[Tensor, Tensor]:
+        """Integers ``x [n, *shape]`` and ``u [n, *shape]`` in their bins, drawn from the density on the unit cube.
+
+        Draws outside of the cube are rejected: no x has their mass in its log-likelihood.
+
+        Raises:
+            UserError: if fewer than one draw in 1000 is inside.
+        """
+        u = torch.empty(0, *self.spec.shape, device=self.device)
+        for _ in range(1000):
+            drawn = self.flow.decode(self.base.sample(n, self.device))
+            u = torch.cat([u, drawn[((drawn >= 0) & (drawn < 1)).flatten(1).all(1)]])
+            if len(u) >= n:
+                return quantize(u[:n], self.spec), u[:n]
+        raise UserError(f"of {1000 * n} draws of the flow, only {len(u)} lie in the unit cube of its data.")
+
+    def log_weights(self, x: Tensor, samples: int) -> Tensor:
+        """``log p(u) - log q(u|x) [K, B]`` in nats at K ``samples`` u of the dequantized ``x [B, *shape]``."""
+        draws = (dequantize(x, self.spec) for _ in range(samples))
+        return torch.stack([self.log_density(u) + log_volume for u, log_volume in draws])
+
+    def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log p(u) - log q(u|x) [B]`` in nats of ``x [B, *shape]`` at ``u = z [B, *shape]`` in its bins."""
+        _, log_volume = dequantize(x, self.spec)  # the same at every u
+        return self.log_density(z) + log_volume
 
     def sample(self, n: int) -> Tensor:
         """Raw data ``[n, *shape]``, decoded from ``z ~ p_Z``."""
