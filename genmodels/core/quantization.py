@@ -85,8 +85,8 @@ def unit_to_symmetric(u: Tensor, spec: DataSpec) -> tuple[Tensor, Tensor]:
     return (u - 0.5) * slope, u.new_full((len(u),), spec.dims * math.log(slope))
 
 
-Dequantize = Callable[[Tensor, DataSpec], tuple[Tensor, Tensor]]
-"""``(x, spec) -> (u, -log q(u | x) [B])`` with ``u ~ q(u | x)`` in the bins of x: :func:`dequantize` or learned."""
+Dequantize = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""``x -> (u, -log q(u | x) [B])`` with ``u ~ q(u | x)`` in the bins of x."""
 
 
 def log_mass(
@@ -94,7 +94,7 @@ def log_mass(
     spec: DataSpec,
     log_density: Callable[[Tensor], Tensor],
     samples: int = 1,
-    dequantize: Dequantize = dequantize,
+    draw: Dequantize | None = None,
 ) -> Tensor:
     """Lower bound ``log (1/K) sum_k p(u_k) / q(u_k | x)`` ``[B]`` in nats on the log-mass of ``x`` under a density.
 
@@ -107,7 +107,7 @@ def log_mass(
         spec: shape and levels of the data.
         log_density: ``u [B, *shape] -> log p(u) [B]`` on the unit cube; on the data's own scale if continuous.
         samples: K.
-        dequantize: draws u; uniformly by default.
+        draw: draws u from q; by default uniformly, as :func:`dequantize` does.
 
     Raises:
         ValueError: if samples is less than 1.
@@ -115,7 +115,7 @@ def log_mass(
     ensure_counts(samples=samples)
     if spec.levels is None:
         return log_density(x.float())
-    draws = (dequantize(x, spec) for _ in range(samples))
+    draws = (draw(x) if draw else dequantize(x, spec) for _ in range(samples))
     return log_mean_exp(torch.stack([log_density(u) + log_volume for u, log_volume in draws]))
 
 

@@ -59,9 +59,7 @@ def cosine(steps: int = 1000, offset: float = 0.008) -> Tensor:
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=MAX_BETA)
 
 
-def log_snr(
-    steps: int = 1000, highest: float | None = None, lowest: float = -5.0, levels: int | None = None
-) -> Tensor:
+def log_snr(steps: int = 1000, highest: float | None = None, lowest: float = -5.0, levels: int | None = None) -> Tensor:
     """``betas [T]``: the log signal-to-noise ratio ``log(ᾱ_t / (1 - ᾱ_t))`` falls linearly from t = 1 to T.
 
     DDPM's paper does not have it; the learned schedule of Kingma et al. 2021 starts from it (arXiv:2107.00630). With it

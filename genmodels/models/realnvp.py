@@ -22,11 +22,13 @@ from genmodels.transforms import (
     Chain,
     ChannelCoupling,
     CheckerboardCoupling,
+    DequantizationFactory,
     FactorOut,
     Flatten,
     OddEvenCoupling,
     Squeeze,
     Transform,
+    UniformDequantization,
 )
 
 CouplingKind = type[CheckerboardCoupling | ChannelCoupling | OddEvenCoupling]
@@ -95,6 +97,7 @@ class RealNVP(NormalizingFlow):
         alpha: on integer data, the logit map's distance from 0 and 1, ``logit(alpha + (1 - 2 alpha) u)`` (§4.1).
             The paper's 0.05 lets a Gaussian code reach beyond the cube, and that mass is lost to the likelihood; with
             1e-6 (Papamakarios et al. 2017, §4.2, arXiv:1705.07057) the cube covers the reals up to ±13.8.
+        dequantization: ``spec -> q(u | x)``, by which integers become reals; uniform in the paper.
         optimizer: ``parameters -> Optimizer``.
         scheduler: ``optimizer -> LRScheduler``, stepped once per batch, or ``None``.
         clip_norm: largest global gradient norm, or ``None``.
@@ -116,6 +119,7 @@ class RealNVP(NormalizingFlow):
         width_multiplier: int = 1,
         alpha: float = 1e-6,
         scale_decay: float = 0.0,
+        dequantization: DequantizationFactory = UniformDequantization,
     ) -> None:
         ensure_counts(1, 1000, depth=depth, width_multiplier=width_multiplier)
         ensure_numbers(at_least=0, scale_decay=scale_decay)
@@ -126,7 +130,7 @@ class RealNVP(NormalizingFlow):
         else:
             couple = vector_flow(spec.shape, network, depth)
         flow = Chain([*to_reals(spec, alpha), ActNorm(spec.shape), couple])
-        super().__init__(spec, flow, optimizer, scheduler, clip_norm)
+        super().__init__(spec, flow, optimizer, scheduler, clip_norm, dequantization=dequantization)
         self.scale_decay = scale_decay
         self.weight_scales = [g for m in flow.modules() if isinstance(m, ResidualNetwork) for g in m.scales()]
 

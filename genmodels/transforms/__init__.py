@@ -3,6 +3,12 @@
 from genmodels.transforms.base import Chain, Transform
 from genmodels.transforms.conditional import Additive, BoundedAffine, ConditionalMap, ConditionalMapFactory
 from genmodels.transforms.coupling import ChannelCoupling, CheckerboardCoupling, Coupling, OddEvenCoupling
+from genmodels.transforms.dequantization import (
+    Dequantization,
+    DequantizationFactory,
+    UniformDequantization,
+    VariationalDequantization,
+)
 from genmodels.transforms.elementwise import ActNorm, Logit
 from genmodels.transforms.multiscale import FactorOut, Flatten, Squeeze
 
@@ -16,10 +22,14 @@ __all__ = [
     "ConditionalMap",
     "ConditionalMapFactory",
     "Coupling",
+    "Dequantization",
+    "DequantizationFactory",
     "FactorOut",
     "Flatten",
     "Logit",
     "OddEvenCoupling",
     "Squeeze",
     "Transform",
+    "UniformDequantization",
+    "VariationalDequantization",
 ]

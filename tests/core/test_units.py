@@ -99,7 +99,7 @@ def test_mass_is_exact_where_dequantization_draws_from_the_density_itself():
     """With v the place in the bin and p(u) = Π 2v, every level has the same mass, and q(v) = 2v is best."""
     spec, x = DataSpec((6,), 5), torch.randint(0, 5, (4, 6), dtype=torch.uint8)
 
-    def rising(x, spec):
+    def rising(x):
         v = torch.rand(x.shape).sqrt()
         return (x + v) / spec.levels, -(2 * spec.levels * v).log().sum(1)
 

@@ -12,11 +12,11 @@ from typing_extensions import override
 from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
 from genmodels.core.abilities import Encodes, HasImportanceWeights, Samples
 from genmodels.core.observation import standard_normal_log_prob
-from genmodels.core.quantization import dequantize, log_mass, quantize
+from genmodels.core.quantization import log_mass, quantize
 from genmodels.errors import UserError, ensure_numbers
 from genmodels.models.base.model import GenerativeModel
 from genmodels.models.base.training import Loss, OptimizerFactory, SchedulerFactory
-from genmodels.transforms import Logit, Transform
+from genmodels.transforms import DequantizationFactory, Logit, Transform, UniformDequantization
 
 
 class BaseDistribution(ABC):
@@ -83,8 +83,8 @@ def to_reals(spec: DataSpec, alpha: float | None) -> list[Transform]:
 class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
     """An invertible map f from data to a code ``z ~ p_Z``: ``log p(x) = log p_Z(f(x)) + log |det df/dx|``.
 
-    The equation is the change of variables (Dinh et al. 2017, eq. 2, arXiv:1605.08803). Integers are dequantized
-    uniformly, by which the log-density becomes a lower bound on their log-mass.
+    The equation is the change of variables (Dinh et al. 2017, eq. 2, arXiv:1605.08803). Integers are
+    dequantized, by which the log-density becomes a lower bound on their log-mass.
 
     A flow whose density is not of this form overrides :meth:`log_density`, and :meth:`encode`, :meth:`decode` or
     :meth:`sample` where they differ.
@@ -96,6 +96,7 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
         scheduler: ``optimizer -> LRScheduler``, stepped once per batch, or ``None``.
         clip_norm: largest global gradient norm, or ``None``.
         base: p_Z; ``None`` for N(0, I).
+        dequantization: ``spec -> q(u | x)``, by which integers become reals.
     """
 
     draws = "dequantization_samples"
@@ -108,9 +109,11 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
         scheduler: SchedulerFactory | None = None,
         clip_norm: float | None = None,
         base: BaseDistribution | None = None,
+        dequantization: DequantizationFactory = UniformDequantization,
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
         self.flow = flow
+        self.dequantization = dequantization(spec)
         self.base = StandardNormal(spec.dims) if base is None else base
 
     def log_density(self, u: Tensor) -> Tensor:
@@ -120,7 +123,7 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
 
     def loss(self, x: Tensor) -> Loss:
         """Mean ``-log p(x) / D`` of raw data ``x [B, *shape]``, in nats per dimension, plus :meth:`penalty`."""
-        nats = log_mass(x, self.spec, self.log_density, 1, dequantize).mean()
+        nats = log_mass(x, self.spec, self.log_density, 1, self.dequantization).mean()
         unit = {"bits_per_dim": bits_per_dim(nats, self.spec)} if self.spec.is_discrete else {"nats": -nats}
         return Loss(-nats / self.spec.dims + self.penalty(), unit)
 
@@ -144,7 +147,7 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
         Raises:
             ValueError: if samples is less than 1.
         """
-        return Likelihood(log_mass(x, self.spec, self.log_density, samples, dequantize), self.kind)
+        return Likelihood(log_mass(x, self.spec, self.log_density, samples, self.dequantization), self.kind)
 
     @property
     def no_gap_reason(self) -> str | None:
@@ -171,13 +174,12 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
 
     def log_weights(self, x: Tensor, samples: int) -> Tensor:
         """``log p(u) - log q(u|x) [K, B]`` in nats at K ``samples`` u of the dequantized ``x [B, *shape]``."""
-        draws = (dequantize(x, self.spec) for _ in range(samples))
+        draws = (self.dequantization(x) for _ in range(samples))
         return torch.stack([self.log_density(u) + log_volume for u, log_volume in draws])
 
     def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
         """``log p(u) - log q(u|x) [B]`` in nats of ``x [B, *shape]`` at ``u = z [B, *shape]`` in its bins."""
-        _, log_volume = dequantize(x, self.spec)  # the same at every u
-        return self.log_density(z) + log_volume
+        return self.log_density(z) + self.dequantization.log_volume(x, z)
 
     def sample(self, n: int) -> Tensor:
         """Raw data ``[n, *shape]``, decoded from ``z ~ p_Z``."""
@@ -196,4 +198,4 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Set the data-dependent initial values of all transforms from raw data ``x [B, *shape]``."""
-        self.flow.initialize(dequantize(x, self.spec)[0])
+        self.flow.initialize(self.dequantization(x)[0])
