@@ -10,8 +10,9 @@ from genmodels.core.score import UNITS_OF_LIKELIHOOD, Score, readable
 
 CAPTION = (
     "<= and >= mark bounds, ~ an estimate; ± is the standard error, over seeds where there are several, else over "
-    "examples or sets of samples. #2 says that one other is shown to be better, by two standard errors and by kind; "
-    "= that at least one other is shown to be neither better nor worse."
+    "examples or sets of samples. #2 is the second place, by two standard errors, and = a tie; likelihoods are placed "
+    "by the code length that they guarantee, a bound by itself, and * marks the shortest; † marks a likelihood that is "
+    "shown to be worse than another, however loose the bounds are."
 )
 
 
@@ -83,7 +84,7 @@ def common_baselines(cells: Sequence[Cell]) -> dict[str, float]:
 
 
 def entry(cell: Cell | None, common: Mapping[str, float]) -> Entry:
-    """The score, its rank, and the remarks that are not in the heading."""
+    """The score, its place, and the remarks that are not in the heading."""
     if cell is None:
         return Entry("-")
     words = [cell.score.text, *([str(cell.place)] if cell.place else [])]
