@@ -96,6 +96,15 @@ ExtractorFactory = Callable[..., Extractor]
 """Builds the extractor for a data module, its one argument."""
 
 
+def no_head_reason(extractor: Extractor) -> str | None:
+    """The reason why the extractor gives no class probabilities; ``None`` if it does."""
+    try:
+        _ = extractor.head
+    except UnsuitableError as reason:
+        return str(reason)
+    return None
+
+
 class InDomainClassifier(Extractor):
     """Penultimate layer of the classifier trained on the data set itself and shipped with the package.
 
