@@ -46,9 +46,11 @@ class Extractor(ABC):
         identity: the identity given, with ``-bf16`` appended in bfloat16; part of the key of cached statistics.
         protocol: identity, d and preprocessing, as plain types.
         incidental: entries of the protocol in which comparable scores may differ.
+        label_smoothing: with which the classifier that it is the trunk of was trained, if any.
     """
 
     incidental: ClassVar[tuple[str, ...]] = ()
+    label_smoothing: ClassVar[float] = 0.0
     space: str
     dims: int
     identity: str
@@ -117,6 +119,7 @@ class InDomainClassifier(Extractor):
     """
 
     incidental = ("classifier_test_accuracy",)
+    label_smoothing = classifier.LABEL_SMOOTHING
 
     def __init__(self, data: DataModule, bf16: bool = False) -> None:
         if data.name not in classifier.shipped():

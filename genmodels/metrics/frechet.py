@@ -79,11 +79,11 @@ def symmetric_product(root: Tensor, covariance: Tensor) -> Tensor:
 def influences(features: Tensor, mean: Tensor, root: Tensor) -> Tensor:
     r"""Influence ``[n]`` of each sample on the Fréchet distance: its derivative with respect to the sample's weight.
 
-    The n weights sum to one, what a sample gains being taken from all in equal parts. With :math:`\delta = \mu - \mu_r` and :math:`c_i = x_i - \mu` it is
-    :math:`2 \delta^T c_i + c_i^T (I - T) c_i`, but for a constant, where
-    :math:`T = L (L^T \Sigma L)^{-1/2} L^T` carries the samples' Gaussian to the reference's: the gradient of the distance
-    with respect to :math:`\Sigma` is :math:`I - T`, since that of :math:`tr M^{1/2}` with respect to M is
-    :math:`M^{-1/2} / 2`.
+    The n weights sum to one, what a sample gains being taken from all in equal parts. With
+    :math:`\delta = \mu - \mu_r` and :math:`c_i = x_i - \mu` it is :math:`2 \delta^T c_i + c_i^T (I - T) c_i`, but for a
+    constant, where :math:`T = L (L^T \Sigma L)^{-1/2} L^T` carries the samples' Gaussian to the reference's: the
+    gradient of the distance with respect to :math:`\Sigma` is :math:`I - T`, since that of :math:`tr M^{1/2}` with
+    respect to M is :math:`M^{-1/2} / 2`.
 
     Args:
         features: ``[n, d]`` of the samples, in float64.
