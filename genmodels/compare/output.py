@@ -181,8 +181,9 @@ def identity(group: Group) -> dict[str, Any]:
 
 def cost_entry(group: Group) -> dict[str, Any]:
     """Cost of training and sampling."""
-    costs = {name: group.cost(name) for name in ("parameters", "examples", "train_seconds", "peak_memory_bytes")}
-    speeds = {name: group.speed(name) for name in ("passes_per_sample", "samples_per_second")}
+    names = ("parameters", "examples", "train_seconds", "fit_seconds", "evaluation_seconds", "peak_memory_bytes")
+    costs = {name: group.cost(name) for name in names}
+    speeds = {name: group.speed(name) for name in ("passes_per_sample", "samples_per_second", "speed_batch")}
     return {**costs, "device": group.devices, **speeds}
 
 

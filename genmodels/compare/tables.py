@@ -106,15 +106,22 @@ def costs(groups: Sequence[Group], data: str) -> Table:
         (("seeds",), [Entry(str(len(group.runs)), len(group.runs)) for group in groups]),
         (("parameters",), [counted(group.cost("parameters")) for group in groups]),
         (("examples", "seen"), [counted(group.cost("examples")) for group in groups]),
-        (("train s",), [counted(group.cost("train_seconds")) for group in groups]),
+        (("train s", "no validation"), [counted(group.cost("train_seconds")) for group in groups]),
+        (("evaluation", "s"), [counted(group.cost("evaluation_seconds")) for group in groups]),
         (("device",), [Entry(group.devices or "-") for group in groups]),
-        (("peak", "memory MiB"), [counted(None if peak is None else peak / 2**20) for peak in memory]),
+        (("peak MiB", "whole run"), [counted(None if peak is None else peak / 2**20) for peak in memory]),
         (("passes", "per sample"), [counted(group.speed("passes_per_sample")) for group in groups]),
-        (("samples/s",), [counted(group.speed("samples_per_second")) for group in groups]),
+        (("samples/s", *batches_of_draws(groups)), [counted(group.speed("samples_per_second")) for group in groups]),
     ]
     kept = [(heading, entries) for heading, entries in columns if any(entry.text != "-" for entry in entries)]
     rows = [[Entry(group.label), *(entries[i] for _, entries in kept)] for i, group in enumerate(groups)]
     return Table(f"{data}: cost", [("model",), *(heading for heading, _ in kept)], rows)
+
+
+def batches_of_draws(groups: Sequence[Group]) -> list[str]:
+    """The numbers of samples per call at which the speed of sampling was measured, if they are recorded."""
+    batches = sorted({group.speed("speed_batch") or 0 for group in groups} - {0})
+    return [f"in {' or '.join(f'{batch:,.0f}' for batch in batches)}s"] if batches else []
 
 
 def counted(value: float | None) -> Entry:
