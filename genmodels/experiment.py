@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -153,9 +154,11 @@ class Experiment:
             begin: writes the run folder's config and record.
             resume: see :meth:`fit`.
         """
-        with self.folder.claimed() if is_rank_zero() else nullcontext(), recorded(self):
-            self.fit(begin, resume)
-            return self.test()
+        with self.folder.claimed() if is_rank_zero() else nullcontext(), recorded(self) as seconds:
+            with timed(seconds, "fit_seconds"):
+                self.fit(begin, resume)
+            with timed(seconds, "evaluation_seconds"):
+                return self.test()
 
     def test(self, checkpoint: str | None = None, differing: Mapping[str, str] | None = None) -> list[Score]:
         """Evaluate the best checkpoint, or the one named, and record the scores with what they were measured on.
@@ -275,11 +278,25 @@ def log_config(experiment: Experiment) -> None:
 
 
 @contextmanager
-def recorded(experiment: Experiment) -> Iterator[None]:
-    """Record status and cost in run.json, however a run that has begun ends, and close the loggers."""
-    status, error = "failed", None
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Enter the duration of the context, in seconds, under ``name``."""
+    began = time.perf_counter()
     try:
         yield
+    finally:
+        seconds[name] = time.perf_counter() - began
+
+
+@contextmanager
+def recorded(experiment: Experiment) -> Iterator[dict[str, float]]:
+    """Record status and cost in run.json, however a run that has begun ends, and close the loggers.
+
+    The context's value is a mapping to which durations are added by name, for the cost.
+    """
+    status, error = "failed", None
+    seconds: dict[str, float] = {}
+    try:
+        yield seconds
         status = "finished"
     except (KeyboardInterrupt, Interrupted) as signal:
         status = "interrupted"
@@ -293,7 +310,7 @@ def recorded(experiment: Experiment) -> Iterator[None]:
         with suppress(OSError, UserError) if error else nullcontext():  # of two failures the first is told
             if experiment.begun and is_rank_zero():
                 device = experiment.trainer.strategy.root_device
-                cost = training_cost(experiment.model, experiment.budget.spent, device)
+                cost = training_cost(experiment.model, experiment.budget.spent, seconds, device)
                 best = experiment.callback(cb.Checkpoint).chosen_by
                 experiment.folder.update(status=status, error=error, ended=now(), cost=cost, best=best)
             close_loggers(experiment, status)

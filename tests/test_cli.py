@@ -140,7 +140,9 @@ def test_a_run_without_a_checkpoint_starts_again_by_the_advice_that_is_given(cop
     assert f"train it first: genmodels resume run={copy}" in fails("sample", f"run={copy}")
     main(["resume", f"run={copy}"])
     assert "training starts from the beginning" in capsys.readouterr().out
-    assert record(copy)["status"] == "finished" and record(copy)["cost"]["batches"] == 4
+    cost = record(copy)["cost"]
+    assert record(copy)["status"] == "finished" and cost["batches"] == 4
+    assert cost["fit_seconds"] > cost["train_seconds"] > 0 < cost["evaluation_seconds"]
     assert "holds best.ckpt, last.ckpt" in fails("evaluate", f"run={copy}", "checkpoint=foo.ckpt")
 
 

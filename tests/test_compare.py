@@ -17,7 +17,7 @@ from rich.console import Console
 
 from genmodels.cli import main
 from genmodels.compare import FORMATS, compared, find_runs, markdown, print_tables, scores_by_name
-from genmodels.compare.ranking import Interval, interval, places
+from genmodels.compare.ranking import interval, standing
 from genmodels.core import Kind, Score
 from genmodels.experiment import run as experiment_run
 from genmodels.launch import CompareSweep
@@ -71,8 +71,8 @@ def test_scores_of_different_n_never_share_a_column_and_a_note_tells_them_apart(
     write_run(tmp_path / "2_a", "A", bits(1.5), fd(3.0))
     write_run(tmp_path / "10_b", "B", bits(1.2, n=100), fd(2.0, n=1000))
     rows = table(find_runs(tmp_path))
-    assert rows["A"]["bits/dim"] == "≤ 1.500 ± 0.010 #1= (n=360)"  # a likelihood of fewer examples is only less certain
-    assert rows["B"]["bits/dim"] == "≤ 1.200 ± 0.010 #1= (n=100)"
+    assert rows["A"]["bits/dim"] == "≤ 1.500 ± 0.010 #2 (n=360)"  # a likelihood of fewer examples is only less certain
+    assert rows["B"]["bits/dim"] == "≤ 1.200 ± 0.010 #1\\* (n=100)"
     assert rows["A"]["fd_digits_360 floor 0.750"] == "3.000 ± 0.100" and rows["B"]["fd_digits_360 floor 0.750"] == "-"
     text = sentences(compared(find_runs(tmp_path)))
     assert "bits_per_dim" not in text
@@ -153,7 +153,12 @@ def test_higher_is_better_where_it_is(tmp_path):
     assert ranks(tmp_path, a=fd(0.5, 0.01, better="higher"), b=fd(0.9, 0.01, better="higher")) == {"a": "#2", "b": "#1"}
 
 
-def test_an_upper_bound_can_be_shown_better_but_never_worse(tmp_path):
+def test_bounds_are_placed_by_what_they_guarantee_and_show_nothing_of_each_other(tmp_path):
+    found = ranks(tmp_path, flow=bits(1.209), vae=bits(1.283), ddpm=bits(1.435), twin=bits(1.22, n=100))
+    assert found == {"flow": "#1=*", "twin": "#1=*", "vae": "#3", "ddpm": "#4"}
+
+
+def test_an_exact_likelihood_can_be_shown_to_be_worse_than_a_bound_but_never_a_bound(tmp_path):
     found = ranks(
         tmp_path,
         low=bits(1.3),
@@ -161,7 +166,33 @@ def test_an_upper_bound_can_be_shown_better_but_never_worse(tmp_path):
         worse=bits(1.7, kind=Kind.EXACT),
         high=bits(9.0),
     )
-    assert found == {"low": "#1=", "exact": "#2=", "worse": "#3=", "high": "#1="}
+    assert found == {"low": "#1*", "exact": "#2†", "worse": "#3†", "high": "#4"}
+    groups = json.loads(FORMATS["json"](compared(find_runs(tmp_path))))["groups"]
+    shown = {group["label"]: group["scores"][0]["shown_worse_than"] for group in groups}
+    assert shown == {"low": "", "exact": "low", "worse": "exact; low", "high": ""}
+    assert [group["label"] for group in groups if group["scores"][0]["best_guarantee"]] == ["low"]
+
+
+def test_what_guarantees_nothing_is_never_first_among_guarantees(tmp_path):
+    kinds = {"estimate": Kind.ESTIMATE, "at_least": Kind.UPPER_BOUND}
+    found = ranks(tmp_path, bound=bits(1.5), **{name: bits(1.2, kind=kind) for name, kind in kinds.items()})
+    assert found == {"bound": "#1=*", "estimate": "#1=", "at_least": "#1="}
+
+
+def test_what_guarantees_nothing_can_be_shown_to_be_worse(tmp_path):
+    kinds = {"estimate": Kind.ESTIMATE, "at_least": Kind.UPPER_BOUND}
+    found = ranks(tmp_path, bound=bits(1.5), **{name: bits(1.7, kind=kind) for name, kind in kinds.items()})
+    assert found == {"bound": "#1*", "estimate": "#2=†", "at_least": "#2=†"}
+
+
+def test_the_best_guarantee_in_nats_is_the_highest(tmp_path):
+    nats = {"a": (-2.0, Kind.LOWER_BOUND), "b": (-1.0, Kind.LOWER_BOUND), "c": (-3.0, Kind.EXACT)}
+    scores = {name: Score("nats", value, "nats", 100, 0.1, kind, "higher") for name, (value, kind) in nats.items()}
+    assert ranks(tmp_path, **scores) == {"b": "#1*", "a": "#2", "c": "#3†"}
+
+
+def test_distances_have_places_but_neither_guarantee_nor_likelihood(tmp_path):
+    assert ranks(tmp_path, a=fd(1.0), b=fd(2.0)) == {"a": "#1", "b": "#2"}
 
 
 def test_bounds_on_nats_are_reversed():
@@ -172,14 +203,47 @@ def test_bounds_on_nats_are_reversed():
 
 
 @pytest.mark.parametrize("score", [fd(1.0, None), fd(1.0, flag="not converged"), fd(math.nan), fd(math.inf, math.nan)])
-def test_nothing_is_known_of_a_number_without_error_or_with_a_flag(score):
-    assert interval(score, score.se) == (-math.inf, math.inf)
-    assert places({"a": interval(score, score.se), "b": Interval(5.0, 6.0)}, "lower")["b"].tied
+def test_nothing_is_known_of_a_number_without_error_or_with_a_flag(tmp_path, score):
+    assert interval(score, score.se) == (-math.inf, math.inf) and standing(score, score.se) is None
+    assert ranks(tmp_path, a=score, b=fd(5.0), c=fd(9.0)) == {"b": "#1", "c": "#2", "a": "None"}
 
 
-def test_scores_without_a_standard_error_are_named(tmp_path):
-    assert ranks(tmp_path, a=fd(1.0, None), b=fd(9.0)) == {"a": "#1=", "b": "#1="}
+def test_scores_without_a_standard_error_are_named_and_have_no_place(tmp_path):
+    assert ranks(tmp_path, a=fd(1.0, None), b=fd(9.0)) == {"a": "None", "b": "None"}  # one place alone says nothing
     assert "fd_digits_360 of a has no standard error" in sentences(compared(find_runs(tmp_path)))
+
+
+# Rows
+
+
+def labels(tmp_path):
+    return [group.label for group in compared(find_runs(tmp_path)).of("digits")]
+
+
+def test_rows_are_ordered_by_the_guarantee_and_those_without_one_by_the_next_score(tmp_path):
+    write_run(tmp_path / "0", "bad_gan", fd(9.0))
+    write_run(tmp_path / "1", "gan", fd(2.0))
+    write_run(tmp_path / "2", "loose", bits(1.5), fd(1.0))
+    write_run(tmp_path / "3", "tight", bits(1.2), fd(30.0))
+    write_run(tmp_path / "4", "silent")
+    assert labels(tmp_path) == ["tight", "loose", "gan", "bad_gan", "silent"]
+
+
+def test_rows_without_any_ranked_likelihood_are_ordered_by_the_first_score_that_is_ranked(tmp_path):
+    write_run(tmp_path / "0", "a", bits(1.5), fd(9.0))  # one likelihood alone ranks nothing
+    write_run(tmp_path / "1", "b", fd(2.0), fd(1.0, n=100, better=None))
+    assert labels(tmp_path) == ["b", "a"]
+
+
+def test_every_format_has_the_rows_in_the_same_order(tmp_path):
+    for number, (model, value) in enumerate({"c": 1.5, "a": 1.2, "b": 1.9}.items()):
+        write_run(tmp_path / f"{number}", model, bits(value))
+    results = compared(find_runs(tmp_path))
+    assert [row["label"] for row in csv.DictReader(io.StringIO(FORMATS["csv"](results)))] == ["a", "c", "b"]
+    assert [group["label"] for group in json.loads(FORMATS["json"](results))["groups"]] == ["a", "c", "b"]
+    for text in (printed(results), FORMATS["md"](results), FORMATS["latex"](results)):
+        rows = [line.strip("| ")[0] for line in text.splitlines() if "1." in line and "0.010" in line]
+        assert rows == ["a", "c", "b"] and "* marks" in " ".join(text.replace("\\", "").split()).replace("\\*", "*")
 
 
 def test_scores_that_rank_nothing_are_shown_without_a_rank(tmp_path):
@@ -211,7 +275,7 @@ def test_seeds_that_agree_by_chance_do_not_make_the_test_set_larger(tmp_path):
         write_run(tmp_path / f"a{seed}", "A", bits(1.50, se=0.1, kind=Kind.EXACT), seed=seed)
         write_run(tmp_path / f"b{seed}", "B", bits(1.51, se=0.1, kind=Kind.EXACT), seed=seed)
     (cells,) = compared(find_runs(tmp_path)).columns.values()
-    assert [str(cell.place) for cell in cells.values()] == ["#1=", "#1="]
+    assert [str(cell.place) for cell in cells.values()] == ["#1=*", "#1=*"]
     assert cells["A"].score.se == 0 and cells["A"].error == pytest.approx(0.1)
 
 
@@ -426,7 +490,7 @@ def several(tmp_path):
 def test_the_terminal_output_is_complete_and_within_the_width(several):
     text = printed(compared(find_runs(several)))
     assert max(map(len, text.splitlines())) <= 100
-    for expected in ("<= 1.200 ± 0.010 #1=", "fd_digits_10000", "samples/s", "Somebody & Co. 2019", "peak", "256"):
+    for expected in ("<= 1.200 ± 0.010 #1*", "fd_digits_10000", "samples/s", "Somebody & Co. 2019", "peak", "256"):
         assert expected in text
     assert "2_c: failed: the loss is not finite." in text and "B on digits: no ode: it is no diffusion" in text
 
@@ -459,7 +523,7 @@ def test_json_has_no_infinity(tmp_path):
 
 def test_latex_is_escaped(several):
     text = FORMATS["latex"](compared(find_runs(several)))
-    assert r"A\_1 & $\le$ 1.200 $\pm$ 0.010 \#1=" in text and r"Somebody \& Co. 2019" in text
+    assert r"A\_1 & $\le$ 1.200 $\pm$ 0.010 \#1*" in text and r"Somebody \& Co. 2019" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
 
 
@@ -510,7 +574,7 @@ def test_a_sweep_on_wandb_ends_in_a_run_that_compares(several, monkeypatch):
     (file,) = tables.glob("*.table.json")
     found = json.loads(file.read_text())
     assert found["columns"][:3] == ["model", "seeds", "bits/dim"] and found["columns"][-1] == "samples"
-    assert found["data"][0][:3] == ["A_1", 1, "≤ 1.200 ± 0.010 #1="]
+    assert found["data"][0][:3] == ["A_1", 1, "≤ 1.200 ± 0.010 #1*"]
     assert wandb.run is None
     wandb.teardown()  # resets wandb's state in this process for later tests
 

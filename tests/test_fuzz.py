@@ -272,7 +272,7 @@ def arrays(chance):
     """Content of an archive that is no archive of samples."""
     right = np.zeros((8, 1, 8, 8), np.uint8)
     protocol = {"observation": "draw", "sampling": {"observation": "draw"}, "passes_per_sample": 1,
-                "sampling_seconds": 0.1, "samples_per_second": 10.0}  # fmt: skip
+                "sampling_seconds": 0.1, "samples_per_second": 10.0, "speed_batch": 8, "speed_draws": 5}  # fmt: skip
     changed(protocol, (chance.choice(list(protocol)),), chance.choice(VALUES))
     texts = [json.dumps(protocol), json.dumps(chance.choice(VALUES[1:])), "{", "[" * 100_000, '{"a": 1, "a": 2}']
     wrong = (

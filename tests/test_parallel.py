@@ -18,7 +18,18 @@ from conformance.kinds import KINDS, ROOT, examples, tiny
 from genmodels.runs import read_checkpoint
 
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums of other orders round differently, which a solver amplifies
-METRICS = ["likelihood", "generalization", "fd", "kd", "prdc", "inception_score", "memorization", "ais", "ode"]
+METRICS = [
+    "likelihood",
+    "generalization",
+    "fd",
+    "kd",
+    "prdc",
+    "inception_score",
+    "recognized",
+    "memorization",
+    "ais",
+    "ode",
+]
 
 
 def start(folder, *words):

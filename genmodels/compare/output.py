@@ -102,7 +102,7 @@ def markdown(runs: Iterable[Run] | Results) -> str:
 MARKDOWN = {"|": "\\|", "<": "&lt;", ">": "&gt;", "*": "\\*", "[": "\\[", "`": "\\`"}
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≤": r"$\le$", "≥": r"$\ge$", "±": r"$\pm$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≤": r"$\le$", "≥": r"$\ge$", "±": r"$\pm$", "†": r"\dag{}",
 }  # fmt: skip
 
 
@@ -126,7 +126,8 @@ def markdown_table(table: Table) -> str:
 def latex(results: Results) -> str:
     """A ``tabular`` for every table, which needs no package, and comments on what no table has."""
     tables = [latex_table(table) for data in results.data for table in tables_of(results, data)]
-    lines = [*results.remarks, *(": ".join(each) for each in (*results.without_scores, *results.unfinished))]
+    lines = [*([CAPTION] if results.columns else []), *results.remarks]
+    lines += [": ".join(each) for each in (*results.without_scores, *results.unfinished)]
     return "\n\n".join([*tables, "\n".join(f"% {' '.join(line.split())}" for line in lines)]).strip()
 
 
@@ -142,7 +143,7 @@ def latex_table(table: Table) -> str:
 def plain(results: Results) -> dict[str, Any]:
     """The comparison in plain types; ``None`` is an unknown or non-finite value, or an open end of an interval."""
     return {
-        "groups": [group_entry(results, group) for group in results.groups],
+        "groups": [group_entry(results, group) for data in results.data for group in results.of(data)],
         "notes": [*(s for data in results.data for s in sentences(results, data)), *results.remarks],
         "refusals": [{"group": group, "reason": reason} for group, reason in results.refusals],
         "unfinished": [{"run": name, "reason": reason} for name, reason in results.unfinished],
@@ -180,14 +181,15 @@ def identity(group: Group) -> dict[str, Any]:
 
 def cost_entry(group: Group) -> dict[str, Any]:
     """Cost of training and sampling."""
-    costs = {name: group.cost(name) for name in ("parameters", "examples", "train_seconds", "peak_memory_bytes")}
-    speeds = {name: group.speed(name) for name in ("passes_per_sample", "samples_per_second")}
+    names = ("parameters", "examples", "train_seconds", "fit_seconds", "evaluation_seconds", "peak_memory_bytes")
+    costs = {name: group.cost(name) for name in names}
+    speeds = {name: group.speed(name) for name in ("passes_per_sample", "samples_per_second", "speed_batch")}
     return {**costs, "device": group.devices, **speeds}
 
 
 def score_entry(column: Column, cell: Cell) -> dict[str, Any]:
-    """One score, the interval of its true value, and its rank."""
-    score, (low, high) = cell.score, interval(cell.score, cell.error)
+    """One score, the interval of its true value, and its place."""
+    score, place, (low, high) = cell.score, cell.place, interval(cell.score, cell.error)
     return {
         "name": column.name,
         "value": score.value,
@@ -198,8 +200,10 @@ def score_entry(column: Column, cell: Cell) -> dict[str, Any]:
         "better": column.better,
         "low": low,
         "high": high,
-        "rank": cell.place.rank if cell.place else None,
-        "tied": cell.place.tied if cell.place else None,
+        "rank": place.rank if place else None,
+        "tied": place.tied if place else None,
+        "best_guarantee": place.best_guarantee if place else None,
+        "shown_worse_than": "; ".join(place.shown_worse) if place else None,
         "conditions": dict(column.conditions),
     }
 
@@ -224,7 +228,7 @@ def as_csv(results: Results) -> str:
     The column ``status`` has the reason why a run is not finished, and the remarks, which are labeled ``note``.
     """
     rows: list[dict[str, Any]] = []
-    for group in results.groups:
+    for group in (group for data in results.data for group in results.of(data)):
         status = {"status": ", ".join(sorted({run.status for run in group.runs}))}
         whole = identity(group) | cost_entry(group) | status
         if not any(run.scores for run in group.runs):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from genmodels.compare.ranking import Place, interval, places
+from genmodels.compare.ranking import Place, places, standing
 from genmodels.compare.records import Run
 from genmodels.core.likelihood import Kind
 from genmodels.core.score import UNITS_OF_LIKELIHOOD, Score
@@ -118,6 +118,17 @@ class Column:
         special = (self.unit not in UNITS_OF_LIKELIHOOD, self.quantity not in ("bits_per_dim", "nats"))
         return (self.better is None, *special, self.quantity, -(self.n or 0), self.name)
 
+    @staticmethod
+    def ranks(cells: Mapping[str, Cell]) -> bool:
+        """Whether any of the column's cells has a place."""
+        return any(cell.place for cell in cells.values())
+
+    def sort_key(self, cell: Cell | None) -> tuple[float, float]:
+        """Sort key of a row by its cell in this column: places, then printed values; cells without a place last."""
+        if cell is None or cell.place is None:
+            return (math.inf, 0.0)
+        return (cell.place.rank, cell.score.value if self.better == "lower" else -cell.score.value)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -128,13 +139,13 @@ class Cell:
         error: standard error used for ranking: the larger of the error over seeds and the mean of the runs' own, which
             further seeds on the same test set do not reduce.
         own: the scores of the individual runs.
-        place: its rank in the column, if it has one.
+        place: its place in the column, if it has one.
     """
 
     score: Score
     error: float | None
     own: tuple[Score, ...]
-    place: Place | None = None
+    place: Place[str] | None = None
 
 
 def mean_score(scores: Sequence[Score]) -> Cell:
@@ -165,7 +176,8 @@ class Results:
     """The comparison.
 
     Attributes:
-        groups: finished runs, with or without scores, and unfinished ones with scores; in the order they were found.
+        groups: finished runs, with or without scores, and unfinished ones with scores; in the order they were found,
+            see also :meth:`of`.
         unfinished: name and reason of runs that failed, were interrupted, are running or are unreadable, and of jobs
             that left no run.
         refusals: group and reason, for metrics that do not apply.
@@ -196,8 +208,13 @@ class Results:
         return sorted({group.data for group in self.groups})
 
     def of(self, data: str) -> list[Group]:
-        """The groups trained on ``data``."""
-        return [group for group in self.groups if group.data == data]
+        """The groups trained on ``data``, ordered by the first column that ranks them, a likelihood if any is ranked.
+
+        Groups without a place in it follow, ordered by the next column.
+        """
+        columns = [(column, cells) for column, cells in self.columns_of(data).items() if column.ranks(cells)]
+        groups = [group for group in self.groups if group.data == data]
+        return sorted(groups, key=lambda group: [column.sort_key(cells.get(group.label)) for column, cells in columns])
 
     @cached_property
     def columns(self) -> dict[Column, dict[str, Cell]]:
@@ -216,11 +233,13 @@ class Results:
 
 
 def ranked(column: Column, cells: Mapping[str, Cell]) -> dict[str, Cell]:
-    """The cells with their ranks, if the column is ranked and has several cells."""
-    if column.better is None or len(cells) < 2:
+    """The cells with their places, if the column is ranked and has several cells that can be."""
+    known = {label: standing(cell.score, cell.error) for label, cell in cells.items()}
+    comparable = {label: each for label, each in known.items() if each is not None}
+    if column.better is None or len(comparable) < 2:
         return dict(cells)
-    found = places({label: interval(cell.score, cell.error) for label, cell in cells.items()}, column.better)
-    return {label: Cell(cell.score, cell.error, cell.own, found[label]) for label, cell in cells.items()}
+    found = places(comparable, column.better)
+    return {label: replace(cell, place=found.get(label)) for label, cell in cells.items()}
 
 
 def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> Results:
@@ -293,11 +312,11 @@ def sentences(results: Results, data: str) -> list[str]:
         families[column.quantity].append(column)
     found = [apart(quantity, family, columns) for quantity, family in families.items() if len(family) > 1]
     for column, cells in columns.items():
-        lacking = [label for label, cell in cells.items() if cell.place and cell.error is None]
-        if lacking:
+        lacking = [label for label, cell in cells.items() if cell.error is None]
+        if lacking and column.better and len(cells) > 1:
             found.append(
-                f"{column.name} of {listed(lacking)} has no standard error, so nothing is shown to be better or worse "
-                f"than it; more seeds, or more repeats of the metric, give one."
+                f"{column.name} of {listed(lacking)} has no standard error and therefore no place; more seeds, or more "
+                f"repeats of the metric, give one."
             )
     return found
 

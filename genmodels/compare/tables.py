@@ -10,8 +10,9 @@ from genmodels.core.score import UNITS_OF_LIKELIHOOD, Score, readable
 
 CAPTION = (
     "<= and >= mark bounds, ~ an estimate; ± is the standard error, over seeds where there are several, else over "
-    "examples or sets of samples. #2 says that one other is shown to be better, by two standard errors and by kind; "
-    "= that at least one other is shown to be neither better nor worse."
+    "examples or sets of samples. #2 is the second place, by two standard errors, and = a tie; likelihoods are placed "
+    "by the code length that they guarantee, a bound by itself, and * marks the shortest; † marks a likelihood that is "
+    "shown to be worse than another, however loose the bounds are."
 )
 
 
@@ -83,7 +84,7 @@ def common_baselines(cells: Sequence[Cell]) -> dict[str, float]:
 
 
 def entry(cell: Cell | None, common: Mapping[str, float]) -> Entry:
-    """The score, its rank, and the remarks that are not in the heading."""
+    """The score, its place, and the remarks that are not in the heading."""
     if cell is None:
         return Entry("-")
     words = [cell.score.text, *([str(cell.place)] if cell.place else [])]
@@ -105,15 +106,22 @@ def costs(groups: Sequence[Group], data: str) -> Table:
         (("seeds",), [Entry(str(len(group.runs)), len(group.runs)) for group in groups]),
         (("parameters",), [counted(group.cost("parameters")) for group in groups]),
         (("examples", "seen"), [counted(group.cost("examples")) for group in groups]),
-        (("train s",), [counted(group.cost("train_seconds")) for group in groups]),
+        (("train s", "no validation"), [counted(group.cost("train_seconds")) for group in groups]),
+        (("evaluation", "s"), [counted(group.cost("evaluation_seconds")) for group in groups]),
         (("device",), [Entry(group.devices or "-") for group in groups]),
-        (("peak", "memory MiB"), [counted(None if peak is None else peak / 2**20) for peak in memory]),
+        (("peak MiB", "whole run"), [counted(None if peak is None else peak / 2**20) for peak in memory]),
         (("passes", "per sample"), [counted(group.speed("passes_per_sample")) for group in groups]),
-        (("samples/s",), [counted(group.speed("samples_per_second")) for group in groups]),
+        (("samples/s", *batches_of_draws(groups)), [counted(group.speed("samples_per_second")) for group in groups]),
     ]
     kept = [(heading, entries) for heading, entries in columns if any(entry.text != "-" for entry in entries)]
     rows = [[Entry(group.label), *(entries[i] for _, entries in kept)] for i, group in enumerate(groups)]
     return Table(f"{data}: cost", [("model",), *(heading for heading, _ in kept)], rows)
+
+
+def batches_of_draws(groups: Sequence[Group]) -> list[str]:
+    """The numbers of samples per call at which the speed of sampling was measured, if they are recorded."""
+    batches = sorted({group.speed("speed_batch") or 0 for group in groups} - {0})
+    return [f"in {' or '.join(f'{batch:,.0f}' for batch in batches)}s"] if batches else []
 
 
 def counted(value: float | None) -> Entry:

@@ -13,6 +13,7 @@ from genmodels.metrics.likelihood import GeneralizationEvaluation, LikelihoodEva
 from genmodels.metrics.memorization import MemorizationEvaluation
 from genmodels.metrics.ode import ProbabilityFlowEvaluation
 from genmodels.metrics.precision_recall import PRDC, PRDCEvaluation, prdc
+from genmodels.metrics.recognized import RecognizedEvaluation, recognized
 from genmodels.metrics.sample_sets import SampleSets
 
 __all__ = [
@@ -35,10 +36,12 @@ __all__ = [
     "Moments",
     "PRDCEvaluation",
     "ProbabilityFlowEvaluation",
+    "RecognizedEvaluation",
     "SampleSets",
     "Subject",
     "frechet_distance",
     "inception_score",
     "kernel_distance",
     "prdc",
+    "recognized",
 ]

@@ -46,9 +46,11 @@ class Extractor(ABC):
         identity: the identity given, with ``-bf16`` appended in bfloat16; part of the key of cached statistics.
         protocol: identity, d and preprocessing, as plain types.
         incidental: entries of the protocol in which comparable scores may differ.
+        label_smoothing: with which the classifier that it is the trunk of was trained, if any.
     """
 
     incidental: ClassVar[tuple[str, ...]] = ()
+    label_smoothing: ClassVar[float] = 0.0
     space: str
     dims: int
     identity: str
@@ -96,6 +98,15 @@ ExtractorFactory = Callable[..., Extractor]
 """Builds the extractor for a data module, its one argument."""
 
 
+def no_head_reason(extractor: Extractor) -> str | None:
+    """The reason why the extractor gives no class probabilities; ``None`` if it does."""
+    try:
+        _ = extractor.head
+    except UnsuitableError as reason:
+        return str(reason)
+    return None
+
+
 class InDomainClassifier(Extractor):
     """Penultimate layer of the classifier trained on the data set itself and shipped with the package.
 
@@ -108,6 +119,7 @@ class InDomainClassifier(Extractor):
     """
 
     incidental = ("classifier_test_accuracy",)
+    label_smoothing = classifier.LABEL_SMOOTHING
 
     def __init__(self, data: DataModule, bf16: bool = False) -> None:
         if data.name not in classifier.shipped():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.metrics.extractors import Extractor, ExtractorFactory
 from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpace, Measured
-from genmodels.metrics.frechet import frechet_distance, moments
-
-if TYPE_CHECKING:
-    pass
+from genmodels.metrics.frechet import frechet_distance, frechet_error, moments
 
 
 class FrechetEvaluation(FeatureEvaluation):
@@ -30,6 +29,7 @@ class FrechetEvaluation(FeatureEvaluation):
     """
 
     distance = True
+    error_of_one_set = "infinitesimal jackknife"
 
     def __init__(
         self,
@@ -63,3 +63,10 @@ class FrechetEvaluation(FeatureEvaluation):
             }
 
         return compare, {"reference": "train+val", "reference_n": reference.n}
+
+    @override
+    def errors_of_one_set(
+        self, space: FeatureSpace, features: Tensor, found: Mapping[str, Measured]
+    ) -> Mapping[str, float | None]:
+        reference = space.moments_of_training()
+        return {"fd": frechet_error(features, reference.mean, reference.covariance)} if len(features) >= 4 else {}

@@ -17,7 +17,7 @@ from genmodels.errors import ensure_counts
 from genmodels.hardware import require_memory
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.cache import StatisticsCache, Tensors
-from genmodels.metrics.extractors import Extractor, ExtractorFactory, UnsuitableError
+from genmodels.metrics.extractors import Extractor, ExtractorFactory, UnsuitableError, no_head_reason
 from genmodels.metrics.frechet import FeatureStatistics, Moments
 from genmodels.metrics.processes import map_over_ranks, track
 from genmodels.metrics.sample_sets import SampleSets
@@ -43,6 +43,7 @@ class FeatureSpace:
     def __init__(self, extractor: Extractor, subject: Subject) -> None:
         self.extractor = extractor.to(subject.model.device)
         self.subject = subject
+        self._reference: Moments | None = None
         self.cache = StatisticsCache(subject.data.root / "statistics", str(subject.data.name), extractor.protocol)
 
     def of_samples(self, n: int, index: int = 0) -> Tensor:
@@ -59,8 +60,10 @@ class FeatureSpace:
 
     def moments_of_training(self) -> Moments:
         """Mean and covariance of all training data including validation data, computed in constant memory."""
-        kept = self.cache.get("moments", self.subject.data.train_and_val(), self._moments)
-        return Moments(kept["mean"], kept["covariance"], int(kept["n"]))
+        if self._reference is None:
+            kept = self.cache.get("moments", self.subject.data.train_and_val(), self._moments)
+            self._reference = Moments(kept["mean"], kept["covariance"], int(kept["n"]))
+        return self._reference
 
     def extract(self, x: Tensor, of: str) -> Tensor:
         """Features ``[N, d]`` of raw data ``x [N, *shape]``, on the CPU; all processes share the work."""
@@ -120,6 +123,7 @@ class FeatureEvaluation(Evaluation):
         better: ``lower`` or ``higher``.
         baseline: entry of the protocol that holds the value of real test examples.
         baseline_words: words for the baseline in print.
+        error_of_one_set: how the standard error is obtained if there is a single set of samples, for the protocol.
         distance: whether the score is a distance between samples and data as a whole.
 
     Raises:
@@ -128,6 +132,7 @@ class FeatureEvaluation(Evaluation):
 
     better = "lower"
     baseline = baseline_words = "floor"
+    error_of_one_set = "none"
     distance = False
 
     def __init__(
@@ -165,6 +170,12 @@ class FeatureEvaluation(Evaluation):
         """The reason why the metric does not apply to ``n`` samples or to this extractor; ``None`` if it applies."""
         return None
 
+    def errors_of_one_set(
+        self, space: FeatureSpace, features: Tensor, found: Mapping[str, Measured]
+    ) -> Mapping[str, float | None]:
+        """The standard errors of values ``found`` for a single set of samples with ``features [n, d]``, by name."""
+        return {name: measured.se for name, measured in found.items()}
+
     def quick(self, subject: Subject) -> dict[str, float]:
         """The values for one set of :attr:`n` samples, by the names of their scores, without use of test data."""
         assert self.n is not None
@@ -185,25 +196,35 @@ class FeatureEvaluation(Evaluation):
         compare, known = self.against(space, n)
         real = compare(space.of_test(n))
         found = [compare(space.of_samples(n, index)) for index in range(repeats)]
+        errors = self.errors_of_one_set(space, space.of_samples(n), found[0]) if repeats == 1 else {}
         protocol = {
             **space.extractor.protocol,
             **known,
             "repeats": repeats,
+            "error": self.error_of_one_set if repeats == 1 else f"over {repeats} sets",
             "real_n": min(n, len(test)),
             "real_split": "test",
             **subject.samples.protocol(n),
         }
         declared: dict[str, Any] = {
             "better": self.better,
-            "incidental": ("repeats", *space.extractor.incidental, *SampleSets.incidental),
+            "incidental": ("repeats", "error", *space.extractor.incidental, *SampleSets.incidental),
             "baselines": {self.baseline: self.baseline_words},
             "distance": self.distance,
         }
         scores = []
         for name, baseline in real.items():
             value, se = mean_and_error(torch.tensor([each[name].value for each in found], dtype=torch.float64))
-            se = found[0][name].se if repeats == 1 else se
+            se = errors.get(name, se)
             quantity = space.extractor.label(name)
             its_own = declared | {"quantity": quantity, "protocol": protocol | {self.baseline: baseline.value}}
             scores.append(Score(f"{quantity}_{n}", value, "", n, se, **its_own))
         return scores
+
+
+class ClassEvaluation(FeatureEvaluation):
+    """Scores samples by the class probabilities of the extractor's classifier head."""
+
+    @override
+    def unsupported_extractor_reason(self, extractor: Extractor, n: int) -> str | None:
+        return no_head_reason(extractor)

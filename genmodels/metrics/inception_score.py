@@ -6,8 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from genmodels.metrics.extractors import Extractor, UnsuitableError
-from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpace, Measured
+from genmodels.metrics.features import ClassEvaluation, Comparison, FeatureSpace, Measured
 
 
 def inception_score(logits: Tensor) -> float:
@@ -29,7 +28,7 @@ def inception_score(logits: Tensor) -> float:
     return float(divergence.mean().exp())
 
 
-class InceptionScoreEvaluation(FeatureEvaluation):
+class InceptionScoreEvaluation(ClassEvaluation):
     """Scores ``is_<data>_<n>`` with the classes of the extractor's classifier: higher is better.
 
     The arguments are those of :class:`FeatureEvaluation`; the score of real test data is reported as a baseline.
@@ -37,14 +36,6 @@ class InceptionScoreEvaluation(FeatureEvaluation):
 
     better = "higher"
     baseline, baseline_words = "real", "real data"
-
-    def unsupported_extractor_reason(self, extractor: Extractor, n: int) -> str | None:
-        """A network without a classifier head gives no class probabilities."""
-        try:
-            _ = extractor.head
-        except UnsuitableError as reason:
-            return str(reason)
-        return None
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
         """The score of the samples alone; training data are not used."""

@@ -75,6 +75,7 @@ class KernelEvaluation(FeatureEvaluation):
     """
 
     distance = True
+    error_of_one_set = "jackknife"
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
         """The kernel distance to training data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 from torchmetrics import MaxMetric
 
 from genmodels.archives import read_arrays, sizes
+from genmodels.core.processes import broadcast, is_rank_zero
 from genmodels.core.randomness import SAMPLING, stream
 from genmodels.errors import UserError, require
 from genmodels.files import atomic, sha256
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
 
 AT_A_TIME = 250  # samples in one call of the model
+TIMED, PATIENCE = 5, 3.0  # calls whose median is the speed of sampling, and seconds for those that nothing else needs
 COPIES = 2  # of a set in memory at a time: its parts, and the whole
 PROTOCOL: dict[str, Any] = {
     "observation": str,
@@ -32,6 +35,8 @@ PROTOCOL: dict[str, Any] = {
     "passes_per_sample": int,
     "sampling_seconds": (int, float),
     "samples_per_second": (int, float),
+    "speed_batch": int,
+    "speed_draws": int,
 }
 """Entries of the protocol of drawn samples, with their types."""
 LONGEST, ENORMOUS = 10_000, 1e30  # characters of a protocol, and a bound on the numbers in it
@@ -56,7 +61,8 @@ class SampleSets:
     """
 
     incidental: ClassVar[tuple[str, ...]] = (
-        "passes_per_sample", "sampling_seconds", "samples_per_second", "samples_file", "samples_sha256",
+        "passes_per_sample", "sampling_seconds", "samples_per_second", "speed_batch", "speed_draws", "samples_file",
+        "samples_sha256",
     )  # fmt: skip
 
     def __init__(self, model: BaseModel, seed: int, file: str | Path | None = None) -> None:
@@ -64,6 +70,9 @@ class SampleSets:
         self.seed = seed
         self._drawn: dict[tuple[int, int], Tensor] = {}
         self._seconds: dict[int, float] = {}
+        self._first: float | None = None  # seconds of the very first call, which also prepares the model
+        self._calls: dict[int, list[float]] = {}  # seconds of the other calls, by the number of samples
+        self._speeds: dict[int, dict[str, Any]] = {}
         self._given: Tensor | None = None
         self._origin: dict[str, Any] = {}
         if file is not None:
@@ -99,10 +108,9 @@ class SampleSets:
 
         def part(number: int) -> Tensor:
             nonlocal seconds
-            began = time.perf_counter()
-            with stream(self.seed, SAMPLING, index, number, device=device), torch.no_grad():
-                x: Tensor = self.model.sample(min(AT_A_TIME, n - number * AT_A_TIME)).cpu()  # type: ignore[operator]
-            seconds += time.perf_counter() - began
+            with stream(self.seed, SAMPLING, index, number, device=device):
+                x, spent = self._call(min(AT_A_TIME, n - number * AT_A_TIME))
+            seconds += spent
             return x
 
         x = torch.cat(map_over_ranks(part, -(-n // AT_A_TIME), "sampling"))
@@ -110,26 +118,65 @@ class SampleSets:
         self._seconds[n] = float(clock.compute())
         return x
 
+    def _call(self, batch: int) -> tuple[Tensor, float]:
+        """Samples ``[batch, *shape]`` on the CPU, and the seconds that they took, on a GPU too."""
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize(self.model.device)
+        began = time.perf_counter()
+        with torch.no_grad():
+            x: Tensor = self.model.sample(batch).cpu()  # type: ignore[operator]
+        seconds = time.perf_counter() - began
+        if self._first is None:
+            self._first = seconds
+        else:
+            self._calls.setdefault(batch, []).append(seconds)
+        return x, seconds
+
+    def _speed(self, batch: int) -> dict[str, Any]:
+        """Samples per second in calls of ``batch``: the median of several, without the very first call of the model.
+
+        The calls that drew the sets are used; if they are fewer than :data:`TIMED`, more follow for as long as they
+        fit into :data:`PATIENCE`. If not even one does, the first call is all there is, and ``speed_draws`` is 0.
+        """
+        calls, first = self._calls.setdefault(batch, []), self._first or 0.0
+        spent = 0.0
+        with stream(self.seed, SAMPLING, batch, device=self.model.device):
+            while len(calls) < TIMED and spent + (calls[-1] if calls else first) <= PATIENCE:
+                spent += self._call(batch)[1]
+        rate = batch / (statistics.median(calls) if calls else first)
+        return {"samples_per_second": rate, "speed_batch": batch, "speed_draws": len(calls)}
+
     def protocol(self, n: int) -> dict[str, Any]:
         """Conditions and speed of the drawing of sets of ``n``, as plain types.
+
+        ``sampling_seconds`` is the time that the latest set took, ``samples_per_second`` the speed of the first process
+        in calls of ``speed_batch`` samples: the median of ``speed_draws`` calls, the first call of the model left out.
 
         ``sampling`` is the model's own description. ``observation`` is ``draw`` for draws from the model's
         distribution, and ``mean`` for a decoder's means shown in place of them.
         """
         if self._given is not None:
             return self._origin
-        seconds = self._seconds[n]
-        speed = {"sampling_seconds": seconds, "samples_per_second": n / seconds}
+        batch = min(n, AT_A_TIME)
+        if batch not in self._speeds:
+            self._speeds[batch] = broadcast(self._speed(batch) if is_rank_zero() else {})
+        return self._described(n)
+
+    def _described(self, n: int) -> dict[str, Any]:
         model: Any = self.model
-        drawn = {"sampling": dict(model.sampling_protocol), "passes_per_sample": model.passes_per_sample, **speed}
-        return with_observation(drawn)
+        drawn = {"sampling": dict(model.sampling_protocol), "passes_per_sample": model.passes_per_sample}
+        speed = self._speeds.get(min(n, AT_A_TIME)) or self._speed(min(n, AT_A_TIME))
+        return with_observation({**drawn, "sampling_seconds": self._seconds[n], **speed})
 
     def save(self, path: Path) -> None:
-        """Write the largest sets drawn so far, concatenated, to a file for later use; nothing if none were drawn."""
+        """Write the largest sets drawn so far, concatenated, to a file for later use; nothing if none were drawn.
+
+        It may be called by one process alone.
+        """
         if self._drawn:
             n = max(n for n, _ in self._drawn)
             sets = [x for (size, _), x in sorted(self._drawn.items()) if size == n]
-            write(path, torch.cat(sets), self.protocol(n))
+            write(path, torch.cat(sets), self._described(n))
 
 
 def with_observation(protocol: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genmodels.core import DataSpec
 from genmodels.data import DataModule
-from genmodels.metrics.classifier import WEIGHTS, Classifier
+from genmodels.metrics.classifier import LABEL_SMOOTHING, WEIGHTS, Classifier
 from genmodels.metrics.processes import track
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -71,7 +71,7 @@ def train(spec: DataSpec, recipe: Recipe, x: Tensor, labels: Tensor) -> Classifi
     for _ in track(range(steps), steps, "training"):
         batch = torch.randint(len(x), (recipe.batch_size,))
         optimizer.zero_grad()
-        F.cross_entropy(network(distorted(x[batch])), labels[batch], label_smoothing=0.1).backward()
+        F.cross_entropy(network(distorted(x[batch])), labels[batch], label_smoothing=LABEL_SMOOTHING).backward()
         optimizer.step()
         schedule.step()
     return network.eval()

@@ -42,17 +42,27 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def training_cost(model: torch.nn.Module, spent: Mapping[str, float], device: torch.device) -> dict[str, Any]:
-    """Cost of training, for run.json.
+def training_cost(
+    model: torch.nn.Module, spent: Mapping[str, float], seconds: Mapping[str, float], device: torch.device
+) -> dict[str, Any]:
+    """Cost of a run, for run.json.
+
+    - ``train_seconds`` are those of training batches, loading of data included: the budget's, without validation.
+    - ``fit_seconds`` are those from the beginning of training to its end in this process, with validation, pictures
+      and checkpoints, and ``evaluation_seconds`` those of the evaluation after it, with sampling.
+    - ``peak_memory_bytes`` is the peak of the whole run, evaluation included; on a CPU that of the process, with the
+      libraries that it has loaded.
 
     Args:
         model: the trained model.
         spent: seconds (``time``), ``batches``, ``examples`` and ``epochs`` of training.
+        seconds: further entries, of seconds.
         device: the device on which it was trained.
     """
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "train_seconds": round(spent["time"], 3),
+        **{name: round(value, 3) for name, value in seconds.items()},
         "batches": int(spent["batches"]),
         "examples": int(spent["examples"]),
         "epochs": int(spent["epochs"]),

@@ -13,8 +13,10 @@ from genmodels.runs.identity import expectations
 from genmodels.settings import EXPECTED
 from genmodels.untrusted import read_json
 
-COSTS = ("parameters", "examples", "batches", "train_seconds", "peak_memory_bytes")
-SPEEDS = ("passes_per_sample", "samples_per_second")
+COSTS = (
+    "parameters", "examples", "batches", "train_seconds", "fit_seconds", "evaluation_seconds", "peak_memory_bytes",
+)  # fmt: skip
+SPEEDS = ("passes_per_sample", "samples_per_second", "speed_batch")
 TEXTS = ("status", "model", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended")
 MAPPINGS = ("cost", "refusals", "checkpoints")
 LISTS = ("overrides", "config_sha256")

@@ -18,6 +18,7 @@ from genmodels.metrics import (
     frechet_distance,
 )
 from genmodels.metrics.extractors import Extractor, UnsuitableError
+from genmodels.metrics.frechet import frechet_error
 from genmodels.metrics.train_classifier import read
 
 SPEC = DataSpec((1, 2, 2), 256)
@@ -94,10 +95,12 @@ def test_score_is_the_mean_over_sets_and_the_floor_that_of_test_data(data, monke
     pool = images(48, 3)
     model = Model(pool)
     score = evaluate(FrechetEvaluation(Pixels, n=24, repeats=2), model, data)
-    assert score.name == "fd_toy_24" and score.n == 24 and model.sizes == [10, 10, 4] * 2
+    assert score.name == "fd_toy_24" and score.n == 24
+    assert model.sizes == [10, 10, 4, 10, 10, 4, 10, 10]  # two sets, and two more calls to measure the speed
     a, b = distance(pool[:24], data.train_and_val()), distance(pool[24:], data.train_and_val())
     assert score.value == pytest.approx((a + b) / 2, rel=1e-9)
     assert score.se == pytest.approx(abs(a - b) / 2, rel=1e-9)
+    assert score.protocol["error"] == "over 2 sets"
     chosen = data.split("test")[torch.linspace(0, 29, 24).round().long()]
     assert score.protocol["floor"] == pytest.approx(distance(chosen, data.train_and_val()), rel=1e-9)
     assert score.protocol["real_n"] == 24 and score.protocol["reference_n"] == 100 and score.protocol["repeats"] == 2
@@ -107,7 +110,11 @@ def test_score_is_the_mean_over_sets_and_the_floor_that_of_test_data(data, monke
 
 def test_n_is_the_size_of_the_test_split_by_default_and_dear_samples_are_drawn_once(data):
     score = evaluate(FrechetEvaluation(Pixels, max_passes=2 * 30 * 7 - 1), Model(images(50, 3), passes=7), data)
-    assert score.name == "fd_toy_30" and score.protocol["repeats"] == 1 and score.se is None
+    assert score.name == "fd_toy_30" and score.protocol["repeats"] == 1
+    features = data.train_and_val().flatten(1).double()
+    reference = features.mean(0), torch.cov(features.T)
+    assert score.se == pytest.approx(frechet_error(images(50, 3)[:30].flatten(1), *reference), rel=1e-6)
+    assert score.protocol["error"] == "infinitesimal jackknife"
     assert score.protocol["passes_per_sample"] == 7
 
 
@@ -144,7 +151,7 @@ def test_samples_and_features_are_computed_once_for_all_metrics(data):
     for evaluation in (FrechetEvaluation(Pixels), KernelEvaluation(Pixels, repeats=1), PRDCEvaluation(Pixels)):
         evaluation.make_extractor = lambda data: extractor
         evaluation.measure(shared)
-    assert model.sizes == [30, 30, 30]
+    assert model.sizes == [30] * 3 + [30] * 3  # three sets, and three more calls to measure the speed
     assert extractor.seen == 90 + 100 + 30 + 100 + 30  # samples, moments, test, KD's and PRDC's training data
 
 

@@ -8,6 +8,7 @@ from torchmetrics.image.fid import _compute_fid
 
 from genmodels.errors import UserError
 from genmodels.metrics import FeatureStatistics, frechet_distance
+from genmodels.metrics.frechet import factor, frechet_error, influences
 
 
 def moments(seed, n, d):
@@ -75,3 +76,52 @@ def test_one_example_has_no_covariance():
     statistics.update(torch.ones(1, 2))
     with pytest.raises(UserError, match="at least 2"):
         statistics.compute()
+
+
+# The error of a single set
+
+
+def weighted(x, weights, mean, covariance):
+    """The distance of the Gaussian whose moments are those of x with weights, by definition."""
+    own = weights @ x
+    second = (x - own).T @ ((x - own) * weights[:, None])
+    return by_matrix_square_root(mean, covariance, own, second)
+
+
+def test_influences_are_the_derivatives_by_the_weights():
+    mean, covariance = moments(1, 50, 3)
+    x = 1 + torch.randn(1000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = influences(x, mean, factor(covariance))
+    uniform, step = torch.full((1000,), 1 / 1000, dtype=torch.float64), 1e-5
+    derivatives = []
+    for i in range(20):
+        toward = -uniform.clone()
+        toward[i] += 1
+        up, down = (weighted(x, uniform + sign * step * toward, mean, covariance) for sign in (1, -1))
+        derivatives.append((up - down) / (2 * step))
+    centered = (found - found.mean())[:20].tolist()
+    assert centered == pytest.approx(derivatives, abs=0.003 * np.abs(derivatives).max())  # n and n - 1 differ
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (0.1, 1.0), (0.5, 1.3)], ids=["floor", "near", "far"])
+def test_the_error_of_one_set_is_the_spread_over_independent_sets(shift, scale):
+    n, d, sets = 200, 12, 250
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(d, d, generator=generator, dtype=torch.float64) / 4
+    mean, covariance = torch.zeros(d, dtype=torch.float64), mixing @ mixing.T + 0.1 * torch.eye(d).double()
+    root = torch.linalg.cholesky(covariance)
+    distances, errors = [], []
+    for _ in range(sets):
+        x = scale * torch.randn(n, d, generator=generator, dtype=torch.float64) @ root.T + shift
+        distances.append(frechet_distance(mean, covariance, x.mean(0), torch.cov(x.T)))
+        errors.append(frechet_error(x, mean, covariance))
+    expected = np.sqrt(np.mean(np.square(errors)))
+    assert expected == pytest.approx(np.std(distances, ddof=1), rel=0.15)  # the spread itself is known to 5 %
+    assert np.std(errors) < 0.3 * expected  # a single one is not far from it either
+
+
+def test_the_error_of_samples_that_are_all_the_same_is_zero():
+    mean, covariance = moments(1, 50, 3)
+    assert frechet_error(torch.ones(10, 3), mean, covariance) == 0
+    with pytest.raises(UserError, match="at least 4"):
+        frechet_error(torch.ones(3, 3), mean, covariance)

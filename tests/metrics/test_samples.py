@@ -57,3 +57,62 @@ def test_largest_sets_are_saved_and_read_again(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*.npz")) == ["drawn.npz"]  # only drawn samples are saved
     with pytest.raises(UserError, match="holds 12 samples, but 20 are required"):
         given.get(20)
+
+
+# Speed
+
+
+class Timed(Noise):
+    """Takes the ``seconds`` in order, the last of them for ever, on a clock of its own."""
+
+    def __init__(self, *seconds):
+        self.seconds, self.now, self.sizes = list(seconds), 0.0, []
+
+    def perf_counter(self):
+        return self.now
+
+    def sample(self, n):
+        self.now += self.seconds.pop(0) if len(self.seconds) > 1 else self.seconds[0]
+        self.sizes.append(n)
+        return super().sample(n)
+
+
+@pytest.fixture
+def speed(monkeypatch):
+    def measured(n, *seconds):
+        model = Timed(*seconds)
+        monkeypatch.setattr("genmodels.metrics.sample_sets.time", model)
+        sets = SampleSets(model, seed=0)
+        sets.get(n)
+        protocol = sets.protocol(n)
+        assert sets.protocol(n) == protocol  # measured once
+        return {key: protocol[key] for key in ("samples_per_second", "speed_batch", "speed_draws")}, model
+
+    return measured
+
+
+def test_speed_is_the_median_of_several_warm_calls(speed):
+    found, model = speed(100, 2.0, 0.1, 0.4, 0.2, 0.9, 0.3)
+    assert found == {"samples_per_second": pytest.approx(100 / 0.3), "speed_batch": 100, "speed_draws": 5}
+    assert model.sizes == [100] * 6
+
+
+def test_the_calls_that_drew_the_set_are_enough_if_there_are_several(speed):
+    found, model = speed(1750, 9.0, *[2.0] * 6)
+    assert found == {"samples_per_second": 125, "speed_batch": 250, "speed_draws": 6} and len(model.sizes) == 7
+
+
+def test_a_slow_sampler_is_not_asked_for_more_than_a_few_seconds(speed):
+    found, model = speed(250, 2.9, 1.2)
+    assert found["speed_draws"] == 2 and found["samples_per_second"] == pytest.approx(250 / 1.2)
+    found, model = speed(250, 5.0, 4.0)
+    assert found == {"samples_per_second": 50, "speed_batch": 250, "speed_draws": 0} and model.sizes == [250]
+
+
+def test_measuring_the_speed_changes_neither_samples_nor_generators():
+    one, other = SampleSets(Noise(), seed=0), SampleSets(Noise(), seed=0)
+    one.get(5)
+    state = torch.get_rng_state()
+    one.protocol(5)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(one.get(5, index=1), other.get(5, index=1))

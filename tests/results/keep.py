@@ -34,6 +34,9 @@ end of the budget; before, those of GAN and DDPM fell linearly over a fixed numb
 RealNVP stayed constant. DDPM on MNIST was trained before its recipe sampled in bf16, and its samples were scored by
 `genmodels resume run=... metrics=[fd] metrics.fd.max_passes=500000 model.sampler.steps=50 model.sampler.bf16=true`.
 
+Rows stand in the order of the code length that a model guarantees; a GAN guarantees none. All bits/dim here are bounds,
+which show nothing of how the models' likelihoods themselves compare. A place is missing where the error is unknown.
+
 DDPM's bits/dim on digits say little about its samples, as in its paper: L_simple gives up the terms of small noise,
 where a fixed variance and few levels cost most; the MNIST recipes learn the variance. Samples of VAE and RealNVP are
 draws with all their observation noise, which a Fréchet distance sees. The floor is the distance of real test data to
