@@ -191,25 +191,17 @@ class LikelihoodEvaluation(Evaluation):
         max_examples: limit on the number of test examples, or ``None``.
         max_passes: limit on the network passes of the evaluation, or ``None``. A diffusion model needs T per draw and
             example and is therefore scored on fewer examples; the score's n and the protocol's ``of`` give the numbers.
-        bf16: run the networks in bfloat16.
 
     Raises:
         ValueError: for a number below 1.
     """
 
-    def __init__(
-        self,
-        samples: int = 1,
-        max_examples: int | None = None,
-        max_passes: int | None = 200_000,
-        bf16: bool = False,
-    ) -> None:
+    def __init__(self, samples: int = 1, max_examples: int | None = None, max_passes: int | None = 200_000) -> None:
         ensure_counts(samples=samples)
         ensure_counts(1, 10**15, optional=True, max_examples=max_examples, max_passes=max_passes)
         self.samples = samples
         self.max_examples = max_examples
         self.max_passes = max_passes
-        self.bf16 = bf16
 
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
@@ -240,7 +232,7 @@ class LikelihoodEvaluation(Evaluation):
             model.draws: self.samples,
             "max_passes": self.max_passes,
             "passes_per_example": model.passes_per_example * self.samples,
-            "precision": "bf16" if self.bf16 else "float32",
+            "precision": "float32",
             **model.likelihood_protocol,
         }
 
@@ -266,8 +258,8 @@ class LikelihoodEvaluation(Evaluation):
         batches = evenly_spaced(x, n).split(size)
 
         def score(i: int) -> Likelihood:
-            bf16 = torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16)
-            with stream(subject.seed, EVALUATION, i, device=model.device), bf16:
+            full = torch.autocast(model.device.type, enabled=False)
+            with stream(subject.seed, EVALUATION, i, device=model.device), full:
                 found = model.log_likelihood(batches[i].to(model.device), self.samples)
             check_kind(found)
             terms, curves = ({name: t.cpu() for name, t in parts.items()} for parts in (found.terms, found.curves))

@@ -47,6 +47,7 @@ class SampleSets:
         model: the model, with the ability to sample unless :meth:`get` is never called.
         seed: seed of the run.
         file: samples to use instead of new ones, as written by :meth:`save` or ``genmodels sample out=x.npz``.
+        bf16: run the model's networks in bfloat16, under autocast.
 
     Raises:
         UserError: if the file does not hold samples of the model's data.
@@ -59,9 +60,10 @@ class SampleSets:
         "passes_per_sample", "sampling_seconds", "samples_per_second", "samples_file", "samples_sha256",
     )  # fmt: skip
 
-    def __init__(self, model: BaseModel, seed: int, file: str | Path | None = None) -> None:
+    def __init__(self, model: BaseModel, seed: int, file: str | Path | None = None, bf16: bool = False) -> None:
         self.model = model
         self.seed = seed
+        self.bf16 = bf16
         self._drawn: dict[tuple[int, int], Tensor] = {}
         self._seconds: dict[int, float] = {}
         self._given: Tensor | None = None
@@ -100,7 +102,8 @@ class SampleSets:
         def part(number: int) -> Tensor:
             nonlocal seconds
             began = time.perf_counter()
-            with stream(self.seed, SAMPLING, index, number, device=device), torch.no_grad():
+            low = torch.autocast(device.type, torch.bfloat16, enabled=self.bf16)
+            with stream(self.seed, SAMPLING, index, number, device=device), torch.no_grad(), low:
                 x: Tensor = self.model.sample(min(AT_A_TIME, n - number * AT_A_TIME)).cpu()  # type: ignore[operator]
             seconds += time.perf_counter() - began
             return x
@@ -121,7 +124,8 @@ class SampleSets:
         seconds = self._seconds[n]
         speed = {"sampling_seconds": seconds, "samples_per_second": n / seconds}
         model: Any = self.model
-        drawn = {"sampling": dict(model.sampling_protocol), "passes_per_sample": model.passes_per_sample, **speed}
+        sampling = dict(model.sampling_protocol) | ({"precision": "bf16"} if self.bf16 else {})
+        drawn = {"sampling": sampling, "passes_per_sample": model.passes_per_sample, **speed}
         return with_observation(drawn)
 
     def save(self, path: Path) -> None:

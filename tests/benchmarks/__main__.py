@@ -29,6 +29,7 @@ from genmodels.launch import compose, options
 from genmodels.metrics import InDomainClassifier, SampleSets, Subject, frechet_distance
 from genmodels.metrics.features import FeatureSpace
 from genmodels.models.base import BaseModel, make_optimizers, train_batch
+from tests.benchmarks.precision import precision
 
 ROOT = Path(__file__).parents[2]
 ROUNDS, STEPS, WARM = 5, 12, 3
@@ -219,7 +220,10 @@ MEASURED = (loader_ratio, first_step, frechet_ratio, extraction_ratio, likelihoo
 
 
 def main() -> None:
-    """Print a table of all measurements, or of those named on the command line."""
+    """Print a table of all measurements, or of those named on the command line; or the table of precisions."""
+    if sys.argv[1:2] == ["precision"]:
+        precision(sys.argv[2:])
+        return
     table = Table(title=f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     for heading in ("what", "ours", "against", "ratio"):
         table.add_column(heading)
