@@ -118,21 +118,23 @@ def is_low(precision: Any) -> bool:
 def rule_of_precision(model: nn.Module, device: torch.device, unit: str | None) -> tuple[str, str]:
     """The precision that computes ``model`` fastest, and why.
 
-    GPUs that have bf16 use it. So do CPUs for images of at least 16 x 16 pixels, unless the network is narrow: group
-    normalization is slower in bf16, which only wide convolutions make up for. Vectors keep the digits of float32, which
-    densities of reals need.
+    Vectors keep the digits of float32, which densities of reals need. For images, GPUs that have bf16 use it; so do
+    CPUs for images of at least 16 x 16 pixels, unless the network is narrow: group normalization is slower in bf16,
+    which only wide convolutions make up for.
 
     Args:
         model: a model with the ``spec`` of its data.
         device: where it runs.
         unit: what computes in bf16 there, see :func:`genmodels.hardware.bf16_unit`.
     """
+    spec: Any = model.spec
     if unit is None:
         return FULL, f"{device_name(device)} has no bf16"
+    if not spec.is_image:
+        return FULL, "bf16 is for images"
     if device.type != "cpu":
         return LOW, unit
-    spec: Any = model.spec
-    if not spec.is_image or spec.shape[1] * spec.shape[2] < SMALL:
+    if spec.shape[1] * spec.shape[2] < SMALL:
         return FULL, "bf16 is for larger images"
     channels, least = width(model), WIDE if normalizes_groups(model) else NARROW
     if channels < least:

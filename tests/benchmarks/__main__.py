@@ -137,6 +137,25 @@ def first_step(table: Table) -> None:
     table.add_row("python train.py, whole run of one batch", f"{statistics.median(times):.1f} s", "8 s wanted", "")
 
 
+def sharing(table: Table) -> None:
+    """Two trainings that are started at the same time against one after the other, on all cores."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["budget.max_batches=300", "metrics=[]", "callbacks.samples=null", "validations=1"]
+        runs = [[sys.executable, "train.py", f"hydra.run.dir={folder}/{i}", *words] for i in range(4)]
+        start = time.perf_counter()
+        for run in runs[:2]:
+            subprocess.run(run, cwd=ROOT, check=True, capture_output=True)
+        between = time.perf_counter()
+        both = [
+            subprocess.Popen(run, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for run in runs[2:]
+        ]
+        codes = [each.wait() for each in both]
+        end = time.perf_counter()
+    assert codes == [0, 0]
+    a, b = end - between, between - start
+    table.add_row("two trainings side by side, against one by one", f"{a:.1f} s", f"{b:.1f} s", f"{a / b:.2f}x")
+
+
 def alternating(ours, theirs, rounds: int = ROUNDS) -> tuple[float, float]:
     """Median durations of two functions that run alternately, in seconds, after one warm-up round."""
     times: tuple[list[float], list[float]] = ([], [])
@@ -216,7 +235,7 @@ def likelihood_costs(table: Table) -> None:
     table.add_row(title, f"{len(images) / a:.2f} images/s", f"{len(images) / b:.2f} images/s", f"{a / b:.3f}x")
 
 
-MEASURED = (loader_ratio, first_step, frechet_ratio, extraction_ratio, likelihood_costs, step_ratios)
+MEASURED = (loader_ratio, first_step, sharing, frechet_ratio, extraction_ratio, likelihood_costs, step_ratios)
 
 
 def main() -> None:

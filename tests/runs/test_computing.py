@@ -60,7 +60,8 @@ def test_precision_and_layout_follow_processor_and_model(words, gains, last_in_f
 
 
 def test_vectors_are_computed_in_float32():
-    assert rule_of_precision(model_of("model=vae", "data=moons"), CPU, "AMX")[0] == "32-true"
+    model = model_of("model=vae", "data=moons")
+    assert rule_of_precision(model, CPU, "AMX")[0] == rule_of_precision(model, CUDA, "A100")[0] == "32-true"
 
 
 def test_the_width_is_that_of_half_of_the_weights():
