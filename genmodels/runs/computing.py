@@ -95,7 +95,7 @@ def choose_precision(
 ) -> tuple[str | int, str, tuple[str, ...]]:
     """The precision, the reason, and warnings, see :func:`choose`."""
     unit, name = bf16_unit(device), device_name(device)
-    emulates = unit is None and device.type == "cpu"
+    emulates = unit is None and device.type in ("cpu", "cuda")
     if wanted != AUTO:
         factor = f"{bf16_factor(device):.1f}" if is_low(wanted) and emulates else None
         slow = (

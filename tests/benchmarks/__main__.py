@@ -29,6 +29,7 @@ from genmodels.launch import compose, options
 from genmodels.metrics import InDomainClassifier, SampleSets, Subject, frechet_distance
 from genmodels.metrics.features import FeatureSpace
 from genmodels.models.base import BaseModel, make_optimizers, train_batch
+from genmodels.runs import set_memory_format
 from tests.benchmarks.precision import precision
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def bare_steps(name: str, overrides: list[str]) -> list[float]:
     experiment = Experiment.assemble(compose([f"model={name}", *overrides]))
     model, data = experiment.model, experiment.data
     model.initialize(data.first_train(512))
-    model = model.to(memory_format=torch.channels_last)
+    set_memory_format(model, experiment.computing.channels_last)
     x = data.split("train")[: data.batch_size]
     optimizers = make_optimizers(model)
     times = []
@@ -84,6 +85,7 @@ def step_ratios(table: Table) -> None:
                     "data=npz", f"data.source.path={array}", f"data.spec.shape={shape}",
                     f"data.spec.levels={'null' if levels is None else levels}", f"budget.max_batches={STEPS}",
                     "validations=1", "metrics=[]", "callbacks.samples=null", f"run_dir={folder}/run",
+                    "trainer.precision=32-true",
                 ]  # fmt: skip
                 ours, bare = [], []
                 for _ in range(ROUNDS):

@@ -129,6 +129,15 @@ def test_a_run_records_its_choice_and_its_evaluation_repeats_it(tmp_path, monkey
     assert new.endswith("[trainer.precision=32-true]")
 
 
+def test_a_run_that_goes_on_has_the_threads_that_it_began_with(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("genmodels.experiment.set_threads", lambda recorded: asked.append(recorded) or "other threads.")
+    config = settings("vae", "points", tmp_path)
+    assert Experiment.assemble(config).computing.warnings == ("other threads.",)
+    Experiment.assemble(config, {"hardware": {"threads": 3}})
+    assert asked == [None, 3]
+
+
 @pytest.mark.parametrize(
     "entry", [{"precision": "8"}, {"precision": ["32"]}, {"channels_last": 1}, {"why": 3}, {"threads": 0}]
 )
