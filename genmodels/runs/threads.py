@@ -4,8 +4,9 @@ Two trainings that both use all cores wait for one another at the end of every o
 one after the other. Each process that trains or evaluates therefore holds a lock in a folder of its user, which the
 operating system releases when it ends, and counts those of others when it begins. What starts several processes by
 itself, as Lightning for ``trainer=ddp`` and joblib for a parallel sweep, divides the cores by ``OMP_NUM_THREADS``,
-which always holds, as it does if a user sets it. The number changes the order of sums, and with it the last digits of
-results; a run that goes on, or is evaluated, therefore has the number that it began with.
+which always holds, as it does if a user sets it or calls ``torch.set_num_threads``. The number changes the order of
+sums, and with it the last digits of results; a run that goes on, or is evaluated, therefore has the number that it
+began with.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ def set_threads(recorded: int | None) -> str:
     Args:
         recorded: the number that the run began with; ``None`` for a run that begins.
     """
-    given = os.environ.get("OMP_NUM_THREADS") is not None
-    number = share(MOST, 1 if given else 1 + others(), None if given else recorded)
-    torch.set_num_threads(number)
+    number = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ and number == MOST:  # else the user has chosen, or an earlier job of ours
+        number = share(MOST, 1 + others(), recorded)
+        torch.set_num_threads(number)
     if recorded in (None, number):
         return ""
     return f"the run began with {recorded} threads, and this is with {number}: the last digits of results may differ."

@@ -20,6 +20,7 @@ def four_cores(monkeypatch):
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "MOST", 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    torch.set_num_threads(4)
     yield
     torch.set_num_threads(before)
 
@@ -43,6 +44,13 @@ def test_the_users_number_holds(four_cores, monkeypatch):
     monkeypatch.setattr(threads, "others", lambda: 3)
     assert set_threads(None) == "" and torch.get_num_threads() == 4
     assert "began with 2 threads, and this is with 4" in set_threads(2)
+
+
+def test_a_number_that_the_program_has_set_holds(four_cores, monkeypatch):
+    monkeypatch.setattr(threads, "others", lambda: 3)
+    torch.set_num_threads(2)
+    assert set_threads(None) == "" and torch.get_num_threads() == 2
+    assert "began with 4 threads, and this is with 2" in set_threads(4)
 
 
 def test_processes_count_those_that_live(tmp_path, monkeypatch):
