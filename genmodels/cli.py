@@ -116,19 +116,24 @@ def evaluate(options: Options, overrides: list[str]) -> None:
     """
     folder, checkpoint, samples = run_folder(options), options["checkpoint"], options["samples"]
 
+    from genmodels.console import tell
+    from genmodels.core.processes import is_rank_zero
     from genmodels.experiment import Experiment
     from genmodels.files import sha256
-    from genmodels.runs import RunFolder, differences
+    from genmodels.runs import RunFolder, differences, settled
 
     run = RunFolder.open(folder)
     own = run.config
     config = overridden(own, overrides)
     config.logger = None
     with run.claimed():
-        experiment = Experiment.assemble(config)
+        record = run.read()
+        experiment = Experiment.assemble(config, record)
+        if is_rank_zero():
+            tell(*experiment.computing.lines)
         experiment.evaluate.samples_file = samples
         experiment.data.setup()
-        record, differing = run.read(), differences(own, config)
+        differing = differences(settled(own, record.get("computing", {})), experiment.computing.settled(config))
         if record.get("data_sha256", experiment.data.sha256) != experiment.data.sha256:
             differing["data"] = experiment.data.sha256[:12]
         if run.checkpoint(checkpoint) != run.checkpoint():
@@ -177,7 +182,8 @@ def sample(options: Options, overrides: list[str]) -> None:
     from genmodels.core.randomness import SAMPLING, stream
     from genmodels.hardware import require_memory
     from genmodels.metrics import SampleSets
-    from genmodels.runs import RunFolder, restore
+    from genmodels.runs import RunFolder, choose, restore
+    from genmodels.runs.threads import set_threads
 
     run = RunFolder.open(folder)
     config = overridden(run.config, overrides, trains=False)
@@ -185,7 +191,9 @@ def sample(options: Options, overrides: list[str]) -> None:
     if not isinstance(model, Samples):
         raise UserError(f"{type(model).__name__} cannot be sampled from.")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    samples = SampleSets(model, config.seed)
+    record = run.read()
+    set_threads(record.get("hardware", {}).get("threads"))
+    samples = SampleSets(model, config.seed, bf16=choose(config, model, model.device, record).bf16)
     if out.suffix == ".png":
         require_memory(FRAMES * plots.picture_bytes(int(n), model.spec), f"an animation of n={n} samples")
     x = samples.get(int(n))

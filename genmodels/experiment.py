@@ -23,15 +23,17 @@ from genmodels.core.processes import broadcast, is_rank_zero
 from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
-from genmodels.hardware import forget_peak_memory
+from genmodels.hardware import device_for, forget_peak_memory
 from genmodels.loggers import MetricsCsv
 from genmodels.metrics import Evaluation
 from genmodels.models.base import BaseModel, adopt_settings, make_optimizers
 from genmodels.models.base.model import batches
 from genmodels.plan import print_plan
 from genmodels.runs import (
+    Computing,
     RunFolder,
     check_continues,
+    choose,
     config_hash,
     explained,
     labeled,
@@ -41,6 +43,7 @@ from genmodels.runs import (
     set_memory_format,
 )
 from genmodels.runs.provenance import provenance, training_cost
+from genmodels.runs.threads import set_threads
 from genmodels.settings import check_settings, plain
 from genmodels.signals import Interrupted
 
@@ -59,6 +62,7 @@ class Experiment:
     trainer: Trainer
     budget: cb.Budget
     evaluate: cb.Evaluate
+    computing: Computing
 
     @property
     def begun(self) -> bool:
@@ -77,8 +81,12 @@ class Experiment:
         return next(each for each in self.trainer.callbacks if isinstance(each, kind))  # type: ignore[attr-defined]
 
     @classmethod
-    def assemble(cls, config: DictConfig) -> Experiment:
+    def assemble(cls, config: DictConfig, record: Mapping[str, Any] | None = None) -> Experiment:
         """Build all parts from the config.
+
+        Args:
+            config: the config.
+            record: run.json of a run that is continued or evaluated; its precision and threads are repeated.
 
         Raises:
             UserError: for anything in the config that cannot be built.
@@ -93,6 +101,10 @@ class Experiment:
         if config.get("scheduler"):
             model.scheduler_factory = None  # the schedule over the budget takes its place
         model.configure_optimizers()  # so that bad arguments are reported before training
+        record = record or {}
+        warning = set_threads(record.get("hardware", {}).get("threads"))
+        computing = choose(config, model, device_for(config.trainer.accelerator), record)
+        computing = replace(computing, warnings=(*computing.warnings, *filter(None, [warning])))
         metrics, loggers = (config.get(group) or {} for group in ("metrics", "logger"))
         folder = RunFolder(config.run_dir)
         wanted = {name: node for name, node in metrics.items() if chosen(node)}
@@ -101,8 +113,8 @@ class Experiment:
         mirrors = [build(grouped(plain(node), config), f"logger.{name}", Logger) for name, node in loggers.items()]
         title = f"{type(model).__name__} on {data.name}"
         instruments = [*all_callbacks(config, folder, budget, title), evaluate]
-        trainer = make_trainer(config, model, mirrors, instruments)
-        return cls(config, folder, data, model, trainer, budget, evaluate)
+        trainer = make_trainer(computing.settled(config), model, mirrors, instruments)
+        return cls(config, folder, data, model, trainer, budget, evaluate, computing)
 
     def fit(self, begin: Callable[[], None] = lambda: None, resume: bool = False) -> None:
         """Train until the budget is spent.
@@ -125,7 +137,7 @@ class Experiment:
         self.data.setup("fit")
         if checkpoint is None:
             self.model.initialize(self.data.first_train(512))
-        set_memory_format(self.model, self.config)
+        set_memory_format(self.model, self.computing.channels_last)
         if self.config.compile:
             for network in self.model.compiled_networks():
                 network.compile()
@@ -171,7 +183,7 @@ class Experiment:
         path = self.folder.checkpoint(checkpoint)
         found = self.folder.verified(path)[:12]
         load_weights(self.model, path, self.config.weights)
-        set_memory_format(self.model, self.config)
+        set_memory_format(self.model, self.computing.channels_last)
         own = differing is None
         if own and is_rank_zero():
             self.folder.set_stale_scores_apart(found)
@@ -221,7 +233,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
     experiment.data.setup()
     refusals = experiment.evaluate.ask(experiment.model, experiment.data)  # reported before training
     if is_rank_zero():
-        tell(*(f"{name} will be missing: {reason}" for name, reason in refusals.items()))
+        tell(*(f"{name} will be missing: {reason}" for name, reason in refusals.items()), *experiment.computing.lines)
 
     def begin() -> None:
         details = {
@@ -232,6 +244,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
             "overrides": overrides or [],
             "config_hash": config_hash(config),
             "expected": plain(config.get("expected")),
+            "computing": experiment.computing.entry,
             **provenance(),
         }
         experiment.folder.create(config, details)
@@ -249,7 +262,7 @@ def resume(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Exper
     Raises:
         UserError: for bad input, or if training diverges. Before training begins the folder is not changed.
     """
-    experiment = Experiment.assemble(config)
+    experiment = Experiment.assemble(config, folder.read())
     experiment.data.setup()
     experiment.evaluate.ask(experiment.model, experiment.data)
     known = folder.read().get("data_sha256")
@@ -263,8 +276,11 @@ def resume(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Exper
 
     def begin() -> None:
         experiment.folder.proceed(config, overrides, experiment.data.sha256)
+        experiment.folder.update(computing=experiment.computing.entry)
         log_config(experiment)
 
+    if is_rank_zero():
+        tell(*experiment.computing.lines)
     if not continued:
         tell(f"{folder.path} was stopped before its first checkpoint: training starts from the beginning.")
     experiment.train(begin, resume=continued)

@@ -1,13 +1,18 @@
-"""The processor of the machine, the memory that a run needs, and the peak that it reached."""
+"""The processor of the machine and what it computes fast, the memory that a run needs, and the peak that it reached."""
 
 from __future__ import annotations
 
+import os
 import platform
+import statistics
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
+from torch.nn import functional as F
 
 from genmodels.errors import require
 
@@ -18,6 +23,8 @@ CONTAINERS = (  # folder, and names of the limit, the usage, and the part of it 
     (CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 KIB, GIB = 1024, 1024**3
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # environment variables that limit oneDNN's instructions
+WITH_BF16 = ("DEFAULT", "ALL", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX10")  # beginnings
 
 
 def cpu_name() -> str:
@@ -27,6 +34,61 @@ def cpu_name() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def device_for(accelerator: str) -> torch.device:
+    """The kind of device that Lightning's ``accelerator`` means on this machine: ``auto`` is a GPU if there is one."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def bf16_unit(device: torch.device) -> str | None:
+    """What computes in bfloat16 on a device, by name; ``None`` if it emulates bfloat16 or is not known to compute it.
+
+    On a CPU the products of matrices and the convolutions are oneDNN's, whose instructions an environment variable may
+    limit. They are not asked of ``torch.ops.mkldnn._is_mkldnn_bf16_supported``, which is also true where AVX-512
+    emulates them.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.cuda.get_device_name(device) if native else None
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return None
+    limit = next((os.environ[name].upper() for name in LIMITS if name in os.environ), "DEFAULT")
+    found = capabilities()
+    if found.get("architecture") in ("aarch64", "arm64"):
+        return "Arm's BF16" if found.get("bf16") else None
+    units = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
+    return next((name for key, name in units.items() if found.get(key) and limit.startswith(WITH_BF16)), None)
+
+
+def capabilities() -> dict[str, Any]:
+    """Instruction sets of the CPU, under PyTorch's names, by PyTorch's own means, which need no ``/proc``."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return dict(torch.cpu.get_capabilities())
+    return {"avx512_bf16": torch.cpu._is_avx512_bf16_supported(), "amx_bf16": torch.cpu._is_amx_tile_supported()}
+
+
+def bf16_factor(device: torch.device, rounds: int = 3) -> float:
+    """Measured time of a small convolution with its gradients in bfloat16, divided by that in float32.
+
+    It takes some milliseconds on a CPU. The ratio is of medians of runs that alternate.
+    """
+    x = torch.randn(8, 32, 14, 14, device=device, requires_grad=True)
+    weight = torch.randn(32, 32, 3, 3, device=device, requires_grad=True)
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    for round_ in range(rounds + 1):
+        for low, kept in seconds.items():
+            start = time.perf_counter()
+            with torch.autocast(device.type, torch.bfloat16, enabled=low):
+                y = F.conv2d(x, weight, padding=1)
+            torch.autograd.grad(y.float().sum(), (x, weight))[1].sum().item()
+            if round_:  # the first is a warm-up
+                kept.append(time.perf_counter() - start)
+    return statistics.median(seconds[True]) / statistics.median(seconds[False])
 
 
 def forget_peak_memory() -> None:

@@ -21,4 +21,5 @@ def print_plan(experiment: Experiment) -> None:
     limits = ", ".join(f"{limit:,.0f} {units.get(key, key)}" for key, limit in experiment.budget.limits.items())
     console.print(f"budget     {limits}, batches of {experiment.data.batch_size}")
     console.print(f"metrics    {', '.join(experiment.evaluate.evaluations) or 'none'}")
+    console.print("\n".join(experiment.computing.lines), soft_wrap=True)
     console.print(f"folder     {experiment.folder.path}")

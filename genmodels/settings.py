@@ -158,7 +158,7 @@ ROOT = {
     "validations": integer(1, required=True),
     "checkpoint": NODE,
     "weights": one_of("ema", "raw", required=True),
-    "channels_last": A_SWITCH,
+    "channels_last": one_of(True, False, "auto", required=True),
     "compile": A_SWITCH,
     "dry_run": A_SWITCH,
     "objective": optional(Rule(is_text, "the name of a score")),
@@ -190,7 +190,9 @@ TRAINER = {
         "text such as auto or ddp, and none that copies a running process",
         required=True,
     ),
-    "precision": Rule(one_of(*PRECISIONS).holds, "one of Lightning's, such as 32-true, 16-mixed or bf16-mixed"),
+    "precision": Rule(
+        one_of("auto", *PRECISIONS).holds, "auto, or one of Lightning's, such as 32-true, 16-mixed or bf16-mixed"
+    ),
     "accumulate_grad_batches": integer(1, required=True),
     "log_every_n_steps": integer(1, required=True),
     "limit_val_batches": Rule(

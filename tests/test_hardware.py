@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from genmodels import hardware
-from genmodels.hardware import GIB, available_memory, cpu_name, forget_peak_memory, peak_memory
+from genmodels.hardware import GIB, available_memory, bf16_factor, bf16_unit, cpu_name, forget_peak_memory, peak_memory
 
 
 @pytest.mark.skipif(not hardware.CLEAR_REFS.exists(), reason="Linux")
@@ -50,3 +50,55 @@ def test_the_memory_of_a_container_is_its_limit_less_what_it_uses(monkeypatch, t
 
 def test_the_processor_has_a_name():
     assert cpu_name()
+
+
+CPU = torch.device("cpu")
+AVX512 = {"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}
+
+
+@pytest.mark.parametrize(
+    ("found", "limit", "unit"),
+    [
+        (AVX512, None, "AVX512-BF16"),
+        (AVX512 | {"amx_bf16": True}, None, "AMX"),
+        ({"architecture": "x86_64", "avx512_bf16": False, "avx512_f": True}, None, None),
+        ({"architecture": "x86_64", "avx2": True}, None, None),
+        ({"architecture": "aarch64", "bf16": True}, None, "Arm's BF16"),
+        ({"architecture": "aarch64", "bf16": False}, None, None),
+        (AVX512, "AVX2", None),
+        (AVX512, "avx512_core", None),
+        (AVX512, "AVX512_CORE_BF16", "AVX512-BF16"),
+        (AVX512, "AVX10_1_512", "AVX512-BF16"),
+    ],
+)
+@pytest.mark.parametrize("variable", hardware.LIMITS)
+def test_bf16_is_asked_of_the_processor_within_onednns_limit(monkeypatch, found, limit, unit, variable):
+    for name in hardware.LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    if limit:
+        monkeypatch.setenv(variable, limit)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert bf16_unit(CPU) == unit
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bf16_is_asked_of_the_gpu(monkeypatch, native):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A100")
+    assert bf16_unit(torch.device("cuda")) == ("A100" if native else None)
+    assert bf16_unit(torch.device("mps")) is None  # never measured
+
+
+def test_an_older_torch_is_asked_in_its_own_way(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    for name in hardware.LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    assert bf16_unit(CPU) == "AVX512-BF16"
+
+
+def test_the_factor_of_bf16_is_measured(monkeypatch):
+    clock = iter([0, 10, 20, 22, 30, 44])  # two starts to warm up; then 2 and 14 seconds
+    monkeypatch.setattr(hardware, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert bf16_factor(CPU, rounds=1) == 7

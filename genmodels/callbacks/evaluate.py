@@ -56,7 +56,7 @@ class Evaluate(Callback):
         """Run the evaluations that apply to the model and the data; keep and log their scores."""
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         self.refusals = self.ask(pl_module, data)
-        samples = SampleSets(pl_module, self.seed, self.samples_file)
+        samples = SampleSets(pl_module, self.seed, self.samples_file, bf16=trainer.precision == "bf16-mixed")
         subject = Subject(pl_module, data, samples, self.seed, self.folder / "evaluation", partial(log_image, trainer))
         self.scores = []
         for evaluation in (e for name, e in self.evaluations.items() if name not in self.refusals):

@@ -62,7 +62,7 @@ class Quality(Callback):
         self._validations += 1
         if trainer.state.fn != "fit" or self._validations % self.every:
             return
-        samples = SampleSets(pl_module, self.seed)
+        samples = SampleSets(pl_module, self.seed, bf16=trainer.precision == "bf16-mixed")
         self._features = {key: kept for key, kept in self._features.items() if "samples" not in key}
         show = partial(log_image, trainer)
         subject = Subject(pl_module, self._data(trainer), samples, self.seed, Path(), show, self._features)

@@ -66,7 +66,8 @@ class SampleGrid(Callback):
     def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
         """Save and log samples or reconstructions, and :func:`paths` if ``name`` is ``final``."""
         pictures: dict[str, tuple[str, Image.Image]] = {}  # file and image by title
-        with fixed_seed(0, model.device), torch.no_grad():
+        low = torch.autocast(model.device.type, torch.bfloat16, enabled=trainer.precision == "bf16-mixed")
+        with fixed_seed(0, model.device), torch.no_grad(), low:
             if isinstance(model, Samples):
                 pictures["samples"] = (name, plots.picture(model.sample(self.n), model.spec))
             elif isinstance(model, Encodes):

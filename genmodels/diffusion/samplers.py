@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -24,15 +23,14 @@ class Sampler(ABC):
 
     Args:
         steps: number of transitions, at most the T of the model; ``None`` takes all T.
-        bf16: run the network in bfloat16, about twice as fast; all other arithmetic stays in float32.
 
     Raises:
         ValueError: if steps is less than 1.
     """
 
-    def __init__(self, steps: int | None = None, bf16: bool = False) -> None:
+    def __init__(self, steps: int | None = None) -> None:
         ensure_counts(optional=True, steps=steps)
-        self.steps, self.bf16 = steps, bf16
+        self.steps = steps
 
     def times(self, trained_steps: int) -> list[int]:
         """The times visited, increasing and evenly spread over ``1 .. T``; both ends are included, a single one is T.
@@ -54,8 +52,7 @@ class Sampler(ABC):
         respaced = process.respaced(self.times(process.steps))
         for step in range(respaced.steps, 0, -1):
             t = torch.full(x.shape[:1], step, device=x.device)
-            with torch.autocast(x.device.type, torch.bfloat16) if self.bf16 else nullcontext():
-                x0, v = denoiser(x, respaced.times[t])
+            x0, v = denoiser(x, respaced.times[t])
             mean, std = self.transition(respaced, x, t, x0, variance.log(respaced, x, t, v))
             if step > 1 or self.draws_last:
                 mean = mean + std * torch.randn_like(mean)
@@ -76,8 +73,7 @@ class Sampler(ABC):
 
     def protocol(self, trained_steps: int) -> dict[str, Any]:
         """The settings that someone else needs in order to sample in the same way, as plain types."""
-        precision = {"precision": "bf16"} if self.bf16 else {}
-        return {"sampler": type(self).__name__.lower(), "steps": self.steps or trained_steps, **precision}
+        return {"sampler": type(self).__name__.lower(), "steps": self.steps or trained_steps}
 
 
 class Ancestral(Sampler):
@@ -87,11 +83,10 @@ class Ancestral(Sampler):
         steps: see :class:`Sampler`. Only all T of them draw from the model whose likelihood is bounded.
         draw_last: draw x_0 from ``p(x_0 | x_1)``, as the model defines it; false takes the mean, as algorithm 2 does
             to remove the last, barely visible noise.
-        bf16: see :class:`Sampler`.
     """
 
-    def __init__(self, steps: int | None = None, draw_last: bool = True, bf16: bool = False) -> None:
-        super().__init__(steps, bf16)
+    def __init__(self, steps: int | None = None, draw_last: bool = True) -> None:
+        super().__init__(steps)
         self.draws_last = draw_last
 
     @override
@@ -111,14 +106,13 @@ class DDIM(Sampler):
     Args:
         steps: see :class:`Sampler`.
         eta: 0 is deterministic given x_T, 1 has the variance β̃_t of ancestral sampling.
-        bf16: see :class:`Sampler`.
 
     Raises:
         ValueError: if eta is outside [0, 1].
     """
 
-    def __init__(self, steps: int | None = None, eta: float = 0.0, bf16: bool = False) -> None:
-        super().__init__(steps, bf16)
+    def __init__(self, steps: int | None = None, eta: float = 0.0) -> None:
+        super().__init__(steps)
         ensure_numbers(at_least=0, at_most=1, eta=eta)
         self.eta = eta
 

@@ -1,7 +1,7 @@
 """Networks that map images to the features in which samples are compared with data.
 
 An extractor is independent of the model under evaluation. It is in eval mode, computes no gradients, runs in full
-float32 (no autocast, no TF32) unless bfloat16 is requested, and is identified by the hash of its weights.
+float32 (no autocast, no TF32) on every machine, and is identified by the hash of its weights.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ class Extractor(ABC):
         network: the network that computes the features.
         identity: its name and the first digits of the SHA-256 of its weights.
         protocol: its preprocessing, as plain types.
-        bf16: compute in bfloat16, which is faster on hardware that supports it and gives a slightly different score.
 
     Attributes:
         space: name of the feature space, part of the names of scores.
         dims: length d of a feature vector.
-        identity: the identity given, with ``-bf16`` appended in bfloat16; part of the key of cached statistics.
+        identity: the identity given; part of the key of cached statistics.
         protocol: identity, d and preprocessing, as plain types.
         incidental: entries of the protocol in which comparable scores may differ.
         label_smoothing: with which the classifier that it is the trunk of was trained, if any.
@@ -56,11 +55,10 @@ class Extractor(ABC):
     identity: str
     protocol: dict[str, Any]
 
-    def __init__(self, network: nn.Module, identity: str, protocol: dict[str, Any], bf16: bool) -> None:
+    def __init__(self, network: nn.Module, identity: str, protocol: dict[str, Any]) -> None:
         self.network = network.eval()
         self.device = torch.device("cpu")
-        self.bf16 = bf16
-        self.identity = f"{identity}-bf16" if bf16 else identity
+        self.identity = identity
         self.protocol = {"extractor": self.identity, "dims": self.dims, **protocol}
 
     def label(self, statistic: str) -> str:
@@ -77,7 +75,7 @@ class Extractor(ABC):
         """Features ``[B, d]`` (float32) of raw data ``x [B, *shape]``, on the extractor's device."""
         x = x.to(self.device, non_blocking=True)
         precise = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16), precise:
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False), precise:
             return self.features(x).float()
 
     @property
@@ -112,7 +110,6 @@ class InDomainClassifier(Extractor):
 
     Args:
         data: the data module, whose name and spec determine the weights.
-        bf16: see :class:`Extractor`.
 
     Raises:
         UnsuitableError: if no classifier is shipped for these data.
@@ -121,7 +118,7 @@ class InDomainClassifier(Extractor):
     incidental = ("classifier_test_accuracy",)
     label_smoothing = classifier.LABEL_SMOOTHING
 
-    def __init__(self, data: DataModule, bf16: bool = False) -> None:
+    def __init__(self, data: DataModule) -> None:
         if data.name not in classifier.shipped():
             known = ", ".join(classifier.shipped())
             instead = "; for other images use metrics=[fid]" if data.spec.is_image else ""
@@ -137,7 +134,7 @@ class InDomainClassifier(Extractor):
         self.dims = found.network.head.in_features
         self.space = data.name
         protocol = {"resize": "none", "classifier_test_accuracy": float(found.metadata["test_accuracy"])}
-        super().__init__(found.network, f"{data.name}-classifier@{found.sha256[:12]}", protocol, bf16)
+        super().__init__(found.network, f"{data.name}-classifier@{found.sha256[:12]}", protocol)
 
     @override
     def features(self, x: Tensor) -> Tensor:
@@ -158,7 +155,6 @@ class InceptionV3(Extractor):
     Args:
         data: the data module, integer images of 1 or 3 channels; those with fewer than 256 levels are rescaled to
             0..255.
-        bf16: see :class:`Extractor`.
 
     Raises:
         UnsuitableError: if the data are not such images.
@@ -168,14 +164,14 @@ class InceptionV3(Extractor):
     space = "inception"
     dims = 2048
 
-    def __init__(self, data: DataModule, bf16: bool = False) -> None:
+    def __init__(self, data: DataModule) -> None:
         levels = data.spec.levels
         if not data.spec.is_image or data.spec.shape[0] not in (1, 3) or levels is None:
             raise UnsuitableError(f"Inception takes gray or RGB images of integers; the data are {data.spec}.")
         self.scale = 255 / (levels - 1)
         protocol = {"resize": "TF1 bilinear to 299x299", "gray": "tiled to RGB", "levels_scaled_by": self.scale}
         identity = f"inception-2015-12-05@{INCEPTION_SHA256[:12]}"
-        super().__init__(_load_inception(data.root / INCEPTION_FILE), identity, protocol, bf16)
+        super().__init__(_load_inception(data.root / INCEPTION_FILE), identity, protocol)
 
     def label(self, statistic: str) -> str:
         """``fid`` and ``kid`` for ``fd`` and ``kd``, else ``<statistic>_inception``."""

@@ -202,7 +202,6 @@ class LikelihoodEvaluation(Evaluation):
         max_examples: limit on the number of test examples, or ``None``.
         max_passes: limit on the network passes of the evaluation, or ``None``. The score's n and the protocol's ``of``
             give the numbers of examples scored and available.
-        bf16: run the networks in bfloat16.
 
     Raises:
         ValueError: for a number below 1.
@@ -214,7 +213,6 @@ class LikelihoodEvaluation(Evaluation):
         terms: int | None = None,
         max_examples: int | None = None,
         max_passes: int | None = 200_000,
-        bf16: bool = False,
     ) -> None:
         ensure_counts(samples=samples)
         ensure_counts(1, 10**15, optional=True, terms=terms, max_examples=max_examples, max_passes=max_passes)
@@ -222,7 +220,6 @@ class LikelihoodEvaluation(Evaluation):
         self.terms = terms
         self.max_examples = max_examples
         self.max_passes = max_passes
-        self.bf16 = bf16
 
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
@@ -255,7 +252,7 @@ class LikelihoodEvaluation(Evaluation):
             model.draws: self.samples,
             "max_passes": self.max_passes,
             "passes_per_example": allotment.terms or model.passes_per_example * self.samples,
-            "precision": "bf16" if self.bf16 else "float32",
+            "precision": "float32",
             **(protocol_of(allotment, model.passes_per_example) if stepwise else {}),
             **model.likelihood_protocol,
         }
@@ -296,8 +293,8 @@ class LikelihoodEvaluation(Evaluation):
         batches = evenly_spaced(x, allotment.examples).split(size)
 
         def work(i: int) -> Likelihood:
-            bf16 = torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16)
-            with stream(subject.seed, EVALUATION, i, device=model.device), bf16:
+            full = torch.autocast(model.device.type, enabled=False)
+            with stream(subject.seed, EVALUATION, i, device=model.device), full:
                 found = score(batches[i].to(model.device))
             check_kind(found)
             terms, curves = ({name: t.cpu() for name, t in parts.items()} for parts in (found.terms, found.curves))
@@ -311,7 +308,7 @@ class LikelihoodEvaluation(Evaluation):
         assert isinstance(model, HasLikelihood)
         if allotment.terms is None or not isinstance(model, HasStepwiseBound):
             return partial(model.log_likelihood, samples=self.samples)
-        inclusion = learned_inclusion(subject, allotment, model.passes_per_example, self.bf16)
+        inclusion = learned_inclusion(subject, allotment, model.passes_per_example)
         return partial(model.stepwise_likelihood, inclusion=inclusion)
 
 

@@ -52,6 +52,7 @@ class SampleSets:
         model: the model, with the ability to sample unless :meth:`get` is never called.
         seed: seed of the run.
         file: samples to use instead of new ones, as written by :meth:`save` or ``genmodels sample out=x.npz``.
+        bf16: run the model's networks in bfloat16, under autocast.
 
     Raises:
         UserError: if the file does not hold samples of the model's data.
@@ -65,9 +66,10 @@ class SampleSets:
         "samples_sha256",
     )  # fmt: skip
 
-    def __init__(self, model: BaseModel, seed: int, file: str | Path | None = None) -> None:
+    def __init__(self, model: BaseModel, seed: int, file: str | Path | None = None, bf16: bool = False) -> None:
         self.model = model
         self.seed = seed
+        self.bf16 = bf16
         self._drawn: dict[tuple[int, int], Tensor] = {}
         self._seconds: dict[int, float] = {}
         self._first: float | None = None  # seconds of the very first call, which also prepares the model
@@ -123,7 +125,7 @@ class SampleSets:
         if self.model.device.type == "cuda":
             torch.cuda.synchronize(self.model.device)
         began = time.perf_counter()
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
             x: Tensor = self.model.sample(batch).cpu()  # type: ignore[operator]
         seconds = time.perf_counter() - began
         if self._first is None:
@@ -164,7 +166,8 @@ class SampleSets:
 
     def _described(self, n: int) -> dict[str, Any]:
         model: Any = self.model
-        drawn = {"sampling": dict(model.sampling_protocol), "passes_per_sample": model.passes_per_sample}
+        sampling = dict(model.sampling_protocol) | ({"precision": "bf16"} if self.bf16 else {})
+        drawn = {"sampling": sampling, "passes_per_sample": model.passes_per_sample}
         speed = self._speeds.get(min(n, AT_A_TIME)) or self._speed(min(n, AT_A_TIME))
         return with_observation({**drawn, "sampling_seconds": self._seconds[n], **speed})
 

@@ -86,7 +86,7 @@ def affordable(available: int, passes: int, max_passes: int | None) -> int:
     return min(available, max_passes // passes)
 
 
-def learned_inclusion(subject: Subject, allotment: Allotment, steps: int, bf16: bool) -> Tensor:
+def learned_inclusion(subject: Subject, allotment: Allotment, steps: int) -> Tensor:
     """Probabilities ``[T]`` of drawing each term, in proportion to their root mean squares on validation data.
 
     They determine the error of an estimate but not its expectation.
@@ -97,8 +97,8 @@ def learned_inclusion(subject: Subject, allotment: Allotment, steps: int, bf16: 
     times = torch.arange(1, steps + 1).repeat_interleave(rows).split(PILOT_BATCH)
 
     def nats(i: int) -> Tensor:
-        autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=bf16)
-        with stream(subject.seed, EVALUATION, PILOT, i, device=model.device), autocast:
+        full = torch.autocast(model.device.type, enabled=False)
+        with stream(subject.seed, EVALUATION, PILOT, i, device=model.device), full:
             x = held_out[torch.randint(len(held_out), times[i].shape)]
             return model.terms_at(x.to(model.device), times[i].to(model.device))["nats"].cpu().double()
 

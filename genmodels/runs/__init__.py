@@ -1,6 +1,7 @@
 """Run folders: their records, their provenance, and the models restored from them."""
 
 from genmodels.files import write_whole
+from genmodels.runs.computing import Computing, choose, settled
 from genmodels.runs.folder import RunFolder, now
 from genmodels.runs.identity import config_hash, differences, expectations, labeled
 from genmodels.runs.lock import holder, is_claimed
@@ -17,8 +18,10 @@ from genmodels.runs.weights import (
 
 __all__ = [
     "EXPECTED",
+    "Computing",
     "RunFolder",
     "check_continues",
+    "choose",
     "config_hash",
     "differences",
     "expectations",
@@ -34,5 +37,6 @@ __all__ = [
     "restore",
     "scores_by_name",
     "set_memory_format",
+    "settled",
     "write_whole",
 ]

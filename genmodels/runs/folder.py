@@ -175,7 +175,7 @@ class RunFolder:
         written = read_config(self.config_file)
         run_dir = written.get("run_dir")
         require(isinstance(run_dir, str), f"{self.config_file} is not the config of a run: it has no run_dir.")
-        return OmegaConf.create(literal(moved(written, str(run_dir), os.path.abspath(self.path))))
+        return OmegaConf.create(literal(moved(renewed(written), str(run_dir), os.path.abspath(self.path))))
 
     def checkpoint(self, name: str | None = None) -> Path:
         """Path of the checkpoint ``name``; by default ``best.ckpt`` if the run has one, else ``last.ckpt``.
@@ -224,6 +224,20 @@ class RunFolder:
             f"{str((known or [''])[0])[:12]}...; copy the run folder again, or use another checkpoint.",
         )
         return found
+
+
+def renewed(node: Any) -> Any:
+    """A plain config without the switches ``bf16`` of samplers and metrics, which now follow ``trainer.precision``.
+
+    >>> renewed({"fd": {"_target_": "genmodels.metrics.FrechetEvaluation", "bf16": False}, "n": [1]})
+    {'fd': {'_target_': 'genmodels.metrics.FrechetEvaluation'}, 'n': [1]}
+    """
+    if isinstance(node, list):
+        return [renewed(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    switched = str(node.get("_target_")).startswith(("genmodels.diffusion.", "genmodels.metrics."))
+    return {key: renewed(child) for key, child in node.items() if not (switched and key == "bf16")}
 
 
 def text_sha256(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from genmodels.core.score import Score
 from genmodels.errors import UserError, require
 from genmodels.runs.identity import expectations
-from genmodels.settings import EXPECTED
+from genmodels.settings import EXPECTED, PRECISIONS, SWITCH, TEXT, is_integer, one_of
 from genmodels.untrusted import read_json
 
 COSTS = (
@@ -18,9 +18,10 @@ COSTS = (
 )  # fmt: skip
 SPEEDS = ("passes_per_sample", "samples_per_second", "speed_batch")
 TEXTS = ("status", "model", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended")
-MAPPINGS = ("cost", "refusals", "checkpoints")
+MAPPINGS = ("cost", "refusals", "checkpoints", "computing", "hardware")
 LISTS = ("overrides", "config_sha256")
 FIELDS = ("value", "unit", "kind", "se", "n", "better", "protocol")
+COMPUTING = {"precision": one_of(*PRECISIONS), "channels_last": SWITCH, "why": TEXT}
 NUMBER, WORDS = (int, float), {dict: "a mapping", list: "a list", str: "text", int: "an integer"}
 
 
@@ -54,6 +55,7 @@ def check_record(record: Any) -> None:
     check_types({f"{name}[{i}]": word for name in LISTS for i, word in enumerate(record.get(name, []))}, str)
     check_types({f"refusals.{name}": reason for name, reason in record.get("refusals", {}).items()}, str)
     check_types({f"checkpoints.{name}": found for name, found in record.get("checkpoints", {}).items()}, list)
+    check_computing(record.get("computing", {}), record.get("hardware", {}).get("threads", 1))
     costs = {f"cost.{name}": record.get("cost", {}).get(name, 0) for name in COSTS}
     check_types(costs, NUMBER)
     check_finite(costs)
@@ -63,6 +65,17 @@ def check_record(record: Any) -> None:
         check_types({f"metrics.{name}": entry}, dict)
         check_entries(f"metrics.{name}", entry, FIELDS)
         check_score(Score.from_dict(name, entry))
+
+
+def check_computing(entry: Mapping[str, Any], threads: Any) -> None:
+    """Check how a run computed, which its continuation repeats.
+
+    Raises:
+        UserError: naming what is of the wrong type.
+    """
+    wrong = ", ".join(name for name, kind in COMPUTING.items() if name in entry and not kind.holds(entry[name]))
+    require(not wrong, f"computing has a wrong {wrong}")
+    require(is_integer(threads) and threads > 0, f"hardware.threads is {str(threads)[:50]!r}, not a positive integer")
 
 
 def check_expectation(entry: Any) -> None:

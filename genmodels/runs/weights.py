@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from genmodels.errors import UserError, require
+from genmodels.runs.computing import choose
 from genmodels.runs.folder import RunFolder
 
 CONTENT = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "loops": dict,
@@ -189,11 +190,12 @@ def restore(run: RunFolder, config: DictConfig, weights: str, checkpoint: str | 
     path = run.checkpoint(checkpoint)
     run.verified(path)
     load_weights(model, path, weights)
-    set_memory_format(model, config)
+    computing = choose(config, model, torch.device("cpu"), run.read())
+    set_memory_format(model, computing.channels_last)
     return model.eval()
 
 
-def set_memory_format(model: BaseModel, config: DictConfig) -> None:
+def set_memory_format(model: BaseModel, channels_last: bool) -> None:
     """Lay the model's memory out as its run has it: another layout rounds differently on some processors."""
-    if config.channels_last:
+    if channels_last:
         model.to(memory_format=torch.channels_last)

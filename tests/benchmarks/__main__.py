@@ -29,6 +29,8 @@ from genmodels.launch import compose, options
 from genmodels.metrics import InDomainClassifier, SampleSets, Subject, frechet_distance
 from genmodels.metrics.features import FeatureSpace
 from genmodels.models.base import BaseModel, make_optimizers, train_batch
+from genmodels.runs import set_memory_format
+from tests.benchmarks.precision import precision
 
 ROOT = Path(__file__).parents[2]
 ROUNDS, STEPS, WARM = 5, 12, 3
@@ -59,7 +61,7 @@ def bare_steps(name: str, overrides: list[str]) -> list[float]:
     experiment = Experiment.assemble(compose([f"model={name}", *overrides]))
     model, data = experiment.model, experiment.data
     model.initialize(data.first_train(512))
-    model = model.to(memory_format=torch.channels_last)
+    set_memory_format(model, experiment.computing.channels_last)
     x = data.split("train")[: data.batch_size]
     optimizers = make_optimizers(model)
     times = []
@@ -83,6 +85,7 @@ def step_ratios(table: Table) -> None:
                     "data=npz", f"data.source.path={array}", f"data.spec.shape={shape}",
                     f"data.spec.levels={'null' if levels is None else levels}", f"budget.max_batches={STEPS}",
                     "validations=1", "metrics=[]", "callbacks.samples=null", f"run_dir={folder}/run",
+                    "trainer.precision=32-true",
                 ]  # fmt: skip
                 ours, bare = [], []
                 for _ in range(ROUNDS):
@@ -134,6 +137,25 @@ def first_step(table: Table) -> None:
             subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, check=True, capture_output=True)
             times.append(time.perf_counter() - start)
     table.add_row("python train.py, whole run of one batch", f"{statistics.median(times):.1f} s", "8 s wanted", "")
+
+
+def sharing(table: Table) -> None:
+    """Two trainings that are started at the same time against one after the other, on all cores."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["budget.max_batches=300", "metrics=[]", "callbacks.samples=null", "validations=1"]
+        runs = [[sys.executable, "train.py", f"hydra.run.dir={folder}/{i}", *words] for i in range(4)]
+        start = time.perf_counter()
+        for run in runs[:2]:
+            subprocess.run(run, cwd=ROOT, check=True, capture_output=True)
+        between = time.perf_counter()
+        both = [
+            subprocess.Popen(run, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for run in runs[2:]
+        ]
+        codes = [each.wait() for each in both]
+        end = time.perf_counter()
+    assert codes == [0, 0]
+    a, b = end - between, between - start
+    table.add_row("two trainings side by side, against one by one", f"{a:.1f} s", f"{b:.1f} s", f"{a / b:.2f}x")
 
 
 def alternating(ours, theirs, rounds: int = ROUNDS) -> tuple[float, float]:
@@ -215,11 +237,14 @@ def likelihood_costs(table: Table) -> None:
     table.add_row(title, f"{len(images) / a:.2f} images/s", f"{len(images) / b:.2f} images/s", f"{a / b:.3f}x")
 
 
-MEASURED = (loader_ratio, first_step, frechet_ratio, extraction_ratio, likelihood_costs, step_ratios)
+MEASURED = (loader_ratio, first_step, sharing, frechet_ratio, extraction_ratio, likelihood_costs, step_ratios)
 
 
 def main() -> None:
-    """Print a table of all measurements, or of those named on the command line."""
+    """Print a table of all measurements, or of those named on the command line; or the table of precisions."""
+    if sys.argv[1:2] == ["precision"]:
+        precision(sys.argv[2:])
+        return
     table = Table(title=f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     for heading in ("what", "ours", "against", "ratio"):
         table.add_column(heading)

@@ -36,7 +36,7 @@ class Pixels(Extractor):
 
     def __init__(self, data):
         protocol = {"resize": "none", "trained_seconds": torch.rand(1).item()}
-        super().__init__(torch.nn.Flatten(), "pixels@0", protocol, bf16=False)
+        super().__init__(torch.nn.Flatten(), "pixels@0", protocol)
 
     def features(self, x):
         return self.network(x.float())[:, : self.dims]

@@ -39,19 +39,13 @@ def test_shipped_classifier_is_as_accurate_as_it_says(name, request):
 def test_features_are_float32_without_gradient_under_autocast_and_for_any_batch():
     extractor = InDomainClassifier(DIGITS)
     x = torch.randint(17, (5, 1, 8, 8), dtype=torch.uint8)
+    expected = extractor(x)
     with torch.autocast("cpu"):
         features = extractor(x)
+    assert torch.equal(features, expected)
     assert features.shape == (5, extractor.dims) and features.dtype == torch.float32
     assert not features.requires_grad and not extractor.network.training
     torch.testing.assert_close(features[:1], extractor(x[:1]), rtol=1e-5, atol=1e-5)
-
-
-def test_bf16_is_nearly_the_same_and_goes_by_another_name():
-    precise, fast = InDomainClassifier(DIGITS), InDomainClassifier(DIGITS, bf16=True)
-    x = torch.randint(17, (50, 1, 8, 8), dtype=torch.uint8)
-    assert fast.identity == f"{precise.identity}-bf16" == fast.protocol["extractor"]
-    assert fast(x).dtype == torch.float32 and not torch.equal(fast(x), precise(x))
-    assert (fast(x) - precise(x)).norm() < 0.02 * precise(x).norm()
 
 
 def test_data_without_a_classifier_are_refused():

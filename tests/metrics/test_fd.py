@@ -30,7 +30,7 @@ class Pixels(Extractor):
     space, dims = "toy", 4
 
     def __init__(self, data):
-        super().__init__(torch.nn.Flatten(), "pixels@0", {"resize": "none"}, bf16=False)
+        super().__init__(torch.nn.Flatten(), "pixels@0", {"resize": "none"})
         self.seen = 0
 
     def features(self, x):

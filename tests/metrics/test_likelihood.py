@@ -89,11 +89,11 @@ def test_a_budget_below_one_example_is_refused():
         LikelihoodEvaluation(samples=0)
 
 
-def test_autocast_is_off():
+def test_likelihoods_are_float32_in_a_run_in_bf16():
     model = Model(CONTINUOUS, lambda x: x.sum(1))
-    with torch.autocast("cpu"):
-        evaluate(model, torch.zeros(3, 2))
-    assert not model.autocast
+    with torch.autocast("cpu", torch.bfloat16):
+        score = evaluate(model, torch.zeros(3, 2))
+    assert not model.autocast and score.protocol["precision"] == "float32"
 
 
 @pytest.mark.parametrize("bad", [math.nan, -math.inf])
@@ -176,12 +176,6 @@ def test_draws_are_in_the_name_and_called_what_they_are():
     model.draws = "trajectories"
     score = evaluate(model, torch.randn(9, 2), samples=4)
     assert score.name == "nats_k4" and score.protocol["trajectories"] == 4
-
-
-def test_bf16_is_asked_for_and_recorded():
-    model = Model(CONTINUOUS, lambda x: x.sum(1))
-    assert evaluate(model, torch.zeros(3, 2), bf16=True).protocol["precision"] == "bf16"
-    assert model.autocast
 
 
 def test_train_minus_test_is_the_difference_with_the_error_of_both():

@@ -30,6 +30,17 @@ def test_every_call_of_the_model_draws_something_else(monkeypatch):
     assert drawn.shape == (30, 3) and len(drawn.unique(dim=0)) == 30
 
 
+def test_networks_run_in_bf16_if_the_run_does_and_the_protocol_says_so():
+    class Linear(Noise):
+        def sample(self, n):
+            return (torch.randn(n, 3) @ torch.eye(3)).float()
+
+    x, low = (SampleSets(Linear(), seed=0, bf16=bf16) for bf16 in (False, True))
+    assert torch.equal(low.get(4), x.get(4).bfloat16().float()) and not torch.equal(low.get(4), x.get(4))
+    assert low.protocol(4)["sampling"] == {"steps": 7, "precision": "bf16"}
+    assert x.protocol(4)["sampling"] == {"steps": 7}
+
+
 def test_samples_do_not_depend_on_who_asked_before():
     one, other = SampleSets(Noise(), seed=0), SampleSets(Noise(), seed=0)
     torch.manual_seed(3)

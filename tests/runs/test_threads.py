@@ -1,0 +1,84 @@
+"""The cores are shared by the processes of genmodels that compute at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from genmodels.runs import threads
+from genmodels.runs.threads import set_threads
+
+COUNT = "import sys; from genmodels.runs.threads import others; print(others(), flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def four_cores(monkeypatch):
+    """A process with four cores and no OMP_NUM_THREADS."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(threads, "MOST", 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("others", "recorded", "number"), [(0, None, 4), (1, None, 2), (2, None, 1), (9, None, 1), (1, 3, 3), (0, 1, 1)]
+)
+def test_cores_are_divided_unless_the_run_has_a_number(four_cores, monkeypatch, others, recorded, number):
+    monkeypatch.setattr(threads, "others", lambda: others)
+    assert set_threads(recorded) == ""
+    assert torch.get_num_threads() == number
+
+
+def test_a_number_that_this_machine_lacks_is_not_repeated_which_is_said(four_cores, monkeypatch):
+    monkeypatch.setattr(threads, "others", lambda: 0)
+    assert "began with 8 threads, and this is with 4" in set_threads(8)
+
+
+def test_the_users_number_holds(four_cores, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.setattr(threads, "others", lambda: 3)
+    assert set_threads(None) == "" and torch.get_num_threads() == 4
+    assert "began with 2 threads, and this is with 4" in set_threads(2)
+
+
+def test_a_number_that_the_program_has_set_holds(four_cores, monkeypatch):
+    monkeypatch.setattr(threads, "others", lambda: 3)
+    torch.set_num_threads(2)
+    assert set_threads(None) == "" and torch.get_num_threads() == 2
+    assert "began with 4 threads, and this is with 2" in set_threads(4)
+
+
+def test_processes_count_those_that_live(tmp_path, monkeypatch):
+    environment = {**threads.os.environ, "TMPDIR": str(tmp_path)}
+
+    def start():
+        started = subprocess.Popen(
+            [sys.executable, "-c", COUNT], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return started, int(started.stdout.readline())
+
+    first, alone = start()
+    second, beside_one = start()
+    first.kill()
+    first.wait()
+    third, still_one = start()
+    assert (alone, beside_one, still_one) == (0, 1, 1)
+    for each in (second, third):
+        each.communicate()
+    fourth, left = start()
+    fourth.communicate()
+    assert left == 0
+
+
+def test_without_a_folder_for_locks_nobody_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(threads.tempfile, "gettempdir", lambda: str(tmp_path / "missing"))
+    threads.others.cache_clear()
+    try:
+        assert threads.others() == 0
+    finally:
+        threads.others.cache_clear()
