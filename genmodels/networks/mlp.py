@@ -12,6 +12,8 @@ from genmodels.errors import ensure_counts, ensure_numbers
 from genmodels.networks.factory import DEEPEST, measured
 from genmodels.networks.init import zero_init
 
+STEEPEST = 1000.0  # bound of slopes, against typing errors
+
 
 @measured
 def mlp(
@@ -38,7 +40,7 @@ def mlp(
         slope: initial slope of the first layer; ``None`` for PyTorch's initialization.
 
     Raises:
-        ValueError: if width is less than 1, depth is negative, slope is not positive, or the network does not fit into
+        ValueError: if width is less than 1, depth is negative, slope is out of range, or the network does not fit into
             memory.
 
     >>> import torch
@@ -47,13 +49,13 @@ def mlp(
     """
     ensure_counts(width=width)
     ensure_counts(0, DEEPEST, depth=depth)
+    ensure_slope(slope)
     widths = [math.prod(in_shape), *[width] * depth]
     layers: list[nn.Module] = [nn.Flatten()]
     for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), activation()]
     layers += [nn.Linear(widths[-1], math.prod(out_shape)), nn.Unflatten(1, tuple(out_shape))]
     if slope is not None:
-        ensure_numbers(above=0, slope=slope)
         first = layers[1]
         assert isinstance(first, nn.Linear)
         nn.init.uniform_(first.weight, -slope / math.sqrt(widths[0]), slope / math.sqrt(widths[0]))
@@ -84,3 +86,23 @@ def coupling_mlp(in_shape: Sequence[int], out_shape: Sequence[int], width: int =
     network = mlp(in_shape, out_shape, width, depth, nn.ReLU)
     zero_init(network[-2])
     return network
+
+
+def ensure_slope(slope: float | None) -> None:
+    """Check a ``slope`` of :func:`mlp`.
+
+    Raises:
+        ValueError: unless it is positive and at most 1000, or ``None``.
+    """
+    ensure_numbers(above=0, at_most=STEEPEST, optional=True, slope=slope)
+
+
+def steep_mlp(
+    in_shape: Sequence[int], out_shape: Sequence[int], width: int, depth: int, slope: float | None
+) -> nn.Module:
+    """An :func:`mlp` of ReLUs with a ``slope``; without one, of SiLUs.
+
+    Raises:
+        ValueError: see :func:`mlp`.
+    """
+    return mlp(in_shape, out_shape, width, depth, nn.SiLU if slope is None else nn.ReLU, slope)
