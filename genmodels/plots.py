@@ -48,16 +48,29 @@ def rendered(figure: Figure) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def scatter(x: Tensor) -> Image.Image:
-    """Scatter plot of the first two dimensions of ``x [N, D]``."""
+def scatter(
+    x: Tensor, behind: Tensor | None = None, extent: tuple[float, float, float, float] | None = None
+) -> Image.Image:
+    """Scatter plot of the first two dimensions of ``x [N, D]``.
+
+    Args:
+        x: the points.
+        behind: data ``[M, D]`` to show in gray behind them, or ``None``.
+        extent: left, right, bottom and top of the axes; ``None`` to fit them to the points.
+    """
     from matplotlib.figure import Figure
 
     points = x.float().cpu().numpy()
     points = points if points.shape[1] > 1 else np.hstack([points, np.zeros_like(points)])
     figure = Figure(figsize=(4, 4), dpi=100)
     axes = figure.add_subplot()
-    axes.scatter(points[:, 0], points[:, 1], s=4, color=BLUE, alpha=0.6, linewidths=0)
-    axes.set_aspect("equal", adjustable="datalim")
+    if behind is not None:
+        x1, x2 = behind[:, :2].float().cpu().numpy().T
+        axes.scatter(x1, x2, s=2, color="#bbbbbb", linewidths=0)
+    axes.scatter(points[:, 0], points[:, 1], s=6, color=BLUE, alpha=0.8, linewidths=0)
+    axes.set_aspect("equal", adjustable="box" if extent else "datalim")
+    if extent is not None:
+        axes.set(xlim=extent[:2], ylim=extent[2:])
     axes.set_xlabel("$x_1$")
     axes.set_ylabel("$x_2$")
     return rendered(figure)
@@ -87,22 +100,37 @@ def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence
     return rendered(figure)
 
 
-def densities(log_probs: Mapping[str, Tensor], half_width: float) -> Image.Image:
-    """Densities on the square [-half_width, half_width]² side by side, with the same color scale.
+def plane(
+    points: Tensor | None, density: Tensor | None, words: str, extent: tuple[float, float, float, float], highest: float
+) -> Image.Image:
+    """Points on the plane above a density, on the same equal axes.
 
     Args:
-        log_probs: log-densities ``[rows, columns]`` in nats by title, rows along the second dimension from below.
-        half_width: half the side of the square.
+        points: ``[N, 2]``, or ``None``.
+        density: ``[rows, columns]``, rows along the second dimension from below, or ``None``.
+        words: title of the density.
+        extent: left, right, bottom and top of the axes, and of the density.
+        highest: density of the brightest color.
     """
     from matplotlib.figure import Figure
 
-    values = {title: log_p.exp().cpu().numpy() for title, log_p in log_probs.items()}
-    highest = max(float(np.quantile(p, 0.999)) for p in values.values())
-    figure = Figure(figsize=(3.6 * len(values), 3.8), dpi=100)
-    for axes, (title, p) in zip(figure.subplots(1, len(values), squeeze=False)[0], values.items(), strict=True):
-        extent = (-half_width, half_width, -half_width, half_width)
-        axes.imshow(p, origin="lower", extent=extent, vmin=0, vmax=highest, cmap="cividis")
-        axes.set(title=title, xlabel="$x_1$", ylabel="$x_2$")
+    panels = [points is not None, density is not None]
+    figure = Figure(figsize=(3.2, 3.3 * sum(panels)), dpi=130)
+    rows = iter(figure.subplots(sum(panels), 1, squeeze=False)[:, 0])
+    if points is not None:
+        axes = next(rows)
+        x1, x2 = points.float().cpu().numpy().T
+        axes.scatter(x1, x2, s=2, color=BLUE, alpha=0.6, linewidths=0)
+        axes.set_title(f"{len(points)} points", fontsize="medium")
+        axes.set_aspect("equal")
+        axes.set(xlim=extent[:2], ylim=extent[2:])
+    if density is not None:
+        axes = next(rows)
+        pixels = density.float().cpu().numpy()
+        axes.imshow(
+            pixels, origin="lower", extent=extent, vmin=0, vmax=highest, cmap="cividis", interpolation="nearest"
+        )
+        axes.set_title(words, fontsize="medium")
     return rendered(figure)
 
 

@@ -1,16 +1,11 @@
 """Plots: the layout of pictures and animations."""
 
-import math
-from types import SimpleNamespace
-
 import numpy as np
 import torch
 from PIL import Image
 
 from genmodels import plots
-from genmodels.callbacks.sample_grid import density
-from genmodels.core import DataSpec, Kind, Likelihood
-from genmodels.core.abilities import HasLikelihood
+from genmodels.core import DataSpec
 
 SPEC = DataSpec((1, 8, 8), 17)
 
@@ -43,20 +38,10 @@ def test_levels_are_stretched_to_the_whole_range():
     assert [picture.getpixel((column, 1)) for column in (1, 2)] == [(0, 0, 0), (255, 255, 255)]
 
 
-def test_a_density_is_bright_where_the_mass_is_and_shown_next_to_the_truth():
-    class Blob(HasLikelihood):
-        """All mass in the upper left quarter."""
-
-        spec, device = DataSpec((2,)), torch.device("cpu")
-
-        def log_likelihood(self, x, samples=1):
-            inside = (x[:, 0] < 0) & (x[:, 1] > 0)
-            return Likelihood(torch.where(inside, -math.log(16), -math.inf), Kind.EXACT)
-
-    alone = density(Blob(), None)
-    beside = density(Blob(), lambda x: torch.zeros(len(x)) - 4)
-    assert beside.width == 2 * alone.width
-    bright = np.asarray(alone.convert("L"), dtype=float)
-    rows, columns = np.nonzero((bright > 190) & (bright < 250))
-    assert rows.mean() < alone.height / 2 and columns.mean() < alone.width / 2 + 20
-    assert density(SimpleNamespace(spec=SPEC), None) is None
+def test_points_lie_on_the_axes_asked_for_with_the_data_behind_them():
+    alone, behind = (np.asarray(plots.scatter(torch.tensor([[1.0, 1.0]]), data, (-2, 2, -2, 2))).astype(int)
+                     for data in (None, torch.tensor([[-1.0, -1.0]])))  # fmt: skip
+    rows, columns = np.nonzero(alone[..., 2] - alone[..., 0] > 60)
+    assert rows.mean() < alone.shape[0] / 2 and columns.mean() > alone.shape[1] / 2
+    rows, columns = np.nonzero((alone != behind).any(2))
+    assert len(rows) and rows.mean() > alone.shape[0] / 2 and columns.mean() < alone.shape[1] / 2

@@ -42,7 +42,7 @@ def runs(tmp_path):
         likelihood = [] if name == "GAN" else [bits(3.0 - i)]
         cost = {"train_seconds": 10.0 * 20**i, "batches": 100, "parameters": 10 ** (6 - i)}
         write_run(folder, name, *likelihood, fd(10.0 - i, **speed), fd(5.0, n=1000, **speed), cost=cost)
-        for file in ("final", "interpolation", "density"):
+        for file in ("final", "interpolation"):
             draw(folder / "samples" / f"{file}.png")
         draw(folder / "evaluation" / "neighbors.png", 900)
         write_csv(
@@ -75,15 +75,27 @@ class Tags(HTMLParser):
 
 def test_everything_is_on_the_page(runs):
     page = page_of(runs)
-    for title in ("Samples", "Density", "Quality against cost", "Training", "Diffusion, step by step", "Denoising",
+    for title in ("Samples", "Quality against cost", "Training", "Diffusion, step by step", "Denoising",
                   "Interpolation", "Nearest neighbors", "Not finished", "Protocols"):  # fmt: skip
         assert f">{title}</h" in page
     for caption in ("bits/dim against train seconds", "fd_digits_360 against network passes per sample",
                     "validation bits/dim against seconds of training", "VAE, seed 0: training losses",
                     "distortion (RMSE) against rate (per dimension)"):  # fmt: skip
         assert f"<figcaption>{caption}</figcaption>" in page
-    assert page.count("data:image/png;base64,") == 3 * 4 + 1
+    assert page.count("data:image/png;base64,") == 3 * 3 + 1
     assert "the loss is not finite." in page and "fd_digits_1000" in page
+
+
+def test_models_on_the_plane_stand_in_one_row_beside_the_data(tmp_path):
+    for i, model in enumerate(("GAN", "VAE", "AE")):
+        write_run(tmp_path / model, model, fd(1.0))
+        draw(tmp_path / model / "samples" / "final.png")
+        if model != "AE":
+            draw(tmp_path / model / "samples" / "plane.png", 30 + i)
+            draw(tmp_path / model / "samples" / "plane_data.png")
+    page = page_of(tmp_path)
+    assert ">Samples and density</h" in page and ">Samples</h" not in page
+    assert re.findall(r"<figcaption>(\w+)[^<]*</figcaption><img", page) == ["data", "GAN", "VAE"]
 
 
 def test_a_model_that_only_reconstructs_has_its_pictures_and_its_cost(tmp_path):
@@ -141,7 +153,7 @@ def test_only_png_files_of_limited_size_are_embedded(runs, tmp_path_factory, mon
     grid.unlink()
     grid.symlink_to(secret)
     (runs / "1_VAE" / "samples" / "final.png").write_text("<svg onload=alert(1)>")
-    assert page_of(runs).count("data:image/png;base64,") == 3 * 4 + 1 - 2
+    assert page_of(runs).count("data:image/png;base64,") == 3 * 3 + 1 - 2
     monkeypatch.setattr("genmodels.compare.html.LARGEST", 10)
     assert "data:image/png" not in page_of(runs)
 
@@ -217,7 +229,7 @@ def test_it_renders_without_an_error(browser, runs):
     assert browser.get_log("browser") == []
     assert browser.find_element("tag name", "h1").text == "Comparison of generative models"
     images = browser.find_elements("tag name", "img")
-    assert len(images) == 13 and all(image.get_property("naturalWidth") > 0 for image in images)
+    assert len(images) == 10 and all(image.get_property("naturalWidth") > 0 for image in images)
     charts = browser.find_elements("css selector", ".charts svg")
     assert len(charts) >= 8 and all(chart.size["width"] > 200 and chart.size["height"] > 100 for chart in charts)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,34 +10,40 @@ from PIL import Image
 from torch import Tensor
 
 from genmodels import plots
-from genmodels.core.abilities import Denoises, Encodes, HasDensity, HasLikelihood, Samples
+from genmodels.callbacks.plane import Scene, of_model, on_the_plane
+from genmodels.core.abilities import Denoises, Encodes, HasDensity, Samples
 from genmodels.core.processes import is_rank_zero
 from genmodels.core.randomness import fixed_seed
+from genmodels.data import DataModule
 from genmodels.errors import ensure_counts
 from genmodels.hardware import require_memory
 from genmodels.loggers import log_image
 from genmodels.models.base import BaseModel
 
-PIXELS, HALF_WIDTH, DRAWS = 128, 4.0, 16  # for pictures of densities on the plane
-
 
 class SampleGrid(Callback):
     """Writes ``samples/<batch>.png`` at every validation, and sends it to the loggers that take images.
 
-    For a model that encodes but cannot be sampled from, it shows reconstructions of validation examples.
+    For a model that encodes but cannot be sampled from, it shows reconstructions of validation examples. Of a finished
+    model of points on the plane it writes ``plane.png``, many samples and the density, on the axes and in the colors of
+    ``plane_data.png``, the same of the data; ``plane.npz`` has the arrays of both.
 
     Args:
         folder: folder of the pictures.
-        n: number of images in the grid.
+        n: number of images in the grid, or of points on the plane.
+        points: number of points in ``plane.png``.
 
     Raises:
-        ValueError: if n is less than 1 or more than 10 000.
+        ValueError: if n is less than 1 or more than 10 000, or points is less than 1 or more than a million.
     """
 
-    def __init__(self, folder: str | Path, n: int = 64) -> None:
+    def __init__(self, folder: str | Path, n: int = 64, points: int = 5000) -> None:
         ensure_counts(1, 10_000, n=n)
+        ensure_counts(1, 1_000_000, points=points)
         self.folder = Path(folder)
         self.n = n
+        self.points = points
+        self._scene: Scene | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Refuse, before training, more images than fit into memory.
@@ -57,11 +62,25 @@ class SampleGrid(Callback):
         """Draw the pictures of the trained model, in the first process."""
         if is_rank_zero():
             self.draw(trainer, pl_module, "final")
-            source = trainer.datamodule.source  # type: ignore[attr-defined]
-            picture = density(pl_module, source.log_prob if isinstance(source, HasDensity) else None)
-            if picture is not None:
-                plots.save(picture, self.folder / "density.png")
-                log_image(trainer, "density", picture)
+            self.draw_plane(trainer, pl_module)
+
+    def scene(self, data: DataModule) -> Scene | None:
+        """What the pictures of ``data`` share if they are on the plane."""
+        if self._scene is None and on_the_plane(data.spec):
+            log_density = data.source.log_prob if isinstance(data.source, HasDensity) else None
+            self._scene = Scene(data.train_and_val(), log_density, self.points)
+        return self._scene
+
+    def draw_plane(self, trainer: Trainer, model: BaseModel) -> None:
+        """Save samples and density of a model on the plane, as pictures and as arrays, and log the picture."""
+        scene = self.scene(trainer.datamodule)  # type: ignore[attr-defined]
+        found = of_model(model, scene.window, self.points) if scene else None
+        if scene is not None and found is not None:
+            picture = scene.draw(found)
+            plots.save(picture, self.folder / "plane.png")
+            plots.save(scene.draw(scene.data), self.folder / "plane_data.png")
+            scene.save_arrays(self.folder / "plane.npz", found)
+            log_image(trainer, "plane", picture)
 
     def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
         """Save and log samples or reconstructions, and :func:`paths` if ``name`` is ``final``."""
@@ -69,9 +88,10 @@ class SampleGrid(Callback):
         low = torch.autocast(model.device.type, torch.bfloat16, enabled=trainer.precision == "bf16-mixed")
         with fixed_seed(0, model.device), torch.no_grad(), low:
             if isinstance(model, Samples):
-                pictures["samples"] = (name, plots.picture(model.sample(self.n), model.spec))
+                x, scene = model.sample(self.n), self.scene(trainer.datamodule)  # type: ignore[attr-defined]
+                pictures["samples"] = (name, scene.grid(x) if scene else plots.picture(x, model.spec))
             elif isinstance(model, Encodes):
-                x: Tensor = trainer.datamodule.split("val")[: self.n // 2].to(model.device)  # type: ignore[attr-defined]
+                x = trainer.datamodule.split("val")[: self.n // 2].to(model.device)  # type: ignore[attr-defined]
                 file = "reconstructions" if name == "final" else name
                 pictures["reconstructions"] = (file, plots.pairs(x, model.decode(model.encode(x)), model.spec))
             if name == "final":
@@ -81,29 +101,6 @@ class SampleGrid(Callback):
         for title, (file, image) in pictures.items():
             plots.save(image, self.folder / f"{file}.png")
             log_image(trainer, title, image)
-
-
-@torch.no_grad()
-def density(model: BaseModel, truth: Callable[[Tensor], Tensor] | None) -> Image.Image | None:
-    """Picture of the model's density on the plane (a bound is tightened by 16 draws), next to the true one if known.
-
-    ``None`` for data that are not points of the plane, and for models that need several network passes per example.
-
-    Args:
-        model: any model.
-        truth: log-density ``[N]`` of the data, in nats, at points ``[N, 2]``; ``None`` if it is unknown.
-    """
-    if model.spec.shape != (2,) or model.spec.is_discrete or not isinstance(model, HasLikelihood):
-        return None
-    if model.passes_per_example > 1:
-        return None
-    line = (torch.arange(PIXELS, device=model.device) + 0.5) * (2 * HALF_WIDTH / PIXELS) - HALF_WIDTH
-    grid = torch.cartesian_prod(line, line).flip(1)  # rows run along the second dimension
-    with fixed_seed(0, model.device):
-        found = torch.cat([model.log_likelihood(part, samples=DRAWS).nats for part in grid.split(1024)])
-    panels = {} if truth is None else {"truth": truth(grid.cpu())}
-    panels[type(model).__name__] = found
-    return plots.densities({title: log_p.view(PIXELS, PIXELS) for title, log_p in panels.items()}, HALF_WIDTH)
 
 
 @torch.no_grad()

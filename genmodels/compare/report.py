@@ -22,7 +22,6 @@ from genmodels.untrusted import printable, read_text
 GALLERIES = (  # file in the run folder, title, caption, class of the figures
     ("samples/final.png", "Samples", "Samples of the finished models, from the same random numbers.", "picture"),
     ("samples/reconstructions.png", "Reconstructions", "Examples and their reconstructions.", "picture"),
-    ("samples/density.png", "Density", "The density of the model, next to the true density.", "picture"),
 )  # fmt: skip
 DETAILS = (
     ("samples/denoising.png", "Denoising", "From noise (left) to a sample (right).", "strip"),
@@ -33,6 +32,7 @@ DETAILS = (
 )  # fmt: skip
 DECLARED = ("protocol", "quantity", "incidental", "baselines", "distance")  # fields of a score that are not shown
 VALIDATION = {"val/bits_per_dim": "validation bits/dim", "val/nats": "validation nats (negative)"}
+ABOUT_PLANES = "Points of the data and of each model, above their densities: the same axes, and the same colors."
 ABOUT_COST = (
     "Cost rises to the right; lower is better, except for nats. Bars are two standard errors; an arrow points to "
     "the side of a bound on which the true value lies; the dashed line is the Pareto front of the printed values."
@@ -79,13 +79,14 @@ def section(results: Results, data: str, anchor: str) -> Element:
     styles = {group.label: index for index, group in enumerate(groups)}
     columns = results.columns_of(data)
     shown = [(group, representative(group, groups)) for group in groups]
+    planes = on_the_plane(shown)
     return node(
         "section",
         node("h2", data, id=anchor),
         *(sortable(table) for table in tables_of(results, data)),
         node("p", pretty(CAPTION), class_="soft"),
         *(node("p", sentence, class_="soft") for sentence in sentences(results, data)),
-        *(gallery(shown, *each) for each in GALLERIES),
+        *([planes] if planes is not None else [gallery(shown, *each) for each in GALLERIES]),
         charts("Quality against cost", ABOUT_COST, pareto(columns, groups, styles)),
         charts("Training", "Seconds are batches times the run's mean time per batch.", training(groups, styles)),
         charts("Diffusion, step by step", "The bound's terms, and distortion against rate.", diffusion(shown, styles)),
@@ -99,11 +100,20 @@ def representative(group: Group, groups: Sequence[Group]) -> Run:
     return next((run for run in group.runs if run.seed in sorted(seeds)[:1]), group.runs[0])
 
 
-def gallery(shown: Sequence[tuple[Group, Run]], file: str, title: str, words: str, class_: str) -> Element | None:
-    """The picture ``file`` of each group that has one, under a title."""
+def gallery(
+    shown: Sequence[tuple[Group, Run]], file: str, title: str, words: str, class_: str, before: Element | None = None
+) -> Element | None:
+    """The picture ``file`` of each group that has one, under a title; ``before`` them, if there are any, another."""
     pictures = [picture(run.path / file, f"{group.label}, seed {run.seed}", class_) for group, run in shown]
     found = [each for each in pictures if each is not None]
-    return side_by_side(title, words, found, "row")
+    return side_by_side(title, words, [before, *found] if found and before is not None else found, "row")
+
+
+def on_the_plane(shown: Sequence[tuple[Group, Run]]) -> Element | None:
+    """Points and density of the data, then of the model of each group that has them, if these are on the plane."""
+    of_data = (picture(run.path / "samples/plane_data.png", "data", "plane") for _, run in shown)
+    data = next((each for each in of_data if each is not None), None)
+    return gallery(shown, "samples/plane.png", "Samples and density", ABOUT_PLANES, "plane", data)
 
 
 def side_by_side(title: str, words: str, figures: Sequence[Element], class_: str) -> Element | None:

@@ -86,7 +86,9 @@ class RealNVP(NormalizingFlow):
 
     Args:
         spec: the data that the model is built for.
-        network: makes a coupling's network from its input and output shape and, where it grows, ``width_multiplier``.
+        network: makes a coupling's network on images from its input and output shape and, where it grows,
+            ``width_multiplier``.
+        vector_network: makes a coupling's network on vectors from its input and output shape; ``None`` for ``network``.
         depth: number of couplings on vectors; on images it follows from the scales.
         scales: number of scales on images, each half as high and wide as the one before; ``None`` takes as many as
             leave a side of 4.
@@ -119,6 +121,7 @@ class RealNVP(NormalizingFlow):
         width_multiplier: int = 1,
         alpha: float = 1e-6,
         scale_decay: float = 0.0,
+        vector_network: NetworkFactory | None = None,
         dequantization: DequantizationFactory = UniformDequantization,
     ) -> None:
         ensure_counts(1, 1000, depth=depth, width_multiplier=width_multiplier)
@@ -128,7 +131,7 @@ class RealNVP(NormalizingFlow):
         if spec.is_image:
             couple = image_flow(spec.shape, network, scales or most, width_multiplier)
         else:
-            couple = vector_flow(spec.shape, network, depth)
+            couple = vector_flow(spec.shape, vector_network or network, depth)
         flow = Chain([*to_reals(spec, alpha), ActNorm(spec.shape), couple])
         super().__init__(spec, flow, optimizer, scheduler, clip_norm, dequantization=dequantization)
         self.scale_decay = scale_decay

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genmodels.errors import ensure_counts
 from genmodels.networks.factory import DEEPEST, WIDEST, measured
-from genmodels.networks.mlp import mlp
+from genmodels.networks.mlp import ensure_slope, steep_mlp
 from genmodels.networks.scales import coarsenings
 
 
@@ -34,7 +34,12 @@ class ResidualBlock(nn.Module):
 
 @measured
 def encoder(
-    in_shape: Sequence[int], out_shape: Sequence[int], width: int = 32, blocks: int = 1, depth: int = 3
+    in_shape: Sequence[int],
+    out_shape: Sequence[int],
+    width: int = 32,
+    blocks: int = 1,
+    depth: int = 3,
+    slope: float | None = None,
 ) -> nn.Module:
     """Network ``[B, *in_shape] -> [B, *out_shape]`` from images or vectors to a flat code.
 
@@ -47,9 +52,12 @@ def encoder(
         width: channels after the first halving; an MLP is eight times as wide.
         blocks: number of residual blocks per scale, for images.
         depth: number of hidden layers, for vectors.
+        slope: for vectors, the initial slope of the first layer of ReLUs, see :func:`genmodels.networks.mlp.mlp`;
+            ``None`` for SiLUs in PyTorch's initialization.
 
     Raises:
-        ValueError: if width is less than 1, blocks or depth is negative, or the network does not fit into memory.
+        ValueError: if width is less than 1, blocks or depth is negative, slope is out of range, or the network does not
+            fit into memory.
 
     >>> import torch
     >>> encoder((1, 8, 8), (6,), width=4)(torch.zeros(3, 1, 8, 8)).shape
@@ -57,8 +65,9 @@ def encoder(
     """
     ensure_counts(1, WIDEST, width=width)
     ensure_counts(0, DEEPEST, blocks=blocks, depth=depth)
+    ensure_slope(slope)
     if len(in_shape) == 1:
-        return mlp(in_shape, out_shape, width=8 * width, depth=depth)
+        return steep_mlp(in_shape, out_shape, 8 * width, depth, slope)
     channels, height, breadth = in_shape
     layers: list[nn.Module] = []
     for scale in range(coarsenings(height, breadth)):
@@ -72,7 +81,12 @@ def encoder(
 
 @measured
 def decoder(
-    in_shape: Sequence[int], out_shape: Sequence[int], width: int = 32, blocks: int = 1, depth: int = 3
+    in_shape: Sequence[int],
+    out_shape: Sequence[int],
+    width: int = 32,
+    blocks: int = 1,
+    depth: int = 3,
+    slope: float | None = None,
 ) -> nn.Module:
     """Network ``[B, *in_shape] -> [B, *out_shape]`` from a flat code to images or vectors, mirroring :func:`encoder`.
 
@@ -82,9 +96,12 @@ def decoder(
         width: channels before the last doubling of the resolution; an MLP is eight times as wide.
         blocks: number of residual blocks per scale, for images.
         depth: number of hidden layers, for vectors.
+        slope: for vectors, the initial slope of the first layer of ReLUs, see :func:`genmodels.networks.mlp.mlp`;
+            ``None`` for SiLUs in PyTorch's initialization.
 
     Raises:
-        ValueError: if width is less than 1, blocks or depth is negative, or the network does not fit into memory.
+        ValueError: if width is less than 1, blocks or depth is negative, slope is out of range, or the network does not
+            fit into memory.
 
     >>> import torch
     >>> decoder((6,), (1, 8, 8), width=4)(torch.zeros(3, 6)).shape
@@ -92,8 +109,9 @@ def decoder(
     """
     ensure_counts(1, WIDEST, width=width)
     ensure_counts(0, DEEPEST, blocks=blocks, depth=depth)
+    ensure_slope(slope)
     if len(out_shape) == 1:
-        return mlp(in_shape, out_shape, width=8 * width, depth=depth)
+        return steep_mlp(in_shape, out_shape, 8 * width, depth, slope)
     channels, height, breadth = out_shape
     scales = coarsenings(height, breadth)
     widths = [channels, *(width << scale for scale in range(scales))]

@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm as spectral
 
 from genmodels.errors import ensure_counts
 from genmodels.networks.factory import DEEPEST, WIDEST, measured
-from genmodels.networks.mlp import mlp
+from genmodels.networks.mlp import ensure_slope, mlp, steep_mlp
 from genmodels.networks.scales import coarsenings
 
 
@@ -35,7 +35,12 @@ def check(width: int, depth: int, hidden: int | None) -> None:
 
 @measured
 def generator(
-    in_shape: Sequence[int], out_shape: Sequence[int], width: int = 64, depth: int = 3, hidden: int | None = None
+    in_shape: Sequence[int],
+    out_shape: Sequence[int],
+    width: int = 64,
+    depth: int = 3,
+    hidden: int | None = None,
+    slope: float | None = None,
 ) -> nn.Module:
     """Network ``[B, *in_shape] -> [B, *out_shape]`` from a latent code to data on [-1, 1].
 
@@ -50,13 +55,17 @@ def generator(
         depth: number of hidden layers, for vectors.
         hidden: for images, units of a fully connected layer before the projection, or ``None``. It is useful for small
             images, which allow few convolutions (InfoGAN: Chen et al. 2016, appendix C.1, arXiv:1606.03657).
+        slope: for vectors, the initial slope of the first layer of ReLUs, see :func:`genmodels.networks.mlp.mlp`;
+            ``None`` for SiLUs in PyTorch's initialization.
 
     Raises:
-        ValueError: if width or hidden is less than 1, depth is negative, or the network does not fit into memory.
+        ValueError: if width or hidden is less than 1, depth is negative, slope is out of range, or the network does not
+            fit into memory.
     """
     check(width, depth, hidden)
+    ensure_slope(slope)
     if len(out_shape) == 1:
-        return mlp(in_shape, out_shape, width=4 * width, depth=depth)
+        return steep_mlp(in_shape, out_shape, 4 * width, depth, slope)
     channels, height, breadth = out_shape
     scales = coarsenings(height, breadth)
     current = width << max(scales - 1, 0)
@@ -86,6 +95,7 @@ def discriminator(
     batch_norm: bool = True,
     spectral_norm: bool = False,
     hidden: int | None = None,
+    slope: float | None = None,
 ) -> nn.Module:
     """Network ``[B, *in_shape] -> [B, *out_shape]`` from data on [-1, 1] to a score.
 
@@ -100,13 +110,19 @@ def discriminator(
         spectral_norm: divide every weight by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
         hidden: for images, units of a fully connected layer after the convolutions, or ``None``. Without it the score
             of a small image is a sum over patches (InfoGAN: Chen et al. 2016, appendix C.1, arXiv:1606.03657).
+        slope: for vectors, the initial slope of the first layer, see :func:`genmodels.networks.mlp.mlp`; ``None`` for
+            PyTorch's initialization.
 
     Raises:
-        ValueError: if width or hidden is less than 1, depth is negative, or the network does not fit into memory.
+        ValueError: if width or hidden is less than 1, depth is negative, slope is out of range, or the network does not
+            fit into memory.
     """
     check(width, depth, hidden)
+    ensure_slope(slope)
     if len(in_shape) == 1:
-        network: nn.Module = mlp(in_shape, out_shape, width=4 * width, depth=depth, activation=nn.LeakyReLU)
+        network: nn.Module = mlp(
+            in_shape, out_shape, width=4 * width, depth=depth, activation=nn.LeakyReLU, slope=slope
+        )
     else:
         channels, height, breadth = in_shape
         layers: list[nn.Module] = []

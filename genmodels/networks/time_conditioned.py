@@ -66,15 +66,16 @@ def time_conditioned(
     patch: int = 1,
     attention: int = ATTENTION_SIDE,
     width_multipliers: Sequence[int] = (1, 2, 2, 2),
+    vector_width: int | None = None,
+    vector_depth: int | None = None,
 ) -> nn.Module:
     """A network ``(x [B, *in_shape], t [B]) -> [B, *out_shape]`` whose output is initialized to zero.
 
     Args:
         in_shape: ``(C, H, W)`` or ``(D,)``.
         out_shape: ``(C', H, W)`` or ``(D',)``, of the same rank.
-        width: channels at full resolution. For vectors there are ``max(4 width, D)`` hidden units, since fewer than D
-            could not represent the noise.
-        depth: number of residual blocks, for images at each resolution.
+        width: channels at full resolution.
+        depth: number of residual blocks at each resolution of images.
         dropout: probability of dropping a feature.
         levels: number of levels of integer data, to add :func:`fourier_features` to the input; ``None``, as in the DDPM
             paper, adds none.
@@ -82,6 +83,9 @@ def time_conditioned(
             DDPM paper, stands for pixels.
         attention: see :func:`unet`; sides are counted in patches.
         width_multipliers: see :func:`unet`.
+        vector_width: hidden units for vectors, D if that is more, since fewer could not represent the noise; ``None``
+            for four times the width.
+        vector_depth: number of residual blocks for vectors; ``None`` for the depth.
 
     Raises:
         ValueError: if a number is out of range, an image is not a whole number of patches, or the network does not fit
@@ -89,12 +93,15 @@ def time_conditioned(
     """
     ensure_counts(1, WIDEST, width=width, patch=patch, attention=attention)
     ensure_counts(1, DEEPEST, depth=depth)
+    ensure_counts(1, WIDEST, optional=True, vector_width=vector_width)
+    ensure_counts(1, DEEPEST, optional=True, vector_depth=vector_depth)
     ensure_counts(2, 256, optional=True, levels=levels)
     ensure_numbers(at_least=0, below=1, dropout=dropout)
     ensure_multipliers(width_multipliers)
     if levels is not None:
         wider = (5 * in_shape[0], *in_shape[1:])
-        network = time_conditioned(wider, out_shape, width, depth, dropout, None, patch, attention, width_multipliers)
+        sizes = (width, depth, dropout, None, patch, attention, width_multipliers, vector_width, vector_depth)
+        network = time_conditioned(wider, out_shape, *sizes)
         return OnFourierFeatures(network, levels)
     if len(in_shape) == 3:
         divides = not any(side % patch for side in in_shape[1:])
@@ -102,4 +109,5 @@ def time_conditioned(
         coarse_in, coarse_out = ((s[0] * patch**2, s[1] // patch, s[2] // patch) for s in (in_shape, out_shape))
         network = unet(coarse_in, coarse_out, width, width_multipliers, depth, dropout, attention)
         return network if patch == 1 else OnPatches(network, patch)
-    return TimeMLP(in_shape[0], out_shape[0], max(4 * width, in_shape[0]), depth, dropout)
+    hidden = max(vector_width or 4 * width, in_shape[0])
+    return TimeMLP(in_shape[0], out_shape[0], hidden, vector_depth or depth, dropout)

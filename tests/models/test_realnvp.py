@@ -12,7 +12,12 @@ from genmodels.models.realnvp import RealNVP
 from genmodels.networks.resnet import resnet
 from genmodels.transforms import ActNorm, ChannelCoupling, CheckerboardCoupling, FactorOut
 
-TINY = ["model.network.width=8", "model.network.blocks=1", "model.depth=4"]  # overrides for the suites of all models
+TINY = [
+    "model.network.width=8",
+    "model.network.blocks=1",
+    "model.vector_network.width=8",
+    "model.depth=4",
+]  # overrides for the suites of all models
 
 
 def nats_in_pixels(model, x):

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -16,3 +17,13 @@ def test_every_input_reaches_every_output():
     jacobian = torch.autograd.functional.jacobian(lambda x: network(x[None])[0], torch.randn(1, 2, 3))
     assert jacobian.shape == (2, 2, 1, 2, 3)
     assert (jacobian != 0).all()
+
+
+def test_a_slope_spreads_the_bends_of_the_first_layer_over_standardized_inputs():
+    torch.manual_seed(0)
+    first = mlp((2,), (1,), width=4000, activation=nn.ReLU, slope=4.0)[1].requires_grad_(False)
+    assert first.weight.norm(dim=1).mean() == pytest.approx(4 * 0.54, rel=0.05)  # 0.54: of U(-1, 1)² over the root of 2
+    distance = (first.bias / first.weight.norm(dim=1)).abs()
+    assert (distance > 1).float().mean() > 0.6 and distance.median() < 3
+    plain = mlp((2,), (1,), width=4000)[1].requires_grad_(False)
+    assert ((plain.bias / plain.weight.norm(dim=1)).abs() > 2).float().mean() < 0.2
