@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +27,36 @@ def test_the_peak_is_that_of_the_current_job_alone():
     del held
     forget_peak_memory()
     assert peak_memory(cpu) < bare + 0.1 * size
+
+
+REALLOCATES = """
+import resource, sys, torch
+from genmodels.hardware import keep_freed_memory
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        tensors = [torch.ones(size, 1000, 1000) for size in (1, 2, 3)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc")
+def test_freed_memory_is_used_again():
+    """Pages that are mapped anew when tensors of 24 MB are freed and allocated ten times."""
+    faults = [
+        int(subprocess.run([sys.executable, "-c", REALLOCATES, how], capture_output=True, check=True).stdout)
+        for how in ("kept", "returned")
+    ]
+    assert faults[0] < 100 < 1000 < faults[1]  # the smallest tensor has 977 pages
+
+
+def test_without_glibc_freed_memory_is_left_to_the_system(monkeypatch):
+    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda _: SimpleNamespace())
+    assert not hardware.keep_freed_memory()
 
 
 def test_without_proc_the_peak_is_psutils_if_available(monkeypatch):
