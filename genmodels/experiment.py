@@ -23,7 +23,7 @@ from genmodels.core.processes import broadcast, is_rank_zero
 from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
-from genmodels.hardware import device_for, forget_peak_memory
+from genmodels.hardware import device_for, forget_peak_memory, keep_freed_memory
 from genmodels.loggers import MetricsCsv
 from genmodels.metrics import Evaluation
 from genmodels.models.base import BaseModel, adopt_settings, make_optimizers
@@ -92,6 +92,7 @@ class Experiment:
             UserError: for anything in the config that cannot be built.
         """
         quiet_lightning()
+        keep_freed_memory()
         forget_peak_memory()
         check_settings(config)
         seed_everything(config.seed, verbose=False)

@@ -86,4 +86,4 @@ class BoundedAffine(ConditionalMap):
     @override
     def decode(self, z: Tensor, params: Tensor) -> Tensor:
         s, t = self.scale_and_shift(params)
-        return (z - t) * torch.exp(-s)
+        return (z - t) / torch.exp(s)

@@ -130,8 +130,6 @@ class OddEvenCoupling(Coupling):
         ValueError: if shape is not ``(D,)`` with at least two dimensions.
     """
 
-    order: Tensor
-
     def __init__(
         self,
         shape: Sequence[int],
@@ -141,18 +139,24 @@ class OddEvenCoupling(Coupling):
     ) -> None:
         vector = len(shape) == 1 and shape[0] >= 2
         ensure(vector, f"shape must be (D,) with at least two dimensions, got {tuple(shape)}.")
-        stays, moves = (torch.arange(start, shape[0], 2) for start in (parity, 1 - parity))
-        super().__init__((len(stays),), (len(moves),), network, conditional_map)
-        self.parity = parity
-        self.register_buffer("order", torch.cat([stays, moves]).argsort(), persistent=False)
+        sizes = [shape[0] - shape[0] // 2, shape[0] // 2]
+        stays, moves = sizes if parity == 0 else reversed(sizes)
+        super().__init__((stays,), (moves,), network, conditional_map)
+        self.paired = 2 * (shape[0] // 2)
+        self.even_stays = parity == 0
 
     @override
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x[:, self.parity :: 2], x[:, 1 - self.parity :: 2]
+        even, odd = x[:, : self.paired].unflatten(1, (-1, 2)).unbind(2)
+        even = torch.cat([even, x[:, self.paired :]], dim=1) if x.shape[1] > self.paired else even
+        return (even, odd) if self.even_stays else (odd, even)
 
     @override
     def join(self, stays: Tensor, moves: Tensor) -> Tensor:
-        return torch.cat([stays, moves], dim=1)[:, self.order]
+        even, odd = (stays, moves) if self.even_stays else (moves, stays)
+        half = self.paired // 2
+        pairs = torch.stack([even[:, :half], odd], dim=2).flatten(1)
+        return torch.cat([pairs, even[:, half:]], dim=1) if even.shape[1] > half else pairs
 
 
 class ChannelCoupling(Coupling):

@@ -39,7 +39,7 @@ class ActNorm(Transform):
 
     def decode(self, z: Tensor) -> Tensor:
         """``x = z exp(-log_scale) - shift [B, *shape]``."""
-        return z * torch.exp(-self.log_scale) - self.shift
+        return torch.addcmul(-self.shift, z, torch.exp(-self.log_scale))
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> Tensor:
