@@ -62,6 +62,8 @@ class EpochLoop(_TrainingEpochLoop):
         if not self._plain or self._restarting:
             super().advance(data_fetcher)
             return
+        if self.val_loop.restarting:
+            self.val_loop.restarting = False  # the next validation begins with its first batch
         trainer, model, results = self.trainer, self.trainer.lightning_module, self._results
         connector, scope = trainer._logger_connector, vars(model)  # not through the slow nn.Module.__setattr__
         batch, _, _ = next(data_fetcher)
