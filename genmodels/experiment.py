@@ -25,6 +25,7 @@ from genmodels.data import DataModule
 from genmodels.errors import UserError, require
 from genmodels.hardware import device_for, forget_peak_memory, keep_freed_memory
 from genmodels.loggers import MetricsCsv
+from genmodels.loop import use_epoch_loop
 from genmodels.metrics import Evaluation
 from genmodels.models.base import BaseModel, adopt_settings, make_optimizers
 from genmodels.models.base.model import batches
@@ -373,7 +374,9 @@ def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instr
         "trainer.accelerator=gpu, but no GPU is available; use trainer.accelerator=cpu.",
     )
     model.accumulate, options["accumulate_grad_batches"] = options["accumulate_grad_batches"], 1  # see train_batch
-    return build(options, "trainer", Trainer, logger=loggers, callbacks=instruments)
+    trainer = build(options, "trainer", Trainer, logger=loggers, callbacks=instruments)
+    use_epoch_loop(trainer)
+    return trainer
 
 
 def chosen(node: Any) -> bool:

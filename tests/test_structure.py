@@ -25,7 +25,7 @@ FLOORS = [
     {"data", "plots"},
     {"models"},
     {"metrics"},
-    {"loggers"},
+    {"loggers", "loop"},
     {"callbacks"},
     {"builder"},
     {"runs"},

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.nn import Parameter
 from typing_extensions import override
 
 from genmodels.errors import ensure_numbers
@@ -34,12 +35,14 @@ class WeightAverage(Callback):
         self.updates = 0
         self.average: dict[str, Tensor] = {}
         self._raw: dict[str, Tensor] = {}
+        self._averaged: tuple[list[Tensor], list[Parameter]] = ([], [])  # the average, and what it is the average of
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start from the model's weights, or continue from a checkpoint's average, on the model's device."""
         current = dict(pl_module.named_parameters())
         source = self.average or current
         self.average = {name: source[name].detach().to(p.device).clone() for name, p in current.items()}
+        self._averaged = (list(self.average.values()), list(current.values()))
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -48,7 +51,7 @@ class WeightAverage(Callback):
         """``average <- decay average + (1 - decay) weights``, all tensors in one fused call."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in pl_module.parameters()], 1 - decay)
+        torch._foreach_lerp_(*self._averaged, 1 - decay)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replace the model's parameters by the average."""

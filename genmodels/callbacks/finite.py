@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -37,11 +38,15 @@ class StopOnNaN(Callback):
         Raises:
             UserError: naming the first batch whose loss was not finite.
         """
-        loss = outputs["loss"].detach()
-        number = pl_module.batches
+        loss, number = outputs["loss"], pl_module.batches
+        if loss.device.type == "cpu":
+            if not math.isfinite(loss):
+                self._bad = torch.tensor(float(number))
+                self.check()
+            return
         this = torch.where(torch.isfinite(loss), torch.inf, float(number))
         self._bad = this if self._bad is None else torch.minimum(self._bad, this)
-        if loss.device.type == "cpu" or number % self.every == 0:
+        if number % self.every == 0:
             self.check()
 
     def check(self) -> None:

@@ -47,6 +47,8 @@ class BaseModel(LightningModule, ABC):
         gradient_norms: global norm of the last gradients before clipping, by index of the player; recorded if
             gradients are clipped or ``watches_gradients`` is set.
         accumulate: number of batches whose gradients are averaged for one step of an optimizer.
+        direct_optimizers: optimizers that :class:`genmodels.loop.EpochLoop` lets the training step use as they are,
+            with an ordinary backward pass; ``None`` where Lightning has something to do there.
     """
 
     monitor_name: ClassVar[str] = "loss"
@@ -68,6 +70,7 @@ class BaseModel(LightningModule, ABC):
         self.chains: dict[str, Tensor] = {}
         self.gradient_norms: dict[int, Tensor] = {}
         self.watches_gradients = False
+        self.direct_optimizers: list[Any] | None = None
 
     @abstractmethod
     def players(self) -> Sequence[Player]:
@@ -97,11 +100,13 @@ class BaseModel(LightningModule, ABC):
 
     def training_step(self, x: Tensor, batch_idx: int) -> dict[str, Any]:
         """Train the players whose turn it is on ``x [B, *shape]``; return their total ``loss`` and ``terms`` to log."""
-        optimizers, schedulers = as_list(self.optimizers()), as_list(self.lr_schedulers())
-        losses = train_batch(
-            self, x, optimizers, schedulers, self.batches, self.accumulate, backward=self.manual_backward
-        )
-        total = sum((loss.total.detach() for loss in losses), x.new_zeros((), dtype=torch.float32))
+        optimizers, backward = self.direct_optimizers, torch.Tensor.backward
+        if optimizers is None:
+            optimizers, backward = as_list(self.optimizers()), self.manual_backward
+        schedulers = as_list(self.lr_schedulers()) if self.scheduler_factory else []
+        losses = train_batch(self, x, optimizers, schedulers, self.batches, self.accumulate, backward=backward)
+        totals = [loss.total.detach() for loss in losses]
+        total = totals[0] if len(totals) == 1 else sum(totals, x.new_zeros((), dtype=torch.float32))
         return {"loss": total, "terms": {name: t.detach() for loss in losses for name, t in loss.terms.items()}}
 
     def configure_optimizers(self) -> Any:

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 if TYPE_CHECKING:
     from genmodels.models.base.model import BaseModel
 
+FUSED_ON = ("cpu", "cuda")  # devices on which PyTorch's optimizers have a kernel for all parameters together
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
 
@@ -55,7 +56,9 @@ class Player:
 def make_optimizers(model: BaseModel) -> list[Optimizer]:
     """One optimizer per player of ``model``; each clips the global norm of its gradients right before its step.
 
-    The norm before clipping is left in ``model.gradient_norms``, one scalar per player, on the device.
+    An optimizer whose option ``fused`` is left open (``None``) updates all parameters in one kernel where there is one,
+    see :func:`fuse`. The norm before clipping is left in ``model.gradient_norms``, one scalar per player, on the
+    device.
     """
     return [_with_clipping(model, index, player) for index, player in enumerate(model.players())]
 
@@ -73,22 +76,52 @@ def adopt_settings(optimizer: Optimizer, configured: Optimizer) -> None:
         if wanted["lr"] != initial:
             group["lr"] = group["lr"] * wanted["lr"] / initial
             group["initial_lr"] = wanted["lr"]
+        if group.get("fused"):  # its kernel counts steps on the device, that of an older checkpoint on the CPU
+            for parameter in group["params"]:
+                state = optimizer.state.get(parameter, {})
+                if "step" in state:
+                    state["step"] = state["step"].to(parameter.device)
 
 
 def _with_clipping(model: BaseModel, index: int, player: Player) -> Optimizer:
     parameters = [p for p in player.network.parameters() if p.requires_grad]
     optimizer = player.optimizer(parameters)
+    fuse(optimizer)
 
     def clip(*_: Any) -> None:  # a hook, so that it sees gradients after a mixed-precision scaler has unscaled them
         unscale(optimizer, parameters)
         if model.clip_norm is not None:
-            model.gradient_norms[index] = nn.utils.clip_grad_norm_(parameters, model.clip_norm)
+            model.gradient_norms[index] = clip_norm(parameters, model.clip_norm)
         elif model.watches_gradients:
             gradients = [p.grad for p in parameters if p.grad is not None]
             model.gradient_norms[index] = nn.utils.get_total_norm(gradients)
 
     optimizer.register_step_pre_hook(clip)
     return optimizer
+
+
+def fuse(optimizer: Optimizer) -> None:
+    """Let ``optimizer`` update all parameters in one kernel if its option ``fused`` is ``None`` and the device has one.
+
+    On a CPU PyTorch would otherwise update one tensor after the other. One kernel is 1.3 to 8 times faster for Adam,
+    from a single scalar to tens of millions of parameters.
+    """
+    for group in optimizer.param_groups:
+        is_open = "fused" in group and group["fused"] is None and not group["foreach"] and not group["differentiable"]
+        if is_open and all(p.is_floating_point() and p.device.type in FUSED_ON for p in group["params"]):
+            group["fused"] = True
+
+
+def clip_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
+    """Clip the global norm of the gradients of ``parameters`` to ``largest``; returns the norm before, a scalar.
+
+    ``torch.nn.utils.clip_grad_norm_`` multiplies also by a factor of one, in order not to wait for an accelerator.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if norm.device.type != "cpu" or not norm <= largest:
+        nn.utils.clip_grads_with_norm_(parameters, largest, norm)
+    return norm
 
 
 def unscale(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
