@@ -23,6 +23,13 @@ def test_linear_schedule_is_the_papers():
     assert torch.cumprod(1 - betas, 0)[-1].item() == pytest.approx(4.036e-5, rel=1e-3)
 
 
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_log_snr_starts_with_noise_of_a_sixth_of_the_spacing_of_levels(levels):
+    process = DiffusionProcess(log_snr(20, levels=levels))
+    noise = process.sigma[1] / process.sqrt_alpha_bar[1]  # in units of the data
+    torch.testing.assert_close(noise, torch.tensor(2 / (levels - 1) / 6), atol=0, rtol=1e-4)
+
+
 def test_log_snr_falls_linearly():
     alpha_bar = DiffusionProcess(log_snr(50, highest=12.0, lowest=-5.0)).alpha_bar64[1:]
     torch.testing.assert_close(torch.logit(alpha_bar), torch.linspace(12, -5, 50, dtype=torch.float64))
