@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from omegaconf import DictConfig
 
-from genmodels.composition import check_origins, check_parts, check_places, check_processes, compose_run
+from genmodels.composition import (
+    check_origins,
+    check_parts,
+    check_places,
+    check_processes,
+    compose,
+    compose_run,
+)
 from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors
-from genmodels.settings import check_settings
+from genmodels.settings import check_settings, plain
+from genmodels.tree import options as options_of
 
 if TYPE_CHECKING:
     from genmodels.core.score import Score
@@ -25,6 +33,7 @@ Any other word overrides the run's config in the grammar of train.py: key=value,
 
 FRAMES = 40  # of an animation of samples
 MOST_DIGITS = 15  # of a number of samples
+OF_NO_RECIPE = ("experiment=", "seed=", "data.root=", "run_dir=", "hydra.", "logger")  # what no recipe decides
 
 Options = dict[str, str | None]
 
@@ -220,26 +229,57 @@ def is_count(text: str) -> bool:
 
 
 def check(options: Options, overrides: list[str]) -> None:
-    """Compare a run with its recipe's ``expected``; a score better than expected passes."""
-    folder = run_folder(options)
-    require(not overrides, f"check takes only a run folder, got {' '.join(overrides)}.")
+    """Compare a run with its recipe's ``expected``; a score better than expected passes.
 
-    from genmodels.runs import EXPECTED, RunFolder, expectations, scores_by_name
+    Of the run folder only run.json is read.
+    """
+    folder, given = run_folder(options), [word.removeprefix("experiment=") for word in overrides]
+    understood = len(given) <= 1 and all(word.startswith("experiment=") for word in overrides)
+    require(understood, f"check takes only a run folder and experiment=..., got {' '.join(overrides)}.")
+    require((folder / "run.json").exists(), f"{folder} is not a run folder: it has no run.json.")
 
-    record = RunFolder.open(folder).read()
-    expected = expectations(record.get("expected"))
-    require(bool(expected), f"the run {folder} was made without a recipe that expects a result.")
+    from genmodels.runs import EXPECTED, read_record, scores_by_name
+
+    record = read_record(folder / "run.json")
     scores = scores_by_name(record)
-    lines = []
-    for metric, value, tolerance, source in ([entry[key] for key in EXPECTED] for entry in expected):
+    lines, reached = [], True
+    for metric, value, tolerance, source in ([entry[key] for key in EXPECTED] for entry in expected(record, given)):
         known = ", ".join(scores) or "none"
         require(metric in scores, f"{metric}, which the recipe expects, was not measured; measured: {known}.")
         found = scores[metric]
         worse = (value - found.value) if found.better == "higher" else (found.value - value)
         verdict = "reached" if worse <= tolerance else f"missed by {worse - tolerance:.3f}"
+        reached &= worse <= tolerance
         lines.append(f"{found.line}; expected {value} with tolerance {tolerance} ({source}): {verdict}.")
-    require(all(line.endswith(": reached.") for line in lines), "\n".join(lines))
+    if changed := [word for word in record.get("overrides", []) if not word.lstrip("+").startswith(OF_NO_RECIPE)]:
+        lines.append(f"The run changes its recipe: {' '.join(changed)}.")
+    require(reached, "\n".join(lines))
     print("\n".join(lines))
+
+
+def expected(record: Mapping[str, Any], given: list[str]) -> list[Any]:
+    """The results that the recipe ``given`` expects, else those in the record, else those of the recipe that it names.
+
+    Raises:
+        UserError: if there are none, or if the recipe is for another model or other data.
+    """
+    from genmodels.runs import expectations
+
+    if not given and (found := expectations(record.get("expected"))):
+        return found
+    words = [word.lstrip("+").partition("=") for word in record.get("overrides", [])]
+    names = given or [value.strip("[]") for key, _, value in words if key == "experiment"]
+    lacking = "the run was made without a recipe that expects a result; name one: experiment=..."
+    require(bool(names), lacking)
+    recipes = options_of("experiment")
+    require(names[-1] in recipes, f"unknown recipe '{names[-1]}'; {nearest(names[-1], recipes)}")
+    config = compose([f"experiment={names[-1]}"])
+    of = (config.model._target_.rpartition(".")[2], config.data.name)
+    own = (record.get("model"), record.get("data"))
+    require(of == own, f"experiment={names[-1]} is for {' on '.join(of)}, the run is {' on '.join(map(str, own))}.")
+    found = expectations(plain(config.expected))
+    require(bool(found), lacking)
+    return found
 
 
 def compare(options: Options, places: list[str]) -> None:
@@ -308,7 +348,7 @@ COMMANDS = {
     ),
     "check": Command(
         check,
-        "run=FOLDER",
+        "run=FOLDER [experiment=vae_digits]",
         "Compare the run with what its recipe expects; the exit status is 1 if it falls short.",
         {"run": RUN},
     ),

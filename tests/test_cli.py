@@ -320,6 +320,32 @@ def test_what_was_measured_before_an_evaluation_breaks_is_kept(copy, fails, tmp_
     assert added.startswith("bits_per_dim_k2[samples=few.npz@")
 
 
+def test_check_finds_the_recipe_that_a_run_names(copy, fails, capsys):
+    (copy / "config.yaml").unlink()  # only the record is read
+    bits = record(copy)["metrics"]["bits_per_dim"] | {"value": 1.85}
+    found = record(copy) | {"metrics": {"bits_per_dim": bits, "fd_digits_360": bits | {"value": 16.0}}}
+    given = ["experiment=vae_digits", "seed=1", "model.beta=2"]
+
+    def keep(**entries):
+        (copy / "run.json").write_text(json.dumps(found | {"model": "VAE", "data": "digits"} | entries))
+
+    keep(overrides=given, expected=None)
+    main(["check", f"run={copy}"])
+    out = capsys.readouterr().out
+    assert out.count(": reached.") == 2 and "The run changes its recipe: model.beta=2." in out
+    keep(overrides=[], expected=None)
+    assert "name one: experiment=..." in fails("check", f"run={copy}")
+    main(["check", f"run={copy}", "experiment=vae_digits"])
+    out = capsys.readouterr().out
+    assert out.count(": reached.") == 2 and "changes" not in out
+    assert "for GAN on digits, the run is VAE on digits" in fails("check", f"run={copy}", "experiment=gan_digits")
+    keep(overrides=["experiment=../../x"], expected=None)
+    assert "unknown recipe '../../x'" in fails("check", f"run={copy}")
+    keep(overrides=given, expected={"metric": "bits_per_dim", "value": 1.0, "tolerance": 0.1, "source": "its own"})
+    assert "its own): missed by 0.750" in fails("check", f"run={copy}")  # what the run itself recorded comes first
+    assert "takes only a run folder and experiment=" in fails("check", f"run={copy}", "seed=3")
+
+
 def test_check_compares_a_run_with_its_recipe(copy, fails, capsys):
     assert "without a recipe" in fails("check", f"run={copy}")
     value = record(copy)["metrics"]["bits_per_dim"]["value"]

@@ -42,6 +42,18 @@ def test_a_schedule_means_the_same_in_every_unit_and_for_every_model(budget, nam
         assert list(found.values()) == pytest.approx([config.model.optimizer.lr * f for f in wanted], rel=1e-6)
 
 
+def test_a_schedule_ends_with_a_budget_that_no_number_of_batches_meets(tmp_path):
+    """61 examples in batches of 8 are 8 batches, the last of which begins at 56 and ends beyond the budget."""
+    words = ("budget.max_batches=null", "budget.max_examples=61", "scheduler=linear", "scheduler.warmup=0.02")
+    config = settings("vae", "points", tmp_path, *EVERY_BATCH, *words, "scheduler.end=0.05", "data.val_size=8")
+    experiment = Experiment.assemble(config)
+    experiment.fit()
+    rates = [rate / config.model.optimizer.lr for rate in logged(tmp_path, "train/lr").values()]
+    decay = [(8 * batch / 61 - 0.02) / 0.98 for batch in range(1, 8)]  # the warm-up is over after the first batch
+    assert rates == pytest.approx([0.0, *(1 - 0.95 * share for share in decay)], rel=1e-6)
+    assert experiment.budget.fraction == 1 and experiment.callback(Linear).factor(1.0) == pytest.approx(0.05)
+
+
 def test_a_schedule_replaces_the_models_own(tmp_path):
     config = settings("realnvp", "points", tmp_path, *EVERY_BATCH, "scheduler=constant", "budget.max_batches=3")
     run(config)
