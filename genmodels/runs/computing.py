@@ -87,7 +87,9 @@ def choose(config: DictConfig, model: nn.Module, device: torch.device, record: M
     if layout == AUTO:
         layout = rule_of_layout(model, device, precision)
         layout = before.get("channels_last", layout) if before.get("precision") == precision else layout
-    return Computing(precision, layout, why, warnings)
+    cpu = record.get("hardware", {}).get("cpu", cpu_name())
+    elsewhere = f"the run began on another processor, {cpu}: the last digits of results may differ."
+    return Computing(precision, layout, why, warnings if cpu == cpu_name() else (*warnings, elsewhere))
 
 
 def choose_precision(

@@ -7,6 +7,11 @@ itself, as Lightning for ``trainer=ddp`` and joblib for a parallel sweep, divide
 which always holds, as it does if a user sets it or calls ``torch.set_num_threads``. The number changes the order of
 sums, and with it the last digits of results; a run that goes on, or is evaluated, therefore has the number that it
 began with.
+
+A process that began earlier keeps its threads. So that it does not suffer, nor do others, GNU's OpenMP is told to let
+waiting threads sleep after some microseconds of spinning instead of milliseconds (``GOMP_SPINCOUNT``, set before torch
+is imported): with two threads on one free core a step of the VAE on digits takes 3 times as long as with one thread,
+instead of 100 times. This does not change results.
 """
 
 from __future__ import annotations

@@ -95,6 +95,13 @@ def test_bf16_that_this_processor_lacks_is_not_repeated_which_is_said(unit):
         assert found.warnings[0].startswith("the run computed in bf16-mixed, which")
 
 
+def test_another_processor_is_named(unit, monkeypatch):
+    monkeypatch.setattr(computing, "cpu_name", lambda: "Zen 5")
+    for cpu, lines in (("Zen 5", 1), ("Haswell", 2)):
+        found = choose(config_of("auto"), WIDE, CPU, {"hardware": {"cpu": cpu}})
+        assert len(found.lines) == lines and ("Haswell" in found.lines[-1]) == (lines == 2)
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 def test_the_user_decides_and_hears_what_emulation_costs(unit, precision):
     found = choose(config_of(precision, layout=False), WIDE, CPU, {"computing": BF16 | {"precision": "32-true"}})

@@ -53,6 +53,18 @@ def test_a_number_that_the_program_has_set_holds(four_cores, monkeypatch):
     assert "began with 4 threads, and this is with 2" in set_threads(4)
 
 
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_waiting_threads_give_their_cores_away_unless_the_user_decides(given, found):
+    kept = {
+        name: value for name, value in threads.os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    code = "import os, genmodels.launch; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run([sys.executable, "-c", code], env=kept | given, capture_output=True, text=True)
+    assert done.stdout.strip() == found
+
+
 def test_processes_count_those_that_live(tmp_path, monkeypatch):
     environment = {**threads.os.environ, "TMPDIR": str(tmp_path)}
 
