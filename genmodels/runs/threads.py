@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from functools import cache
@@ -64,11 +65,19 @@ def others() -> int:
     with suppress(*FAILURES):
         folder = Path(tempfile.gettempdir()) / f"genmodels-{getpass.getuser()}"
         folder.mkdir(mode=0o700, exist_ok=True)
+        if not is_own(folder):
+            return 0
         own = folder / f"{os.getpid()}.lock"
-        held = sum(is_held(file) for file in folder.glob("*.lock") if file != own)
+        held = sum(is_held(file) for file in folder.glob("*.lock") if file != own and file.stem.isdecimal())
         hold(own)
         return held
     return 0
+
+
+def is_own(folder: Path) -> bool:
+    """Whether ``folder`` is this user's alone, and no link; in a folder for all, another user may have made it."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and (os.name == "nt" or (found.st_uid, found.st_mode & 0o77) == (os.getuid(), 0))
 
 
 @cache

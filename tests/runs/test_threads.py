@@ -87,6 +87,25 @@ def test_processes_count_those_that_live(tmp_path, monkeypatch):
     assert left == 0
 
 
+@pytest.mark.parametrize("trap", ["a link", "a folder for all"])
+def test_a_folder_that_another_user_may_write_is_left_alone(trap, tmp_path, monkeypatch):
+    monkeypatch.setattr(threads.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(threads.getpass, "getuser", lambda: "me")
+    place, other = tmp_path / "genmodels-me", tmp_path / "other"
+    other.mkdir(mode=0o700)
+    (other / "12.lock").touch()
+    if trap == "a link":
+        place.symlink_to(other)
+    else:
+        other.rename(place)
+        place.chmod(0o777)
+    threads.others.cache_clear()
+    try:
+        assert threads.others() == 0 and [file.name for file in place.iterdir()] == ["12.lock"]
+    finally:
+        threads.others.cache_clear()
+
+
 def test_without_a_folder_for_locks_nobody_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(threads.tempfile, "gettempdir", lambda: str(tmp_path / "missing"))
     threads.others.cache_clear()
