@@ -45,7 +45,7 @@ def model_of(*words):
         (["model=vae", "data=mnist"], True, True, True),
         (["model=gan", "data=mnist"], True, True, True),
         (["model=realnvp", "data=mnist"], True, False, False),
-        (["model=ddpm", "data=mnist"], False, False, False),
+        (["model=ddpm", "data=mnist"], False, True, False),
         (["experiment=ddpm_mnist"], True, True, False),
     ],
 )
