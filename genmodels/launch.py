@@ -36,7 +36,7 @@ logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it tells of error
 FOUND: set[Path] = set()  # folders that were there before Hydra created those of this job
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, and print_error prints them
 if "OMP_WAIT_POLICY" not in os.environ:  # a thread that waits for others gives its core away soon, see runs/threads.py
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when torch is imported
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # read when torch is imported
 
 
 def job(config: DictConfig) -> float | None:

@@ -9,9 +9,9 @@ sums, and with it the last digits of results; a run that goes on, or is evaluate
 began with.
 
 A process that began earlier keeps its threads. So that it does not suffer, nor do others, GNU's OpenMP is told to let
-waiting threads sleep after some microseconds of spinning instead of milliseconds (``GOMP_SPINCOUNT``, set before torch
-is imported): with two threads on one free core a step of the VAE on digits takes 3 times as long as with one thread,
-instead of 100 times. This does not change results.
+waiting threads sleep after a fraction of a millisecond of spinning instead of many (``GOMP_SPINCOUNT``, set before
+torch is imported): with two threads on one free core a step of the VAE on digits takes 9 times as long as with one
+thread, instead of 100 times. This does not change results.
 """
 
 from __future__ import annotations

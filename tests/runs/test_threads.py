@@ -54,7 +54,7 @@ def test_a_number_that_the_program_has_set_holds(four_cores, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "found"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+    ("given", "found"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
 )
 def test_waiting_threads_give_their_cores_away_unless_the_user_decides(given, found):
     kept = {
