@@ -37,6 +37,8 @@ __all__ = ["CompareSweep", "compose", "job", "one_sentence_errors", "options", "
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it tells of errors that are raised besides
 FOUND: set[Path] = set()  # folders that were there before Hydra created those of this job
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, and print_error prints them
+if "OMP_WAIT_POLICY" not in os.environ:  # a thread that waits for others gives its core away soon, see runs/threads.py
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # read when torch is imported
 
 
 def options_of_group(

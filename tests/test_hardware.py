@@ -137,4 +137,6 @@ def test_an_older_torch_is_asked_in_its_own_way(monkeypatch):
 def test_the_factor_of_bf16_is_measured(monkeypatch):
     clock = iter([0, 10, 20, 22, 30, 44])  # two starts to warm up; then 2 and 14 seconds
     monkeypatch.setattr(hardware, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    state = torch.get_rng_state()
     assert bf16_factor(CPU, rounds=1) == 7
+    assert torch.equal(torch.get_rng_state(), state)

@@ -45,7 +45,7 @@ def model_of(*words):
         (["model=vae", "data=mnist"], True, True, True),
         (["model=gan", "data=mnist"], True, True, True),
         (["model=realnvp", "data=mnist"], True, False, False),
-        (["model=ddpm", "data=mnist"], False, False, False),
+        (["model=ddpm", "data=mnist"], False, True, False),
         (["experiment=ddpm_mnist"], True, True, False),
     ],
 )
@@ -93,6 +93,13 @@ def test_bf16_that_this_processor_lacks_is_not_repeated_which_is_said(unit):
     else:
         assert (found.precision, found.channels_last) == ("32-true", True)
         assert found.warnings[0].startswith("the run computed in bf16-mixed, which")
+
+
+def test_another_processor_is_named(unit, monkeypatch):
+    monkeypatch.setattr(computing, "cpu_name", lambda: "Zen 5")
+    for cpu, lines in (("Zen 5", 1), ("Haswell", 2)):
+        found = choose(config_of("auto"), WIDE, CPU, {"hardware": {"cpu": cpu}})
+        assert len(found.lines) == lines and ("Haswell" in found.lines[-1]) == (lines == 2)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])

@@ -53,6 +53,18 @@ def test_a_number_that_the_program_has_set_holds(four_cores, monkeypatch):
     assert "began with 4 threads, and this is with 2" in set_threads(4)
 
 
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_waiting_threads_give_their_cores_away_unless_the_user_decides(given, found):
+    kept = {
+        name: value for name, value in threads.os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    code = "import os, genmodels.launch; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run([sys.executable, "-c", code], env=kept | given, capture_output=True, text=True)
+    assert done.stdout.strip() == found
+
+
 def test_processes_count_those_that_live(tmp_path, monkeypatch):
     environment = {**threads.os.environ, "TMPDIR": str(tmp_path)}
 
@@ -73,6 +85,25 @@ def test_processes_count_those_that_live(tmp_path, monkeypatch):
     fourth, left = start()
     fourth.communicate()
     assert left == 0
+
+
+@pytest.mark.parametrize("trap", ["a link", "a folder for all"])
+def test_a_folder_that_another_user_may_write_is_left_alone(trap, tmp_path, monkeypatch):
+    monkeypatch.setattr(threads.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(threads.getpass, "getuser", lambda: "me")
+    place, other = tmp_path / "genmodels-me", tmp_path / "other"
+    other.mkdir(mode=0o700)
+    (other / "12.lock").touch()
+    if trap == "a link":
+        place.symlink_to(other)
+    else:
+        other.rename(place)
+        place.chmod(0o777)
+    threads.others.cache_clear()
+    try:
+        assert threads.others() == 0 and [file.name for file in place.iterdir()] == ["12.lock"]
+    finally:
+        threads.others.cache_clear()
 
 
 def test_without_a_folder_for_locks_nobody_is_counted(tmp_path, monkeypatch):
