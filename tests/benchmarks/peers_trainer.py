@@ -79,7 +79,7 @@ def pythae(x: torch.Tensor, folder: str) -> tuple[float, int]:
         def __init__(self) -> None:
             self.times: list[float] = []
 
-        def on_train_step_begin(self, *_: object, **__: object) -> None:
+        def on_train_step_end(self, *_: object, **__: object) -> None:
             self.times.append(time.perf_counter())
 
     logging.disable(logging.INFO)
