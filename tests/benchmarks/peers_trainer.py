@@ -38,8 +38,8 @@ def ours(array: Path) -> tuple[float, int]:
         words = [
             "model=vae", "data=npz", f"data.source.path={array}", f"data.spec.shape=[{PIXELS}]", "data.spec.levels=2",
             f"data.batch_size={BATCH}", f"budget.max_batches={BATCHES}", "validations=1", "metrics=[]",
-            "callbacks.samples=null", f"model.latent_dim={LATENT}", "model.encoder.width=512", "model.encoder.depth=1",
-            "model.decoder.width=512", "model.decoder.depth=1", f"run_dir={folder}/run",
+            "callbacks.samples=null", f"model.latent_dim={LATENT}", "model.encoder.width=64", "model.encoder.depth=1",
+            "model.decoder.width=64", "model.decoder.depth=1", f"run_dir={folder}/run",
         ]  # fmt: skip
         experiment, clock = Experiment.assemble(compose(words)), Clock()
         experiment.trainer.callbacks.append(clock)
