@@ -122,7 +122,7 @@ def utilization(table: Table) -> None:
             with FlopCounterMode(display=False) as counter:
                 step()
             gflop = counter.get_total_flops() / 1e9
-            seconds, of_product = alternating(step, lambda: factors[0] @ factors[1], rounds=STEPS)
+            seconds, of_product = alternating(step, lambda: factors[0] @ factors[1])
             ours, most = gflop / seconds, 2 * SIDE**3 / of_product / 1e9
             what = f"{gflop:.2f} GFLOP in a step of {name}, {title}"
             table.add_row(what, f"{ours:.0f} GFLOP/s", f"{most:.0f} GFLOP/s", f"{ours / most:.0%} of the peak")
