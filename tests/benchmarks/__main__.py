@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from lightning import Callback
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics.image.fid import _compute_fid
 
 from genmodels.builder import build
@@ -36,7 +39,9 @@ from tests.benchmarks.precision import precision
 
 ROOT = Path(__file__).parents[2]
 ROUNDS, STEPS, WARM = 5, 12, 3
-SETS = {"images 28x28": ([1, 28, 28], 256), "points": ([2], None)}
+IMAGES = {"images 8x8": ([1, 8, 8], 17), "images 28x28": ([1, 28, 28], 256)}
+SETS = {"images 28x28": IMAGES["images 28x28"], "points": ([2], None)}
+SIDE = 1024  # of the matrices whose product is the peak
 
 
 class Clock(Callback):
@@ -58,43 +63,72 @@ def lightning_steps(name: str, overrides: list[str]) -> list[float]:
     return np.diff(clock.times)[WARM:].tolist()
 
 
-def bare_steps(name: str, overrides: list[str]) -> list[float]:
-    """Durations of the same steps in a plain loop over batches in memory, in seconds."""
+def bare_step(name: str, overrides: list[str]) -> Callable[[], object]:
+    """The same step in a plain loop, on one batch in memory."""
     experiment = Experiment.assemble(compose([f"model={name}", *overrides]))
     model, data = experiment.model, experiment.data
     model.initialize(data.first_train(512))
     set_memory_format(model, experiment.computing.channels_last)
     x = data.split("train")[: data.batch_size]
     optimizers = make_optimizers(model)
-    times = []
+    return lambda: train_batch(model, x, optimizers)
+
+
+def bare_steps(name: str, overrides: list[str]) -> list[float]:
+    """Durations of the same steps in a plain loop over batches in memory, in seconds."""
+    step, times = bare_step(name, overrides), []
     for _ in range(STEPS):
         times.append(time.perf_counter())
-        train_batch(model, x, optimizers)
+        step()
     return np.diff(times)[WARM:].tolist()
+
+
+@contextmanager
+def made_up(shape: list[int], levels: int | None) -> Iterator[list[str]]:
+    """Overrides for a short run on random data ``[2000, *shape]`` of that many levels."""
+    with tempfile.TemporaryDirectory() as folder:
+        array, size = Path(folder) / "data.npz", (2000, *shape)
+        generator = np.random.default_rng(0)
+        x = generator.integers(0, levels, size, dtype=np.uint8) if levels else generator.normal(size=size)
+        np.savez(array, train=x, test=x[:10])
+        yield [
+            "data=npz", f"data.source.path={array}", f"data.spec.shape={shape}",
+            f"data.spec.levels={'null' if levels is None else levels}", f"budget.max_batches={STEPS}",
+            "validations=1", "metrics=[]", "callbacks.samples=null", f"run_dir={folder}/run",
+        ]  # fmt: skip
 
 
 def step_ratios(table: Table) -> None:
     """Training steps of every model against a bare loop."""
     for title, (shape, levels) in SETS.items():
         for name in options("model"):
-            with tempfile.TemporaryDirectory() as folder:
-                array = Path(folder) / "data.npz"
-                size = (2000, *shape)
-                generator = np.random.default_rng(0)
-                x = generator.integers(0, 256, size, dtype=np.uint8) if levels else generator.normal(size=size)
-                np.savez(array, train=x, test=x[:10])
-                overrides = [
-                    "data=npz", f"data.source.path={array}", f"data.spec.shape={shape}",
-                    f"data.spec.levels={'null' if levels is None else levels}", f"budget.max_batches={STEPS}",
-                    "validations=1", "metrics=[]", "callbacks.samples=null", f"run_dir={folder}/run",
-                    "trainer.precision=32-true",
-                ]  # fmt: skip
+            with made_up(shape, levels) as overrides:
                 ours, bare = [], []
                 for _ in range(ROUNDS):
                     bare += bare_steps(name, overrides)
                     ours += lightning_steps(name, overrides)
             a, b = statistics.median(ours), statistics.median(bare)
             table.add_row(f"step of {name}, {title}", f"{1e3 * a:.2f} ms", f"{1e3 * b:.2f} ms", f"{a / b:.3f}x")
+
+
+def utilization(table: Table) -> None:
+    """Arithmetic of every model's float32 training step per second, beside the matrix products' peak.
+
+    Counted are the products of linear layers, convolutions and attention, forward and backward. A product with the
+    zeros around an image counts, since it is computed; it is a third of a 3x3 convolution on 4x4 pixels.
+    """
+    factors = torch.randn(2, SIDE, SIDE)
+    for title, (shape, levels) in IMAGES.items():
+        for name in options("model"):
+            with made_up(shape, levels) as overrides:
+                step = bare_step(name, [*overrides, "trainer.precision=32-true"])
+            with FlopCounterMode(display=False) as counter:
+                step()
+            gflop = counter.get_total_flops() / 1e9
+            seconds, of_product = alternating(step, lambda: factors[0] @ factors[1])
+            ours, most = gflop / seconds, 2 * SIDE**3 / of_product / 1e9
+            what = f"{gflop:.2f} GFLOP in a step of {name}, {title}"
+            table.add_row(what, f"{ours:.0f} GFLOP/s", f"{most:.0f} GFLOP/s", f"{ours / most:.0%} of the peak")
 
 
 class PerSample(Dataset):
@@ -273,6 +307,7 @@ def likelihood_costs(table: Table) -> None:
 
 MEASURED = (
     loader_ratio, first_step, main_job, sharing, frechet_ratio, extraction_ratio, likelihood_costs, step_ratios,
+    utilization,
 )  # fmt: skip
 
 
