@@ -53,7 +53,7 @@ class EpochLoop(_TrainingEpochLoop):
         try:
             super().run(data_fetcher)
         finally:
-            self.trainer.lightning_module.direct_optimizers = None
+            vars(self.trainer.lightning_module)["direct_optimizers"] = None
 
     @override
     def advance(self, data_fetcher: _DataFetcher) -> None:
@@ -106,7 +106,7 @@ class EpochLoop(_TrainingEpochLoop):
         )
         progress = self.manual_optimization.optim_step_progress
         optimizers = [CountedOptimizer(optimizer, progress) for optimizer in trainer.optimizers]
-        model.direct_optimizers = optimizers if direct else None
+        vars(model)["direct_optimizers"] = optimizers if direct else None
 
 
 class CountedOptimizer:

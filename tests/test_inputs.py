@@ -215,7 +215,7 @@ SENTENCES = {
     "hydra.run.dir=/proc/x": "/proc/x cannot be read or written: No such file or directory; check its name",
     "hydra.run.dir=/dev/null/x": "/dev/null/x cannot be read or written: Not a directory; choose another folder",
     f"run_dir={'a' * 300} dry_run=false": "File name too long; choose a shorter name",
-    "scheduler.warmup=0.5": "no scheduler is chosen, whose keys could be set; choose one of: constant, cosine,",
+    "scheduler=null scheduler.warmup=0.5": "no scheduler is chosen, whose keys could be set; choose one of: constant, cosine,",
     "run_dir=/proc/x dry_run=false": "the run folder /proc/x cannot be written",
     "seed=0,abc -m": "seed must be an integer",
     "seed=0,1 failure_value=abc -m": "failure_value must be a finite number",

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.nn import Parameter
 from typing_extensions import override
 
 from genmodels.errors import ensure_numbers
@@ -35,7 +34,7 @@ class WeightAverage(Callback):
         self.updates = 0
         self.average: dict[str, Tensor] = {}
         self._raw: dict[str, Tensor] = {}
-        self._averaged: tuple[list[Tensor], list[Parameter]] = ([], [])  # the average, and what it is the average of
+        self._averaged: tuple[list[Tensor], list[Tensor]] = ([], [])  # the average, and what it is the average of
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start from the model's weights, or continue from a checkpoint's average, on the model's device."""
@@ -51,7 +50,8 @@ class WeightAverage(Callback):
         """``average <- decay average + (1 - decay) weights``, all tensors in one fused call."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(*self._averaged, 1 - decay)
+        average, current = self._averaged
+        torch._foreach_lerp_(average, current, 1 - decay)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replace the model's parameters by the average."""

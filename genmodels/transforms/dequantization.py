@@ -16,6 +16,7 @@ from genmodels.core import DataSpec
 from genmodels.core.quantization import dequantize, to_symmetric
 from genmodels.errors import ensure, ensure_counts
 from genmodels.networks.factory import NetworkFactory
+from genmodels.networks.resnet import resnet
 from genmodels.transforms.base import Chain
 from genmodels.transforms.coupling import CheckerboardCoupling
 
@@ -84,7 +85,7 @@ class VariationalDequantization(Dequantization):
         ValueError: if the data are not images of integers, or depth is less than 1.
     """
 
-    def __init__(self, spec: DataSpec, network: NetworkFactory, depth: int = 2) -> None:
+    def __init__(self, spec: DataSpec, network: NetworkFactory = resnet, depth: int = 2) -> None:
         super().__init__(spec)
         fits = spec.is_discrete and spec.is_image
         ensure(fits, "dequantization can be variational for images of integers only; use uniform.")

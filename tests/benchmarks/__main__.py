@@ -95,6 +95,7 @@ def made_up(shape: list[int], levels: int | None) -> Iterator[list[str]]:
             "data=npz", f"data.source.path={array}", f"data.spec.shape={shape}",
             f"data.spec.levels={'null' if levels is None else levels}", f"budget.max_batches={STEPS}",
             "validations=1", "metrics=[]", "callbacks.samples=null", f"run_dir={folder}/run",
+            "trainer.precision=32-true",
         ]  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def utilization(table: Table) -> None:
     for title, (shape, levels) in IMAGES.items():
         for name in options("model"):
             with made_up(shape, levels) as overrides:
-                step = bare_step(name, [*overrides, "trainer.precision=32-true"])
+                step = bare_step(name, overrides)
             with FlopCounterMode(display=False) as counter:
                 step()
             gflop = counter.get_total_flops() / 1e9

@@ -70,7 +70,7 @@ class BaseModel(LightningModule, ABC):
         self.chains: dict[str, Tensor] = {}
         self.gradient_norms: dict[int, Tensor] = {}
         self.watches_gradients = False
-        self.direct_optimizers: list[Any] | None = None
+        self.direct_optimizers: Any = None
 
     @abstractmethod
     def players(self) -> Sequence[Player]:
@@ -100,9 +100,9 @@ class BaseModel(LightningModule, ABC):
 
     def training_step(self, x: Tensor, batch_idx: int) -> dict[str, Any]:
         """Train the players whose turn it is on ``x [B, *shape]``; return their total ``loss`` and ``terms`` to log."""
-        optimizers, backward = self.direct_optimizers, torch.Tensor.backward
-        if optimizers is None:
-            optimizers, backward = as_list(self.optimizers()), self.manual_backward
+        direct = self.direct_optimizers is not None
+        optimizers = self.direct_optimizers if direct else as_list(self.optimizers())
+        backward = torch.Tensor.backward if direct else self.manual_backward
         schedulers = as_list(self.lr_schedulers()) if self.scheduler_factory else []
         losses = train_batch(self, x, optimizers, schedulers, self.batches, self.accumulate, backward=backward)
         totals = [loss.total.detach() for loss in losses]
