@@ -235,7 +235,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
     experiment.data.setup()
     refusals = experiment.evaluate.ask(experiment.model, experiment.data)  # reported before training
     if is_rank_zero():
-        tell(*(f"{name} will be missing: {reason}" for name, reason in refusals.items()), *experiment.computing.lines)
+        tell(*(f"{name} will be missing: {reason}" for name, reason in refusals.items()))
 
     def begin() -> None:
         details = {
@@ -251,6 +251,7 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
         }
         experiment.folder.create(config, details)
         log_config(experiment)
+        tell(*experiment.computing.lines)
 
     scores = experiment.train(begin)
     if is_rank_zero():

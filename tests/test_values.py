@@ -143,7 +143,8 @@ def refusal(words, path, value):
 NUMBERS = [-1, math.nan, math.inf, -math.inf, "abc", True, None, [1]]
 COUNTS = [*NUMBERS, 0, 1.5, 10**12]
 VAE, GAN, FLOW = (f"model={name} data=digits" for name in ("vae", "gan", "realnvp"))
-DDPM, LOG_SNR = "model=ddpm data=digits", "model=ddpm model/schedule=log_snr"
+LEARNED_NOISE = "model=realnvp model/dequantization=variational"
+DDPM, LINEAR, LOG_SNR = "model=ddpm data=digits", "model=ddpm model/schedule=linear", "model=ddpm"
 REFUSED = {
     (VAE, "latent_dim"): COUNTS,
     (VAE, "beta"): NUMBERS,
@@ -184,11 +185,13 @@ REFUSED = {
     (DDPM, "network.dropout"): [*NUMBERS, 1],
     (DDPM, "network.width_multipliers"): [[], [0], [1.5], ["a"], 3, None, [10**12]],
     (DDPM, "schedule.steps"): [*COUNTS, 1],
-    (DDPM, "schedule.start"): [*NUMBERS, 0, 1],
-    (DDPM, "schedule.end"): [*NUMBERS, 0, 1, 1e-9],
+    (LINEAR, "schedule.start"): [*NUMBERS, 0, 1],
+    (LINEAR, "schedule.end"): [*NUMBERS, 0, 1, 1e-9],
     (DDPM, "sampler.steps"): [-1, 0, 1.5, 1001, 10**12],
     (DDPM, "objective.variational_weight"): NUMBERS,
     (LOG_SNR, "schedule.highest"): [math.nan, math.inf, 10**12, -6],
+    (LOG_SNR, "schedule.levels"): [-1, 0, 1, 1.5, 257],
+    (LEARNED_NOISE, "dequantization.depth"): COUNTS,
     ("data=gaussian", "val_size"): [*NUMBERS, 0, 1.5, 1.0, 10**12, 50_000],
     ("data=gaussian", "batch_size"): COUNTS,
     ("data=gaussian", "eval_batch_size"): COUNTS,
@@ -317,6 +320,7 @@ def test_integer_data_are_integers_of_their_levels(x):
 
 
 def test_a_schedule_of_no_steps_is_refused_before_training():
-    model = made(compose(["model=ddpm", "model.scheduler.total_iters=0"]).model, "model")
+    schedule = "{_target_: torch.optim.lr_scheduler.LinearLR, _partial_: true, total_iters: 0}"
+    model = made(compose(["model=ddpm", f"model.scheduler={schedule}"]).model, "model")
     with pytest.raises(UserError, match=r"^model\.scheduler\.total_iters must be at least 1, got 0\.$"):
         model.configure_optimizers()

@@ -80,7 +80,7 @@ def log_snr(steps: int = 1000, highest: float | None = None, lowest: float = -5.
     [13.3, -5.0]
     """
     ensure_counts(2, steps=steps)
-    ensure_counts(2, optional=True, levels=levels)
+    ensure_counts(2, 256, optional=True, levels=levels)
     if highest is None:
         highest = LOG_SNR_OF_REALS if levels is None else 2 * math.log(3 * (levels - 1))
     ensure_numbers(at_least=-LARGEST_LOG_SNR, at_most=LARGEST_LOG_SNR, highest=highest, lowest=lowest)
