@@ -33,13 +33,14 @@ SECONDS, BYTES = 5.0, 300e6  # of one input, on a machine that may be busy
 
 MODELS = [f"model={name} data={data}" for name in options("model") for data in ("digits", "gaussian")]
 PARTS = [f"model=ddpm model/{part}={name}" for part in ("schedule", "sampler") for name in options(f"model/{part}")]
+LEARNED_NOISE = "model=realnvp model/dequantization=variational"
 METRICS = [f"metrics=[{name}]" for name in options("metrics")]
 WHOLE = {
-    **dict.fromkeys([*MODELS, *PARTS, "model=gan model/objective=wasserstein_gp"], "model"),
+    **dict.fromkeys([*MODELS, *PARTS, LEARNED_NOISE, "model=gan model/objective=wasserstein_gp"], "model"),
     **{f"data={name}": "data" for name in options("data")},
     **dict.fromkeys(METRICS, "metrics"),
     "callbacks=[quality]": "callbacks",
-    **{f"scheduler={name}": "scheduler" for name in options("scheduler")},
+    **{f"scheduler={name}": "scheduler" for name in options("scheduler") if name != "none"},
 }
 """The part of the config that is built, by the overrides that choose its options."""
 
@@ -143,8 +144,11 @@ def refusal(words, path, value):
 NUMBERS = [-1, math.nan, math.inf, -math.inf, "abc", True, None, [1]]
 COUNTS = [*NUMBERS, 0, 1.5, 10**12]
 VAE, GAN, FLOW = (f"model={name} data=digits" for name in ("vae", "gan", "realnvp"))
-LEARNED_NOISE = "model=realnvp model/dequantization=variational"
-DDPM, LINEAR, LOG_SNR = "model=ddpm data=digits", "model=ddpm model/schedule=linear", "model=ddpm"
+DDPM, LINEAR, LOG_SNR = (
+    "model=ddpm data=digits",
+    "model=ddpm model/schedule=linear",
+    "model=ddpm model/schedule=log_snr",
+)
 REFUSED = {
     (VAE, "latent_dim"): COUNTS,
     (VAE, "beta"): NUMBERS,
