@@ -15,6 +15,7 @@ from genmodels.callbacks.randomness import Randomness
 from genmodels.callbacks.sample_grid import SampleGrid
 from genmodels.callbacks.training_log import TrainingLog
 from genmodels.callbacks.validate import MONITOR, UNTIL_DUE, Validate
+from genmodels.callbacks.warm_up import WarmUp
 
 __all__ = [
     "MONITOR",
@@ -37,5 +38,6 @@ __all__ = [
     "StopOnNaN",
     "TrainingLog",
     "Validate",
+    "WarmUp",
     "WeightAverage",
 ]

@@ -25,6 +25,7 @@ from genmodels.core.quantization import to_symmetric
 from genmodels.errors import ensure_counts, ensure_numbers
 from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
 
+MOST_LATENTS = 32  # latent variables by default
 DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder: importance samples times images
 
 
@@ -36,7 +37,7 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
 
     Args:
         spec: the data that the model is built for.
-        latent_dim: dimension of z.
+        latent_dim: dimension of z; ``None`` for as many as the data have, at most 32.
         encoder: ``(data shape, (2 latent_dim,)) -> network``, giving mean and log standard deviation of q(z|x).
         decoder: ``((latent_dim,), parameter shape) -> network``.
         observation: ``spec -> Observation``, the distribution p(x|z).
@@ -53,7 +54,7 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
     def __init__(
         self,
         spec: DataSpec,
-        latent_dim: int,
+        latent_dim: int | None,
         encoder: NetworkFactory,
         decoder: NetworkFactory,
         observation: Callable[[DataSpec], Observation],
@@ -64,14 +65,14 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         sample_mean: bool = False,
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
-        ensure_counts(latent_dim=latent_dim)
+        ensure_counts(optional=True, latent_dim=latent_dim)
         ensure_numbers(at_least=0, beta=beta)
-        self.latent_dim = latent_dim
+        self.latent_dim = min(spec.dims, MOST_LATENTS) if latent_dim is None else latent_dim
         self.beta = beta
         self.sample_mean = sample_mean
         self.observation = observation(spec)
-        self.encoder = encoder(spec.shape, (2 * latent_dim,))
-        self.decoder = decoder((latent_dim,), self.observation.param_shape)
+        self.encoder = encoder(spec.shape, (2 * self.latent_dim,))
+        self.decoder = decoder((self.latent_dim,), self.observation.param_shape)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation ``[B, latent_dim]`` of q(z|x) for raw data ``x [B, *shape]`` (eq. 9)."""
