@@ -149,7 +149,11 @@ def changed(key, value):
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("latent_dim", -3, "model.latent_dim must be an integer from 1 to 1000000, got -3."),  # by the constructor
+        (
+            "latent_dim",
+            -3,
+            "model.latent_dim must be an integer from 1 to 1000000, or None, got -3.",
+        ),  # by the constructor
         (
             "spec.levels",
             300,

@@ -147,7 +147,7 @@ def test_a_run_without_a_checkpoint_starts_again_by_the_advice_that_is_given(cop
 
 
 def test_a_new_learning_rate_takes_effect_when_training_goes_on(copy):
-    main(["resume", f"run={copy}", "budget.max_batches=6", "model.optimizer.lr=0.25"])
+    main(["resume", f"run={copy}", "budget.max_batches=6", "model.optimizer.lr=0.25", "scheduler=constant"])
     (saved,) = read_checkpoint(copy / "checkpoints" / "last.ckpt")["optimizer_states"]
     assert saved["param_groups"][0]["lr"] == 0.25
 

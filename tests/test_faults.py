@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux")
 def trained(tmp_path_factory):
     """The folder of a small trained run, which tests copy before they change it."""
     folder = tmp_path_factory.mktemp("faults")
-    run(settings("vae", "gray images", folder, "budget.max_batches=2"))
+    run(settings("vae", "gray images", folder, "budget.max_batches=20"))
     return folder / "run"
 
 

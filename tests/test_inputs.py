@@ -194,7 +194,7 @@ SENTENCES = {
     "--experimental-rerun nope": "there is no such file",
     "~model.foo": "the config has no model.foo; did you mean",
     "~model.clip_norm=3": "model.clip_norm has another value",
-    "+model.latent_dim=3": "write model.latent_dim=3",
+    "+model.beta=3": "write model.beta=3",
     "model.latent_dim@x=3": "there is no group model.latent_dim",
     "model/sampler=ddim": "it belongs to model=ddpm",
     "model/sampler=ddim model/schedule=cosine": "no chosen option has the group model/sampler",
