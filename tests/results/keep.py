@@ -27,24 +27,21 @@ FOREWORD = """# Results
 Every row is a recipe, and every figure is from a `run.json` below this folder; `python tests/results/keep.py` writes
 this file from them, and `genmodels compare tests/results format=md` prints the tables. Digits:
 `python train.py -m experiment=gan_digits,vae_digits,realnvp_digits,ddpm_digits seed=0,1,2`. The others:
-`python train.py experiment=gan_mnist` and so on. All ran on an AMD EPYC, one run on each of its two cores beside other
-work; those on MNIST and Fashion-MNIST were given twenty minutes each (GAN and VAE on Fashion-MNIST twelve and ten), and
-what they saw in them, rounded, is the budget of the recipes, which count examples. The numbers show that the models are
-right, not what they reach at convergence (RealNVP on MNIST: 1.06 bits/dim as reported by Grathwohl et al. 2019).
+`python train.py experiment=gan_mnist` and so on. All ran on an AMD EPYC with AVX512-BF16, one run on each of its two
+cores beside other work. The budgets of the recipes count examples, about twenty minutes of such a core on MNIST. The
+numbers show that the models are right, not what they reach at convergence (RealNVP on MNIST: 1.06 bits/dim as reported
+by Grathwohl et al. 2019).
 
-The runs are of the commits in the last table. Since then the learning rates of the MNIST recipes fall linearly to the
-end of the budget; before, those of GAN and DDPM fell linearly over a fixed number of batches, and those of VAE and
-RealNVP stayed constant. DDPM on MNIST was trained before its recipe sampled in bf16, and its samples were scored by
-`genmodels resume run=... metrics=[fd] metrics.fd.max_passes=500000 model.sampler.steps=50 model.sampler.bf16=true`.
+The runs are of the commits in the last table. Those on Fashion-MNIST are older than its recipes: they were given twenty
+minutes (GAN and VAE twelve and ten), their learning rates stayed constant (VAE, RealNVP) or fell linearly, RealNVP
+dequantized uniformly, and the bound of DDPM was summed over all its terms for 100 images.
 
 Rows stand in the order of the code length that a model guarantees; a GAN guarantees none. All bits/dim here are bounds,
 which show nothing of how the models' likelihoods themselves compare. A place is missing where the error is unknown.
 
-DDPM's bits/dim on digits say little about its samples, as in its paper: L_simple gives up the terms of small noise,
-where a fixed variance and few levels cost most; the MNIST recipes learn the variance. Samples of VAE and RealNVP are
-draws with all their observation noise, which a Fréchet distance sees. The floor is the distance of real test data to
-the reference; that of digits is optimistic, because its test split is stratified (fresh draws from the training set
-itself score 1.6 to 1.9 at n = 360).
+Samples of VAE and RealNVP are draws with all their observation noise, which a Fréchet distance sees. The floor is the
+distance of real test data to the reference; that of digits is optimistic, because its test split is stratified (fresh
+draws from the training set itself score 1.6 to 1.9 at n = 360).
 """
 
 
