@@ -6,11 +6,10 @@ import pytest
 from conformance.test_laboratory import settings
 from lightning import Callback
 
-from genmodels.callbacks import WarmUp
 from genmodels.errors import UserError
 from genmodels.experiment import Experiment
 
-WORDS = ("budget.max_batches=10", "validations=1", "callbacks.average.decay=0.5")
+WORDS = ("callbacks=[kl_warm_up]", "budget.max_batches=10", "validations=1", "callbacks.average.decay=0.5")
 
 
 class Weights(Callback):
@@ -30,11 +29,6 @@ def test_it_reaches_the_configured_value_and_leaves_it(tmp_path):
     experiment.fit()
     assert weights.found == pytest.approx([0.0, 0.5, 1.0, 1.5] + [2.0] * 6)
     assert experiment.model.beta == 2.0
-
-
-def test_it_can_be_left_out(tmp_path):
-    experiment = Experiment.assemble(settings("vae", "points", tmp_path, *WORDS, "callbacks.kl=null"))
-    assert not any(isinstance(each, WarmUp) for each in experiment.trainer.callbacks)
 
 
 def test_a_model_without_that_number_is_refused(tmp_path):
