@@ -48,14 +48,14 @@ def limits(*words):
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in OF_PAPERS])
 def test_a_cpu_recipe_counts_examples_and_sees_as_many_as_its_kept_runs(name):
-    """Twenty minutes on one core were enough for these."""
+    """Half an hour on one core, beside other work, was enough for these."""
     model, data = name.split("_", 1)
     kept = [run for run in KEPT if (run.model.lower(), run.data) == (model, data)]
     for run in kept:
         batch = compose([f"experiment={name}"]).data.batch_size
         found = {"batches": run.cost["examples"] / batch} if data == "digits" else {"examples": run.cost["examples"]}
         assert limits(f"experiment={name}") == pytest.approx(found, rel=0.03)
-        assert run.cost["train_seconds"] <= 20 * 60 + 1
+        assert run.cost["train_seconds"] <= 30 * 60
     assert kept or (data == "binarized_mnist" and limits(f"experiment={name}") == {"examples": 1_200_000})
 
 
@@ -86,6 +86,8 @@ def test_what_is_expected_is_what_the_recipe_measures(name):
         known |= {f"fid_{config.metrics.fid.n}"}
     if "_target_" in config.metrics.get("fd", {}):
         known |= {f"fd_{config.data.name}_{360 if config.data.name == 'digits' else 10_000}"}
+    if "recognized" in config.metrics:
+        known |= {f"recognized_{config.data.name}_10000"}
     entries = expectations(plain(config.expected))
     assert entries or name == "vae_cifar10"  # no published result
     for entry in entries:

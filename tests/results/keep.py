@@ -28,9 +28,9 @@ Every row is a recipe, and every figure is from a `run.json` below this folder; 
 this file from them, and `genmodels compare tests/results format=md` prints the tables. Digits:
 `python train.py -m experiment=gan_digits,vae_digits,realnvp_digits,ddpm_digits seed=0,1,2`. The others:
 `python train.py experiment=gan_mnist` and so on. All ran on an AMD EPYC with AVX512-BF16, one run on each of its two
-cores beside other work. The budgets of the recipes count examples, about twenty minutes of such a core on MNIST. The
-numbers show that the models are right, not what they reach at convergence (RealNVP on MNIST: 1.06 bits/dim as reported
-by Grathwohl et al. 2019).
+cores beside other work. The budgets of the recipes count examples, twenty to thirty minutes of such a core on MNIST.
+The numbers show that the models are right, not what they reach at convergence (RealNVP on MNIST: 1.06 bits/dim as
+reported by Grathwohl et al. 2019).
 
 The runs are of the commits in the last table. Those on Fashion-MNIST are older than its recipes: they were given twenty
 minutes (GAN and VAE twelve and ten), their learning rates stayed constant (VAE, RealNVP) or fell linearly, RealNVP
