@@ -264,7 +264,7 @@ def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> R
         seeds[run.seed] = run
     groups = labeled([tuple(seeds.values()) for seeds in by_config.values()])
     for group in groups:
-        if len(commits := {commit(run) for run in group.runs}) > 1:
+        if len(commits := sorted({commit(run) for run in group.runs})) > 1:
             remarks.append(f"the runs of {group.label} on {group.data} are of different commits: {', '.join(commits)}.")
     unfinished = [(run.name, f"{run.status}: {run.reason}") for run in runs if run.status != "finished"]
     unreadable = tuple((run.name, run.reason) for run in runs if run.status == "unreadable")
