@@ -265,21 +265,22 @@ def resume(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Exper
     Raises:
         UserError: for bad input, or if training diverges. Before training begins the folder is not changed.
     """
-    experiment = Experiment.assemble(config, folder.read())
+    record = folder.read()
+    experiment = Experiment.assemble(config, record)
     experiment.data.setup()
     experiment.evaluate.ask(experiment.model, experiment.data)
-    known = folder.read().get("data_sha256")
+    known = record.get("data_sha256")
     require(
         known in (None, experiment.data.sha256) or any(word.startswith("data.") for word in overrides),
         f"the data of {folder.path} have changed since it was trained (their SHA-256 was {str(known)[:12]}..., it is "
         f"{experiment.data.sha256[:12]}...); restore them, or train a new run.",
     )
-    saved = folder.read().get("checkpoints", {}).get("last.ckpt", [])
+    saved = record.get("checkpoints", {}).get("last.ckpt", [])
     continued = len(saved) > 1 or (folder.checkpoints / "last.ckpt").exists()  # one hash: killed in the first save
 
     def begin() -> None:
-        experiment.folder.proceed(config, overrides, experiment.data.sha256)
-        experiment.folder.update(computing=experiment.computing.entry)
+        details = {"data_sha256": experiment.data.sha256, "computing": experiment.computing.entry}
+        experiment.folder.proceed(config, overrides, details)
         log_config(experiment)
 
     if is_rank_zero():

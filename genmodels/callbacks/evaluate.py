@@ -14,6 +14,7 @@ from genmodels.data import DataModule
 from genmodels.loggers import log_image, log_scores
 from genmodels.metrics import Evaluation, SampleSets, Subject
 from genmodels.models.base import BaseModel
+from genmodels.models.base.model import in_bf16
 
 
 class Evaluate(Callback):
@@ -56,7 +57,7 @@ class Evaluate(Callback):
         """Run the evaluations that apply to the model and the data; keep and log their scores."""
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         self.refusals = self.ask(pl_module, data)
-        samples = SampleSets(pl_module, self.seed, self.samples_file, bf16=trainer.precision == "bf16-mixed")
+        samples = SampleSets(pl_module, self.seed, self.samples_file, bf16=in_bf16(trainer))
         subject = Subject(pl_module, data, samples, self.seed, self.folder / "evaluation", partial(log_image, trainer))
         self.scores = []
         for evaluation in (e for name, e in self.evaluations.items() if name not in self.refusals):

@@ -17,6 +17,7 @@ from genmodels.loggers import log_image, log_values
 from genmodels.metrics import SampleSets, Subject
 from genmodels.metrics.features import LARGEST_SET, FeatureEvaluation
 from genmodels.models.base import BaseModel
+from genmodels.models.base.model import in_bf16
 
 
 class Quality(Callback):
@@ -62,7 +63,7 @@ class Quality(Callback):
         self._validations += 1
         if trainer.state.fn != "fit" or self._validations % self.every:
             return
-        samples = SampleSets(pl_module, self.seed, bf16=trainer.precision == "bf16-mixed")
+        samples = SampleSets(pl_module, self.seed, bf16=in_bf16(trainer))
         self._features = {key: kept for key, kept in self._features.items() if "samples" not in key}
         show = partial(log_image, trainer)
         subject = Subject(pl_module, self._data(trainer), samples, self.seed, Path(), show, self._features)

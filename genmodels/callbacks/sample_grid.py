@@ -19,6 +19,7 @@ from genmodels.errors import ensure_counts
 from genmodels.hardware import require_memory
 from genmodels.loggers import log_image
 from genmodels.models.base import BaseModel
+from genmodels.models.base.model import in_bf16
 
 
 class SampleGrid(Callback):
@@ -85,7 +86,7 @@ class SampleGrid(Callback):
     def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
         """Save and log samples or reconstructions, and :func:`paths` if ``name`` is ``final``."""
         pictures: dict[str, tuple[str, Image.Image]] = {}  # file and image by title
-        low = torch.autocast(model.device.type, torch.bfloat16, enabled=trainer.precision == "bf16-mixed")
+        low = torch.autocast(model.device.type, torch.bfloat16, enabled=in_bf16(trainer))
         with fixed_seed(0, model.device), torch.no_grad(), low:
             if isinstance(model, Samples):
                 x, scene = model.sample(self.n), self.scene(trainer.datamodule)  # type: ignore[attr-defined]

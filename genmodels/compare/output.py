@@ -143,7 +143,7 @@ def latex_table(table: Table) -> str:
 def plain(results: Results) -> dict[str, Any]:
     """The comparison in plain types; ``None`` is an unknown or non-finite value, or an open end of an interval."""
     return {
-        "groups": [group_entry(results, group) for data in results.data for group in results.of(data)],
+        "groups": [group_entry(results, group) for group in results.ordered],
         "notes": [*(s for data in results.data for s in sentences(results, data)), *results.remarks],
         "refusals": [{"group": group, "reason": reason} for group, reason in results.refusals],
         "unfinished": [{"run": name, "reason": reason} for name, reason in results.unfinished],
@@ -228,7 +228,7 @@ def as_csv(results: Results) -> str:
     The column ``status`` has the reason why a run is not finished, and the remarks, which are labeled ``note``.
     """
     rows: list[dict[str, Any]] = []
-    for group in (group for data in results.data for group in results.of(data)):
+    for group in results.ordered:
         status = {"status": ", ".join(sorted({run.status for run in group.runs}))}
         whole = identity(group) | cost_entry(group) | status
         if not any(run.scores for run in group.runs):

@@ -216,6 +216,11 @@ class Results:
         groups = [group for group in self.groups if group.data == data]
         return sorted(groups, key=lambda group: [column.sort_key(cells.get(group.label)) for column, cells in columns])
 
+    @property
+    def ordered(self) -> list[Group]:
+        """The groups of all data sets, in the order of :meth:`of`."""
+        return [group for data in self.data for group in self.of(data)]
+
     @cached_property
     def columns(self) -> dict[Column, dict[str, Cell]]:
         """The ranked cells of every column, by the label of the group."""

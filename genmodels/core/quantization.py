@@ -115,8 +115,13 @@ def log_mass(
     ensure_counts(samples=samples)
     if spec.levels is None:
         return log_density(x.float())
-    draws = (draw(x) if draw else dequantize(x, spec) for _ in range(samples))
-    return log_mean_exp(torch.stack([log_density(u) + log_volume for u, log_volume in draws]))
+    return log_mean_exp(mass_weights(x, log_density, samples, draw or (lambda x: dequantize(x, spec))))
+
+
+def mass_weights(x: Tensor, log_density: Callable[[Tensor], Tensor], samples: int, draw: Dequantize) -> Tensor:
+    """Log importance weights ``log p(u_k) - log q(u_k | x) [K, B]`` in nats of :func:`log_mass`, of integers."""
+    draws = (draw(x) for _ in range(samples))
+    return torch.stack([log_density(u) + log_volume for u, log_volume in draws])
 
 
 def logit(u: Tensor, alpha: float) -> tuple[Tensor, Tensor]:

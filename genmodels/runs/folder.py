@@ -83,8 +83,8 @@ class RunFolder:
         known = {"config_sha256": [text_sha256(text)]}
         self.write({"status": "running", **details, **known, "started": now(), "metrics": {}, "refusals": {}})
 
-    def proceed(self, config: DictConfig, overrides: Iterable[str], data_sha256: str) -> None:
-        """Write the config of a run that is continued, and set its status to ``running``."""
+    def proceed(self, config: DictConfig, overrides: Iterable[str], details: Mapping[str, Any]) -> None:
+        """Write the config and new ``details`` of a run that is continued, and set its status to ``running``."""
         text, before = OmegaConf.to_yaml(config, resolve=True), read_text(self.config_file)
         self.begun = True
         self.update(config_sha256=[text_sha256(text), text_sha256(before)])  # the process may end before the next line
@@ -92,7 +92,7 @@ class RunFolder:
         record = self.read()
         every = [*record.get("overrides", []), *overrides]
         record |= {"status": "running", "error": None, "overrides": every, "config_hash": config_hash(config)}
-        self.write(record | {"data_sha256": data_sha256})
+        self.write({**record, **details})
 
     def read(self) -> dict[str, Any]:
         """The record, run.json.

@@ -33,6 +33,7 @@ class Dequantization(nn.Module, ABC):
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.log_bin = -spec.dims * math.log(spec.levels) if spec.levels else 0.0  # log-volume of a bin, in nats
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,8 +57,7 @@ class UniformDequantization(Dequantization):
 
     @override
     def log_volume(self, x: Tensor, u: Tensor) -> Tensor:
-        volume = self.spec.dims * math.log(self.spec.levels) if self.spec.levels else 0.0
-        return u.new_full((len(u),), -volume)
+        return u.new_full((len(u),), self.log_bin)
 
 
 class GivenCoupling(CheckerboardCoupling):
@@ -94,27 +94,21 @@ class VariationalDequantization(Dequantization):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``u ~ q(u | x) [B, *shape]`` and ``-log q(u | x) [B]`` in nats (Ho et al. 2019, eq. 11)."""
-        eps = torch.rand(x.shape, device=x.device).clamp(SMALLEST, 1 - SMALLEST)
         given = to_symmetric(x, self.spec)
-        out, log_det = self.flow(torch.cat([given, torch.logit(eps)], dim=1))
+        before = torch.logit(torch.rand(x.shape, device=x.device), SMALLEST)
+        out, log_det = self.flow(torch.cat([given, before], dim=1))
         e = out[:, given.shape[1] :]
         u = (x + torch.sigmoid(e)) / cast("int", self.spec.levels)
-        return u, log_det + (log_slope(e) - log_slope(torch.logit(eps))).flatten(1).sum(1) + self._log_bin
+        return u, log_det + (log_slope(e) - log_slope(before)).flatten(1).sum(1) + self.log_bin
 
     def log_volume(self, x: Tensor, u: Tensor) -> Tensor:
         """``-log q(u | x) [B]`` by the inverse of the flow."""
         given = to_symmetric(x, self.spec)
-        noise = (u * cast("int", self.spec.levels) - x).clamp(SMALLEST, 1 - SMALLEST)
-        e = torch.logit(noise)
+        e = torch.logit(u * cast("int", self.spec.levels) - x, SMALLEST)
         before = self.flow.decode(torch.cat([given, e], dim=1))
         _, log_det = self.flow(before)
         slopes = log_slope(e) - log_slope(before[:, given.shape[1] :])
-        return log_det + slopes.flatten(1).sum(1) + self._log_bin
-
-    @property
-    def _log_bin(self) -> float:
-        """Log-volume of a bin, in nats."""
-        return -self.spec.dims * math.log(cast("int", self.spec.levels))
+        return log_det + slopes.flatten(1).sum(1) + self.log_bin
 
 
 def log_slope(e: Tensor) -> Tensor:

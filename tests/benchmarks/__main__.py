@@ -312,18 +312,21 @@ MEASURED = (
 )  # fmt: skip
 
 
+def print_table(headings: tuple[str, ...], measured: tuple[Callable[[Table], None], ...]) -> None:
+    """Print a table with the rows of all functions ``measured``, or of those named on the command line."""
+    table = Table(*headings, title=f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    for measure in measured:
+        if len(sys.argv) == 1 or measure.__name__ in sys.argv[1:]:
+            measure(table)
+    Console().print(table)
+
+
 def main() -> None:
     """Print a table of all measurements, or of those named on the command line; or the table of precisions."""
     if sys.argv[1:2] == ["precision"]:
         precision(sys.argv[2:])
         return
-    table = Table(title=f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    for heading in ("what", "ours", "against", "ratio"):
-        table.add_column(heading)
-    for measure in MEASURED:
-        if len(sys.argv) == 1 or measure.__name__ in sys.argv[1:]:
-            measure(table)
-    Console().print(table)
+    print_table(("what", "ours", "against", "ratio"), MEASURED)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ Adam and PyTorch's default settings for it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -26,7 +24,7 @@ from genmodels.hardware import keep_freed_memory
 from genmodels.models.realnvp import RealNVP
 from genmodels.networks.mlp import mlp
 from genmodels.networks.unet import unet
-from tests.benchmarks.__main__ import alternating
+from tests.benchmarks.__main__ import alternating, print_table
 
 ROUNDS = 15
 COUPLINGS, POINTS, HIDDEN = 32, 512, 64  # a flow on the plane: couplings, batch, units of two hidden layers
@@ -166,13 +164,7 @@ MEASURED = (flows, unets)
 def main() -> None:
     """Print a table of all comparisons, or of those named on the command line."""
     keep_freed_memory()  # as every run of ours does; the others gain from it too
-    table = Table(title=f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    for heading in ("what", "ours", "theirs", "ratio", "parameters, ours | theirs"):
-        table.add_column(heading)
-    for measure in MEASURED:
-        if len(sys.argv) == 1 or measure.__name__ in sys.argv[1:]:
-            measure(table)
-    Console().print(table)
+    print_table(("what", "ours", "theirs", "ratio", "parameters, ours | theirs"), MEASURED)
 
 
 if __name__ == "__main__":

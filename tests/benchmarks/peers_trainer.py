@@ -13,18 +13,17 @@ import contextlib
 import io
 import logging
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from genmodels.launch import compose
+from tests.benchmarks.__main__ import Clock, print_table
 
 ROUNDS, BATCHES, BATCH, LATENT, HIDDEN, PIXELS = 3, 120, 128, 16, 512, 784
 
@@ -32,7 +31,6 @@ ROUNDS, BATCHES, BATCH, LATENT, HIDDEN, PIXELS = 3, 120, 128, 16, 512, 784
 def ours(array: Path) -> tuple[float, int]:
     """Seconds per batch, and the number of parameters, of ``python train.py model=vae``."""
     from genmodels.experiment import Experiment
-    from tests.benchmarks.__main__ import Clock
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         words = [
@@ -109,11 +107,8 @@ def vae_trainer(table: Table) -> None:
 
 def main() -> None:
     """Print the ratio."""
-    title = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-    table = Table("what", "ours", "against", "ratio", title=title)
-    vae_trainer(table)
-    Console().print(table)
+    print_table(("what", "ours", "against", "ratio"), (vae_trainer,))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

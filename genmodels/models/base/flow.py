@@ -12,7 +12,7 @@ from typing_extensions import override
 from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
 from genmodels.core.abilities import Encodes, HasImportanceWeights, Samples
 from genmodels.core.observation import standard_normal_log_prob
-from genmodels.core.quantization import log_mass, quantize
+from genmodels.core.quantization import log_mass, mass_weights, quantize
 from genmodels.errors import UserError, ensure_numbers
 from genmodels.models.base.model import GenerativeModel
 from genmodels.models.base.training import Loss, OptimizerFactory, SchedulerFactory
@@ -83,8 +83,8 @@ def to_reals(spec: DataSpec, alpha: float | None) -> list[Transform]:
 class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
     """An invertible map f from data to a code ``z ~ p_Z``: ``log p(x) = log p_Z(f(x)) + log |det df/dx|``.
 
-    The equation is the change of variables (Dinh et al. 2017, eq. 2, arXiv:1605.08803). Integers are
-    dequantized, by which the log-density becomes a lower bound on their log-mass.
+    The equation is the change of variables (Dinh et al. 2017, eq. 2, arXiv:1605.08803). Integers are dequantized,
+    by which the log-density becomes a lower bound on their log-mass.
 
     A flow whose density is not of this form overrides :meth:`log_density`, and :meth:`encode`, :meth:`decode` or
     :meth:`sample` where they differ.
@@ -174,8 +174,7 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
 
     def log_weights(self, x: Tensor, samples: int) -> Tensor:
         """``log p(u) - log q(u|x) [K, B]`` in nats at K ``samples`` u of the dequantized ``x [B, *shape]``."""
-        draws = (self.dequantization(x) for _ in range(samples))
-        return torch.stack([self.log_density(u) + log_volume for u, log_volume in draws])
+        return mass_weights(x, self.log_density, samples, self.dequantization)
 
     def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
         """``log p(u) - log q(u|x) [B]`` in nats of ``x [B, *shape]`` at ``u = z [B, *shape]`` in its bins."""

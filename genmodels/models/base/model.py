@@ -172,6 +172,11 @@ def batches(trainer: Trainer) -> int:
     return trainer.fit_loop.total_batch_idx + 1
 
 
+def in_bf16(trainer: Trainer) -> bool:
+    """Whether networks run in bfloat16 under autocast."""
+    return trainer.precision == "bf16-mixed"
+
+
 def as_list(one_or_many: Any) -> list[Any]:
     """List of the objects that Lightning returns as ``None``, one object or a list."""
     if one_or_many is None:
