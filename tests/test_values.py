@@ -34,9 +34,10 @@ SECONDS, BYTES = 5.0, 300e6  # of one input, on a machine that may be busy
 MODELS = [f"model={name} data={data}" for name in options("model") for data in ("digits", "gaussian")]
 PARTS = [f"model=ddpm model/{part}={name}" for part in ("schedule", "sampler") for name in options(f"model/{part}")]
 LEARNED_NOISE = "model=realnvp model/dequantization=variational"
+PRIORS = [f"model=vae model/prior={name}" for name in options("model/prior")]
 METRICS = [f"metrics=[{name}]" for name in options("metrics")]
 WHOLE = {
-    **dict.fromkeys([*MODELS, *PARTS, LEARNED_NOISE, "model=gan model/objective=wasserstein_gp"], "model"),
+    **dict.fromkeys([*MODELS, *PARTS, *PRIORS, LEARNED_NOISE, "model=gan model/objective=wasserstein_gp"], "model"),
     **{f"data={name}": "data" for name in options("data")},
     **dict.fromkeys(METRICS, "metrics"),
     "callbacks=[quality]": "callbacks",

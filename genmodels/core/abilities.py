@@ -151,13 +151,21 @@ class Encodes(ABC):
 
 
 class DecodesLatent(ABC):
-    """A model with a decoder, which maps a latent variable z with prior N(0, I) to the location of the data.
+    """A model with a decoder, which maps a latent variable ``z ~ p(z)`` to the location of the data.
 
     Attributes:
         latent_dim: dimension of z.
     """
 
     latent_dim: int
+
+    @abstractmethod
+    def draw_latent(self, n: int) -> Tensor:
+        """``n`` draws ``z ~ p(z) [n, latent_dim]``."""
+
+    @abstractmethod
+    def latent_log_prob(self, z: Tensor) -> Tensor:
+        """``log p(z) [B]`` in nats of ``z [B, latent_dim]``, differentiable."""
 
     @abstractmethod
     def location(self, z: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class AISEvaluation(Evaluation):
             return None
         instead = "; metrics=[likelihood] reports its log-likelihood" if isinstance(model, HasLikelihood) else ""
         return (
-            f"{type(model).__name__} has no decoder p(x given z) with a latent z ~ N(0, I), "
+            f"{type(model).__name__} has no decoder p(x given z) with a latent z, "
             f"which the ais metric requires{instead}."
         )
 
@@ -181,7 +181,7 @@ class AISEvaluation(Evaluation):
             key = f"simulated {i}"
             if key not in resumable:
                 with stream(subject.seed, EVALUATION, SIMULATED, i, device=device):
-                    z = torch.randn(sizes[i], decoder.latent_dim, device=device)
+                    z = decoder.draw(sizes[i])
                     x = decoder.sample(z)
                 title = f"BDMC, batch {i + 1} of {len(sizes)}"
                 run = self._annealing(decoder, x, subject, (SIMULATED, i), title)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +14,7 @@ from genmodels.mcmc import (
     DifferentiablePath,
     Kernel,
     State,
+    differentiated,
     forward,
     hmc,
     lower_bound,
@@ -46,12 +47,12 @@ class AnnealingSettings:
 
 
 class DecoderAnnealing:
-    """HMC along the path from the prior N(0, I) to the posterior p(z|x) of every example of a batch.
+    """HMC along the path from the prior p(z) to the posterior p(z|x) of every example of a batch.
 
     All chains run in parallel, as K B rows for K chains per example: chain k of example b is row ``k B + b``.
 
     Args:
-        decoder: p(x|z).
+        decoder: p(z) and p(x|z).
         x: raw data ``[B, *shape]``.
         settings: temperatures, chains and leapfrog steps.
         stream_name: integers that name the random streams of this batch (:mod:`genmodels.core.randomness`).
@@ -68,7 +69,7 @@ class DecoderAnnealing:
         device: torch.device,
         title: str,
     ) -> None:
-        self._latent_dim = decoder.latent_dim
+        self._draw = decoder.draw
         self._chains = settings.chains
         self._betas = sigmoid_schedule(settings.temperatures)
         self._device = device
@@ -76,7 +77,8 @@ class DecoderAnnealing:
         self._stream_name = stream_name
         repeated = x.to(device).repeat(settings.chains, *[1] * (x.dim() - 1))
         self._rows = len(repeated)
-        self._path = DifferentiablePath(lambda z: decoder.log_prob(repeated, z))
+        prior = differentiated(shared(decoder.log_prior))
+        self._path = DifferentiablePath(lambda z: decoder.log_prob(repeated, z), prior)
         self._kernel = self._tuned(settings.leapfrogs)
 
     def forward(self) -> dict[str, list[float]]:
@@ -99,7 +101,7 @@ class DecoderAnnealing:
             return with_step_sizes(transition, tune(transition, self._prior(), self._betas, first))
 
     def _prior(self) -> State:
-        return self._path.state(torch.randn(self._rows, self._latent_dim, device=self._device))
+        return self._path.state(self._draw(self._rows))
 
     def _by_chain(self, values: Tensor) -> Tensor:
         """``values [K B]`` as ``[K, B]`` on the CPU."""
@@ -107,3 +109,8 @@ class DecoderAnnealing:
 
     def _progress(self, transitions: Sequence[int]) -> Iterable[int]:
         return track(transitions, len(transitions), self._title)
+
+
+def shared(log_density: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Equal shares ``[N, d]`` of a log-density ``z [N, d] -> [N]``, whose dimensions may depend on each other."""
+    return lambda z: (log_density(z) / z.shape[1])[:, None].expand_as(z)

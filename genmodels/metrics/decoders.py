@@ -1,4 +1,4 @@
-"""Decoders p(x|z) with a latent z ~ N(0, I), reduced to what annealing needs: a log-density and a sampler."""
+"""Decoders p(x|z) of a latent z ~ p(z), reduced to what annealing needs: log-densities and samplers of both."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from genmodels.core.observation import SphericalGaussian
 
 @dataclass(frozen=True)
 class Decoder:
-    """A distribution p(x|z) of data given a latent z ~ N(0, I).
+    """A distribution p(x|z) of data given a latent z ~ p(z).
 
     Attributes:
-        latent_dim: dimension d of z.
+        log_prior: ``z [N, d] -> log p(z) [N]`` in nats, differentiable.
+        draw: ``N -> z ~ p(z) [N, d]``.
         log_prob: ``x [N, *shape], z [N, d] -> log p(x|z) [N]`` in nats, differentiable in z.
         sample: ``z [N, d] -> x ~ p(x|z)``, raw data ``[N, *shape]``.
     """
 
-    latent_dim: int
+    log_prior: Callable[[Tensor], Tensor]
+    draw: Callable[[int], Tensor]
     log_prob: Callable[[Tensor, Tensor], Tensor]
     sample: Callable[[Tensor], Tensor]
 
 
 def own_decoder(model: HasObservation) -> Decoder:
     """The decoder with the model's own p(x|z)."""
-    return Decoder(model.latent_dim, model.conditional_log_prob, model.conditional_sample)
+    return Decoder(model.latent_log_prob, model.draw_latent, model.conditional_log_prob, model.conditional_sample)
 
 
 def gaussian_decoder(model: DecodesLatent, observation: SphericalGaussian) -> Decoder:
@@ -40,4 +42,4 @@ def gaussian_decoder(model: DecodesLatent, observation: SphericalGaussian) -> De
     def sample(z: Tensor) -> Tensor:
         return observation.sample(model.location(z))
 
-    return Decoder(model.latent_dim, log_prob, sample)
+    return Decoder(model.latent_log_prob, model.draw_latent, log_prob, sample)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from genmodels.core import DataSpec
 from genmodels.core.abilities import DecodesLatent, Samples
+from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantization import dequantize, quantize
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.models.base import AdversarialModel, Loss, NetworkFactory, OptimizerFactory, Player, SchedulerFactory
@@ -225,6 +226,10 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
     def draw_latent(self, n: int) -> Tensor:
         """``z ~ N(0, I) [n, latent_dim]``."""
         return torch.randn(n, self.latent_dim, device=self.device)
+
+    def latent_log_prob(self, z: Tensor) -> Tensor:
+        """``log N(z; 0, I) [B]`` in nats of ``z [B, latent_dim]``."""
+        return standard_normal_log_prob(z)
 
     def embed(self, x: Tensor) -> Tensor:
         """The input of D ``[B, *shape]`` for raw data: dequantized onto [-1, 1] for integers, unchanged otherwise."""

@@ -24,6 +24,7 @@ from genmodels.core.observation import Observation, standard_normal_log_prob
 from genmodels.core.quantization import to_symmetric
 from genmodels.errors import ensure_counts, ensure_numbers
 from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
+from genmodels.transforms import PriorFactory, StandardNormalPrior
 
 MOST_LATENTS = 32  # latent variables by default
 DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder: importance samples times images
@@ -46,6 +47,7 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         clip_norm: largest global gradient norm, or ``None``.
         beta: weight of the KL divergence in the loss.
         sample_mean: let samples be means of p(x|z) instead of draws from it.
+        prior: ``latent_dim -> Prior``, the distribution p(z); N(0, I) in the paper.
 
     Raises:
         ValueError: if latent_dim is less than 1, or beta is negative.
@@ -63,6 +65,7 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         clip_norm: float | None = None,
         beta: float = 1.0,
         sample_mean: bool = False,
+        prior: PriorFactory = StandardNormalPrior,
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
         ensure_counts(optional=True, latent_dim=latent_dim)
@@ -70,6 +73,7 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         self.latent_dim = min(spec.dims, MOST_LATENTS) if latent_dim is None else latent_dim
         self.beta = beta
         self.sample_mean = sample_mean
+        self.prior = prior(self.latent_dim)
         self.observation = observation(spec)
         self.encoder = encoder(spec.shape, (2 * self.latent_dim,))
         self.decoder = decoder((self.latent_dim,), self.observation.param_shape)
@@ -89,7 +93,7 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         """``KL(q(z|x) || p(z))`` and ``-log p(x|z)`` at one ``z ~ q(z|x)``, ``[B]`` in nats, of ``x [B, *shape]``."""
         mean, log_std = self.posterior(x)
         z = mean + log_std.exp() * torch.randn_like(mean)
-        return kl_to_standard_normal(mean, log_std), -self.observation.log_prob(x, self.decoder(z))
+        return self.prior.divergence(mean, log_std, z), -self.observation.log_prob(x, self.decoder(z))
 
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
         """Lower bound on ``log p(x) [B]`` in nats of raw data ``x [B, *shape]``.
@@ -124,17 +128,17 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         mean, log_std, x = (t.repeat(samples, *[1] * (t.dim() - 1)) for t in (mean, log_std, x))
         z = mean + log_std.exp() * noise
         log_q = standard_normal_log_prob(noise) - log_std.sum(1)
-        log_w = self.conditional_log_prob(x, z) + standard_normal_log_prob(z) - log_q
+        log_w = self.conditional_log_prob(x, z) + self.prior.log_prob(z) - log_q
         return log_w.view(samples, -1)
 
     def simulate(self, n: int) -> tuple[Tensor, Tensor]:
         """``x [n, *shape]`` and ``z [n, latent_dim]`` with ``z ~ p(z)``, ``x ~ p(x|z)``."""
-        z = torch.randn(n, self.latent_dim, device=self.device)
+        z = self.draw_latent(n)
         return self.conditional_sample(z), z
 
     def sample(self, n: int) -> Tensor:
         """Raw data ``[n, *shape]``: ``z ~ p(z)``, then ``x ~ p(x|z)``, or the mean of p(x|z) if ``sample_mean``."""
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device), mean=self.sample_mean)
+        return self.decode(self.draw_latent(n), mean=self.sample_mean)
 
     @property
     def sampling_protocol(self) -> dict[str, Any]:
@@ -151,6 +155,14 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         return self.observation.mean(params) if mean else self.observation.sample(params)
 
     @override
+    def draw_latent(self, n: int) -> Tensor:
+        return self.prior.sample(n, self.device)
+
+    @override
+    def latent_log_prob(self, z: Tensor) -> Tensor:
+        return self.prior.log_prob(z)
+
+    @override
     def location(self, z: Tensor) -> Tensor:
         return self.observation.location(self.decoder(z))
 
@@ -161,8 +173,3 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
     @override
     def conditional_sample(self, z: Tensor) -> Tensor:
         return self.observation.sample(self.decoder(z))
-
-
-def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
-    """``KL(N(mean, std²) || N(0, I)) [B]`` in nats, for arguments ``[B, latent_dim]`` (appendix B)."""
-    return 0.5 * (mean.square() + torch.exp(2 * log_std) - 1 - 2 * log_std).sum(1)

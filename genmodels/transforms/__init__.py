@@ -11,6 +11,8 @@ from genmodels.transforms.dequantization import (
 )
 from genmodels.transforms.elementwise import ActNorm, Logit
 from genmodels.transforms.multiscale import FactorOut, Flatten, Squeeze
+from genmodels.transforms.priors import FlowPrior, MixturePrior, Prior, PriorFactory, StandardNormalPrior
+from genmodels.transforms.stacks import couplings, vector_flow
 
 __all__ = [
     "ActNorm",
@@ -26,10 +28,17 @@ __all__ = [
     "DequantizationFactory",
     "FactorOut",
     "Flatten",
+    "FlowPrior",
     "Logit",
+    "MixturePrior",
     "OddEvenCoupling",
+    "Prior",
+    "PriorFactory",
     "Squeeze",
+    "StandardNormalPrior",
     "Transform",
     "UniformDequantization",
     "VariationalDequantization",
+    "couplings",
+    "vector_flow",
 ]

@@ -18,7 +18,13 @@ from genmodels.models.base import BaseModel, make_optimizers, train_batch
 
 ROOT = Path(__file__).parents[2]
 MODELS = options("model")
-SUITE = [*MODELS, *DOUBLES]
+VARIANTS = {
+    "vae with a flow prior": ("vae", ["model/prior=flow", "model.prior.network.width=8", "model.prior.depth=4"]),
+    "vae with a mixture prior": ("vae", ["model/prior=mixture", "model.prior.components=5"]),
+}
+"""Models with a part so unlike the default one that they are tested as models of their own: model and overrides."""
+CONFIGURED = [*MODELS, *VARIANTS]
+SUITE = [*CONFIGURED, *DOUBLES]
 builder.OURS = (*builder.OURS, "conformance.")  # the doubles are built from a config like models of the package
 
 KINDS = {
@@ -33,6 +39,7 @@ KINDS = {
 
 def own_test(name: str) -> ModuleType:
     """The test file of one model, with what is particular to it."""
+    name, _ = VARIANTS.get(name, (name, []))
     file = ROOT / "tests" / "models" / f"test_{name}.py"
     module_spec = importlib.util.spec_from_file_location(f"own_test_of_{name}", file)
     module = importlib.util.module_from_spec(module_spec)
@@ -48,7 +55,8 @@ def tiny(name: str) -> list[str]:
 def composed(name: str, *overrides: str) -> DictConfig:
     """The config of a run of a tiny model, which may be a test double."""
     if name not in DOUBLES:
-        return compose([f"model={name}", *tiny(name), *overrides])
+        model, variation = VARIANTS.get(name, (name, []))
+        return compose([f"model={model}", *tiny(name), *variation, *overrides])
     config = compose(list(overrides))
     config.model = {"_target_": f"conformance.doubles.{DOUBLES[name].__name__}", "spec": "${data.spec}"}
     return config

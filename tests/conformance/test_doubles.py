@@ -41,7 +41,7 @@ def test_an_autoencoder_is_refused_metrics_with_true_reasons(autoencoder):
     assert refusals["likelihood"] == "Autoencoder has no likelihood: it defines no distribution of data."
     for metric in ("fd", "memorization"):
         assert "Autoencoder cannot be sampled from" in refusals[metric]
-    assert "Autoencoder has no decoder p(x given z) with a latent z ~ N(0, I)" in refusals["ais"]
+    assert "Autoencoder has no decoder p(x given z) with a latent z" in refusals["ais"]
 
 
 def test_an_autoencoder_appears_in_the_comparison_with_its_cost(autoencoder):

@@ -9,6 +9,7 @@ import torch
 
 from genmodels.core import DataSpec, Kind
 from genmodels.core.abilities import DecodesLatent, HasLikelihood, HasObservation
+from genmodels.core.observation import standard_normal_log_prob
 from genmodels.metrics import AISEvaluation, SampleSets, Subject
 from genmodels.metrics.resumable import ResumableResults
 
@@ -26,6 +27,12 @@ class Generator(torch.nn.Module, DecodesLatent):
         super().__init__()
         self.register_buffer("weight", WEIGHT.clone())
         self.calls = 0
+
+    def draw_latent(self, n):
+        return torch.randn(n, 2)
+
+    def latent_log_prob(self, z):
+        return standard_normal_log_prob(z)
 
     def location(self, z):
         self.calls += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +14,10 @@ from genmodels.core import DataSpec, Kind
 from genmodels.core.abilities import HasObservation
 from genmodels.core.observation import Gaussian, observation_for
 from genmodels.core.quantization import from_symmetric
-from genmodels.models.vae import VAE, kl_to_standard_normal
+from genmodels.metrics.gap import sandwich
+from genmodels.models.vae import VAE
+from genmodels.networks.mlp import coupling_mlp
+from genmodels.transforms import FlowPrior, MixturePrior
 
 TINY = [
     "model.latent_dim=3", "model.encoder.width=8", "model.decoder.width=8", "model.encoder.slope=null",
@@ -35,12 +39,6 @@ def nats_in_pixels(model, x):
 
     model.observation.log_prob = log_prob
     return model.log_likelihood(x).nats
-
-
-def test_kl_is_that_of_torch_distributions():
-    mean, log_std = torch.randn(5, 3), torch.randn(5, 3)
-    expected = kl_divergence(Normal(mean, log_std.exp()), Normal(0.0, 1.0)).sum(1)
-    torch.testing.assert_close(kl_to_standard_normal(mean, log_std), expected)
 
 
 class Affine(nn.Module):
@@ -139,3 +137,56 @@ def test_importance_samples_of_all_images_go_through_the_decoder_together(monkey
     bound = model.log_likelihood(x, samples=500).nats
     assert sizes == [128] * 250  # two samples of 64 images at a time
     torch.testing.assert_close(bound, log_p, atol=0.2, rtol=0)
+
+
+PRIORS = [partial(FlowPrior, network=partial(coupling_mlp, width=8), depth=4), partial(MixturePrior, components=5)]
+
+
+def with_learned_prior(prior) -> VAE:
+    """A latent plane with a prior away from its start, x|z ~ N(W z + b, I) in three dimensions."""
+    torch.manual_seed(3)
+    weight, bias = torch.randn(3, 2), torch.ones(3)
+    inverse = torch.linalg.pinv(weight)
+    encoder, decoder = Affine(inverse, -inverse @ bias, 0.3), Affine(weight, bias, 0.0)
+    factories = (lambda *_: encoder, lambda *_: decoder, Gaussian, torch.optim.Adam)
+    model = VAE(DataSpec((3,)), 2, *factories, prior=prior)
+    with torch.no_grad():
+        for parameter in model.prior.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def integrated(model, x):
+    """``log ∫ p(x|z) p(z) dz [B]`` on the plane by the midpoint rule."""
+    line = (torch.arange(300) + 0.5) * 0.06 - 9.0
+    z = torch.cartesian_prod(line, line)
+    params, log_prior = model.decoder(z), model.prior.log_prob(z)
+    log_p = [model.observation.log_prob(one.expand(len(z), -1), params) + log_prior for one in x]
+    return torch.stack(log_p).double().logsumexp(1) + 2 * math.log(0.06)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("prior", PRIORS)
+def test_with_a_learned_prior_bounds_from_both_sides_agree_with_the_integral(prior):
+    model = with_learned_prior(prior)
+    x, z = model.simulate(16)
+    exact = integrated(model, x)
+    log_weights = model.log_weights(x, 4000)
+    bounds = sandwich(log_weights, model.log_weight_at(x, z))
+    torch.testing.assert_close(bounds.lower, exact, atol=0.1, rtol=0)
+    torch.testing.assert_close(bounds.upper, exact, atol=0.1, rtol=0)
+    one = torch.stack([model.log_likelihood(x).nats for _ in range(2000)]).mean(0)
+    torch.testing.assert_close(one, log_weights.mean(0), atol=0.2, rtol=0)
+    assert (one < exact).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("prior", PRIORS)
+def test_with_a_learned_prior_samples_are_decoded_from_its_draws(prior):
+    model = with_learned_prior(prior)
+    x, z = model.simulate(20_000)
+    assert not torch.allclose(z.var(0), torch.ones(2), atol=0.05)
+    model.sample_mean = True
+    means = model.sample(20_000)
+    torch.testing.assert_close(means.mean(0), x.mean(0), atol=0.06, rtol=0)
+    torch.testing.assert_close(torch.cov(means.T) + torch.eye(3), torch.cov(x.T), atol=0.15, rtol=0.1)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from conformance.kinds import MODELS, model_on, trainer_of
+from conformance.kinds import CONFIGURED, model_on, trainer_of
 
 from genmodels.core import DataSpec, Kind
 from genmodels.core.abilities import HasLikelihood
@@ -18,7 +18,7 @@ TRUTH = Mixture(train_size=4096, test_size=1024)
 
 
 def with_likelihood():
-    return [name for name in MODELS if isinstance(model_on(name, SPEC), HasLikelihood)]
+    return [name for name in CONFIGURED if isinstance(model_on(name, SPEC), HasLikelihood)]
 
 
 @torch.no_grad()

@@ -1,0 +1,145 @@
+"""Priors p(z) of latent vectors: the standard normal, and mixtures and flows that are learned with the model.
+
+Where the latents of the data do not follow N(0, I), its draws lie where a decoder has seen none. A learned prior goes
+where they are.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from genmodels.core.observation import standard_normal_log_prob
+from genmodels.errors import ensure_counts, ensure_numbers
+from genmodels.networks.factory import NetworkFactory
+from genmodels.networks.mlp import coupling_mlp
+from genmodels.transforms.stacks import vector_flow
+
+
+class Prior(nn.Module, ABC):
+    """A distribution p(z) of latent vectors.
+
+    Args:
+        dims: dimension d of z.
+    """
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        self.dims = dims
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """``log p(z) [B]`` in nats of ``z [B, d]``."""
+
+    @abstractmethod
+    def sample(self, n: int, device: torch.device) -> Tensor:
+        """``n`` draws ``z [n, d]``."""
+
+    def divergence(self, mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
+        """``KL(q || p) [B]`` in nats of ``q = N(mean, std²)``, or an unbiased estimate of it from one draw ``z ~ q``.
+
+        All arguments are ``[B, d]``. The estimate is ``log q(z) - log p(z)``.
+        """
+        log_q = standard_normal_log_prob((z - mean) * torch.exp(-log_std)) - log_std.sum(1)
+        return log_q - self.log_prob(z)
+
+
+PriorFactory = Callable[[int], Prior]
+"""``d -> p(z)`` of ``z [B, d]``."""
+
+
+class StandardNormalPrior(Prior):
+    """``p(z) = N(0, I)``."""
+
+    @override
+    def log_prob(self, z: Tensor) -> Tensor:
+        return standard_normal_log_prob(z)
+
+    @override
+    def sample(self, n: int, device: torch.device) -> Tensor:
+        return torch.randn(n, self.dims, device=device)
+
+    def divergence(self, mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
+        """``½ sum(mean² + std² - 1 - log std²) [B]`` in nats (Kingma & Welling 2014, appendix B, arXiv:1312.6114)."""
+        return 0.5 * (mean.square() + torch.exp(2 * log_std) - 1 - 2 * log_std).sum(1)
+
+
+class MixturePrior(Prior):
+    """A mixture of Gaussians, ``p(z) = sum_k π_k N(z; m_k, (A_kᵀ A_k)⁻¹)``, learned with the model.
+
+    It covers clusters of latents without bridges between them, which a flow has (Tomczak & Welling 2018,
+    arXiv:1705.07120, compare mixtures as priors).
+
+    Args:
+        dims: dimension d of z.
+        components: number of Gaussians.
+        spread: standard deviation of the initial means, below 1; the mixture starts with the covariance I.
+
+    Raises:
+        ValueError: if components is less than 1, or spread outside [0, 1).
+    """
+
+    def __init__(self, dims: int, components: int = 100, spread: float = 0.3) -> None:
+        super().__init__(dims)
+        ensure_counts(1, 100_000, components=components)
+        ensure_numbers(at_least=0, below=1, spread=spread)
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.means = nn.Parameter(spread * torch.randn(components, dims))
+        log_scale = -0.5 * math.log(1 - spread**2) * torch.eye(dims)
+        self.factors = nn.Parameter(log_scale.repeat(components, 1, 1))  # lower triangles of A, the log of its diagonal
+
+    def scales(self) -> Tensor:
+        """``A [K, d, d]``, lower triangular with a positive diagonal."""
+        diagonal = self.factors.diagonal(dim1=1, dim2=2).exp()
+        return self.factors.tril(-1) + torch.diag_embed(diagonal)
+
+    @override
+    def log_prob(self, z: Tensor) -> Tensor:
+        with torch.autocast(z.device.type, enabled=False):
+            scales = self.scales()
+            shifts = torch.einsum("kij,kj->ki", scales, self.means)
+            u = (z @ scales.flatten(0, 1).T).unflatten(1, shifts.shape) - shifts  # A_k (z - m_k) [B, K, d]
+        log_dets = self.factors.diagonal(dim1=1, dim2=2).sum(1)
+        normal = -0.5 * (u.square().sum(2) + self.dims * math.log(2 * math.pi))
+        return torch.logsumexp(torch.log_softmax(self.logits, 0) + log_dets + normal, dim=1)
+
+    @override
+    def sample(self, n: int, device: torch.device) -> Tensor:
+        k = torch.multinomial(torch.softmax(self.logits, 0), n, replacement=True)
+        noise = torch.randn(n, self.dims, 1, device=device)
+        return self.means[k] + torch.linalg.solve_triangular(self.scales()[k], noise, upper=False)[:, :, 0]
+
+
+class FlowPrior(Prior):
+    """A stack of affine couplings f, learned with the model: ``log p(z) = log N(f(z); 0, I) + log |det df/dz|``.
+
+    Chen et al. 2017 (arXiv:1611.02731) and Huang et al. 2017 (arXiv:1710.02248) have other flows as priors. This one
+    starts as the identity, that is, p(z) as the standard normal.
+
+    Args:
+        dims: dimension d of z.
+        network: factory of the couplings' networks.
+        depth: number of couplings.
+
+    Raises:
+        ValueError: if depth is less than 1.
+    """
+
+    def __init__(self, dims: int, network: NetworkFactory = coupling_mlp, depth: int = 12) -> None:
+        super().__init__(dims)
+        ensure_counts(1, 1000, depth=depth)
+        self.flow = vector_flow((dims,), network, depth)
+
+    @override
+    def log_prob(self, z: Tensor) -> Tensor:
+        u, log_det = self.flow(z)
+        return standard_normal_log_prob(u) + log_det
+
+    @override
+    def sample(self, n: int, device: torch.device) -> Tensor:
+        return self.flow.decode(torch.randn(n, self.dims, device=device))

@@ -1,0 +1,29 @@
+"""Stacks of couplings with normalized outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from genmodels.networks.factory import NetworkFactory
+from genmodels.transforms.base import Chain, Transform
+from genmodels.transforms.coupling import ChannelCoupling, CheckerboardCoupling, OddEvenCoupling
+from genmodels.transforms.elementwise import ActNorm
+
+CouplingKind = type[CheckerboardCoupling | ChannelCoupling | OddEvenCoupling]
+
+
+def couplings(kinds: Sequence[CouplingKind], shape: Sequence[int], network: NetworkFactory) -> list[Transform]:
+    """One coupling of each kind, whose two parts take turns, each with normalized output (RealNVP, §3.4-3.5, §3.7)."""
+    pairs = [(kind(shape, network, parity=i % 2), ActNorm(shape)) for i, kind in enumerate(kinds)]
+    return [transform for pair in pairs for transform in pair]
+
+
+def vector_flow(shape: Sequence[int], network: NetworkFactory, depth: int) -> Chain:
+    """``depth`` couplings ``[B, D] -> [B, D]``, pairs of odd-even and pairs of halves in turn.
+
+    A single dimension has nothing to condition on, so that the flow is an affine map.
+    """
+    if shape[0] == 1:
+        return Chain([ActNorm(shape)])
+    kinds: list[CouplingKind] = [(OddEvenCoupling, ChannelCoupling)[i // 2 % 2] for i in range(depth)]
+    return Chain(couplings(kinds, shape, network))
