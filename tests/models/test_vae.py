@@ -139,7 +139,10 @@ def test_importance_samples_of_all_images_go_through_the_decoder_together(monkey
     torch.testing.assert_close(bound, log_p, atol=0.2, rtol=0)
 
 
-PRIORS = [partial(FlowPrior, network=partial(coupling_mlp, width=8), depth=4), partial(MixturePrior, components=5)]
+PRIORS = [
+    partial(FlowPrior, network=partial(coupling_mlp, width=8), depth=4),
+    partial(MixturePrior, components=5, gain=2.0),
+]
 
 
 def with_learned_prior(prior) -> VAE:
@@ -176,7 +179,7 @@ def test_with_a_learned_prior_bounds_from_both_sides_agree_with_the_integral(pri
     torch.testing.assert_close(bounds.lower, exact, atol=0.1, rtol=0)
     torch.testing.assert_close(bounds.upper, exact, atol=0.1, rtol=0)
     one = torch.stack([model.log_likelihood(x).nats for _ in range(2000)]).mean(0)
-    torch.testing.assert_close(one, log_weights.mean(0), atol=0.2, rtol=0)
+    torch.testing.assert_close(one, log_weights.mean(0), atol=0.4, rtol=0)
     assert (one < exact).all()
 
 

@@ -12,7 +12,7 @@ from genmodels.networks.mlp import coupling_mlp
 from genmodels.transforms import FlowPrior, MixturePrior, StandardNormalPrior
 
 FLOW = partial(FlowPrior, network=partial(coupling_mlp, width=8), depth=4)
-KINDS = [StandardNormalPrior, FLOW, partial(MixturePrior, components=5)]
+KINDS = [StandardNormalPrior, FLOW, partial(MixturePrior, components=5, gain=2.0)]
 SIDE, CELLS = 7.0, 350
 
 
@@ -43,11 +43,11 @@ def test_the_density_of_a_flow_is_that_of_its_jacobian(dims):
 
 @pytest.mark.parametrize("dims", [1, 2, 5])
 def test_the_density_of_a_mixture_is_that_of_torch_distributions(dims):
-    prior = awake(partial(MixturePrior, components=5), dims).double()
+    prior = awake(partial(MixturePrior, components=5, gain=2.0), dims).double()
     z = torch.randn(3, dims, dtype=torch.double)
-    precision = prior.scales().mT @ prior.scales()
-    parts = MultivariateNormal(prior.means, precision_matrix=precision)
-    expected = MixtureSameFamily(Categorical(logits=prior.logits), parts).log_prob(z)
+    scales, _ = prior.scales()
+    parts = MultivariateNormal(prior.means(), precision_matrix=scales.mT @ scales)
+    expected = MixtureSameFamily(Categorical(logits=prior.log_weights()), parts).log_prob(z)
     torch.testing.assert_close(prior.log_prob(z), expected)
 
 
@@ -93,7 +93,7 @@ def test_a_flow_starts_as_the_standard_normal():
 
 def test_a_mixture_starts_with_the_moments_of_the_standard_normal():
     torch.manual_seed(0)
-    drawn = MixturePrior(4, components=200, spread=0.6).sample(20_000, torch.device("cpu")).detach()
+    drawn = MixturePrior(4, components=1000, spread=0.6).sample(20_000, torch.device("cpu")).detach()
     torch.testing.assert_close(torch.cov(drawn.T), torch.eye(4), atol=0.1, rtol=0)
     for wrong in ({"components": 0}, {"spread": 1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
