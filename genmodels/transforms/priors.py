@@ -72,8 +72,7 @@ class StandardNormalPrior(Prior):
 class MixturePrior(Prior):
     """A mixture of Gaussians, ``p(z) = sum_k π_k N(z; m_k, (A_kᵀ A_k)⁻¹)``, learned with the model.
 
-    It covers clusters of latents without bridges between them, which a flow has (Tomczak & Welling 2018,
-    arXiv:1705.07120, compare mixtures as priors).
+    Tomczak & Welling 2018 (arXiv:1705.07120) compare mixtures as priors.
 
     Args:
         dims: dimension d of z.
@@ -129,30 +128,39 @@ class MixturePrior(Prior):
 
 
 class FlowPrior(Prior):
-    """A stack of affine couplings f, learned with the model: ``log p(z) = log N(f(z); 0, I) + log |det df/dz|``.
+    """Affine couplings f, learned with the model: ``log p(z) = log p_0(f(z)) + log |det df/dz|``.
 
-    Chen et al. 2017 (arXiv:1611.02731) and Huang et al. 2017 (arXiv:1710.02248) have other flows as priors. This one
-    starts as the identity, that is, p(z) as the standard normal.
+    Chen et al. 2017 (arXiv:1611.02731) and Huang et al. 2017 (arXiv:1710.02248) have other flows as priors. From a base
+    p_0 without clusters, affine couplings reach clusters only with bridges between them; a mixture as p_0 has its own.
+    The flow starts as the identity, that is, p(z) as p_0.
 
     Args:
         dims: dimension d of z.
         network: factory of the couplings' networks.
         depth: number of couplings.
+        base: ``d -> p_0``.
 
     Raises:
         ValueError: if depth is less than 1.
     """
 
-    def __init__(self, dims: int, network: NetworkFactory = coupling_mlp, depth: int = 12) -> None:
+    def __init__(
+        self,
+        dims: int,
+        network: NetworkFactory = coupling_mlp,
+        depth: int = 8,
+        base: PriorFactory = MixturePrior,
+    ) -> None:
         super().__init__(dims)
         ensure_counts(1, 1000, depth=depth)
         self.flow = vector_flow((dims,), network, depth)
+        self.base = base(dims)
 
     @override
     def log_prob(self, z: Tensor) -> Tensor:
         u, log_det = self.flow(z)
-        return standard_normal_log_prob(u) + log_det
+        return self.base.log_prob(u) + log_det
 
     @override
     def sample(self, n: int, device: torch.device) -> Tensor:
-        return self.flow.decode(torch.randn(n, self.dims, device=device))
+        return self.flow.decode(self.base.sample(n, device))

@@ -18,10 +18,8 @@ from genmodels.models.base import BaseModel, make_optimizers, train_batch
 
 ROOT = Path(__file__).parents[2]
 MODELS = options("model")
-VARIANTS = {
-    "vae with a flow prior": ("vae", ["model/prior=flow", "model.prior.network.width=8", "model.prior.depth=4"]),
-    "vae with a mixture prior": ("vae", ["model/prior=mixture", "model.prior.components=5"]),
-}
+SMALL_FLOW = ["model.prior.network.width=8", "model.prior.depth=4", "model.prior.base.components=5"]
+VARIANTS = {"vae with a flow prior": ("vae", ["model/prior=flow", *SMALL_FLOW])}
 """Models with a part so unlike the default one that they are tested as models of their own: model and overrides."""
 CONFIGURED = [*MODELS, *VARIANTS]
 SUITE = [*CONFIGURED, *DOUBLES]

@@ -139,10 +139,8 @@ def test_importance_samples_of_all_images_go_through_the_decoder_together(monkey
     torch.testing.assert_close(bound, log_p, atol=0.2, rtol=0)
 
 
-PRIORS = [
-    partial(FlowPrior, network=partial(coupling_mlp, width=8), depth=4),
-    partial(MixturePrior, components=5, gain=2.0),
-]
+MIXTURE = partial(MixturePrior, components=5, gain=1.0)
+PRIORS = [MIXTURE, partial(FlowPrior, network=partial(coupling_mlp, width=8), depth=4, base=MIXTURE)]
 
 
 def with_learned_prior(prior) -> VAE:

@@ -11,9 +11,10 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from genmodels.networks.mlp import coupling_mlp
 from genmodels.transforms import FlowPrior, MixturePrior, StandardNormalPrior
 
-FLOW = partial(FlowPrior, network=partial(coupling_mlp, width=8), depth=4)
-KINDS = [StandardNormalPrior, FLOW, partial(MixturePrior, components=5, gain=2.0)]
-SIDE, CELLS = 7.0, 350
+MIXTURE = partial(MixturePrior, components=5, gain=1.0)
+FLOW = partial(FlowPrior, network=partial(coupling_mlp, width=8), depth=4, base=StandardNormalPrior)
+KINDS = [StandardNormalPrior, MIXTURE, FLOW, partial(FLOW, base=MIXTURE)]
+SIDE, CELLS = 9.0, 450
 
 
 def awake(kind, dims):
@@ -32,18 +33,19 @@ def grid():
     return torch.cartesian_prod(line, line), (2 * SIDE / CELLS) ** 2
 
 
+@pytest.mark.parametrize("base", [StandardNormalPrior, MIXTURE])
 @pytest.mark.parametrize("dims", [1, 2, 5])
-def test_the_density_of_a_flow_is_that_of_its_jacobian(dims):
-    prior = awake(FLOW, dims).double()
+def test_the_density_of_a_flow_is_that_of_its_base_and_jacobian(base, dims):
+    prior = awake(partial(FLOW, base=base), dims).double()
     z = torch.randn(3, dims, dtype=torch.double)
     jacobian = torch.autograd.functional.jacobian(lambda z: prior.flow(z)[0].sum(0), z).transpose(0, 1)
-    expected = Normal(0, 1).log_prob(prior.flow(z)[0]).sum(1) + torch.linalg.slogdet(jacobian).logabsdet
+    expected = prior.base.log_prob(prior.flow(z)[0]) + torch.linalg.slogdet(jacobian).logabsdet
     torch.testing.assert_close(prior.log_prob(z), expected)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 5])
 def test_the_density_of_a_mixture_is_that_of_torch_distributions(dims):
-    prior = awake(partial(MixturePrior, components=5, gain=2.0), dims).double()
+    prior = awake(MIXTURE, dims).double()
     z = torch.randn(3, dims, dtype=torch.double)
     scales, _ = prior.scales()
     parts = MultivariateNormal(prior.means(), precision_matrix=scales.mT @ scales)
@@ -84,9 +86,9 @@ def test_for_the_standard_normal_it_is_the_closed_form():
     torch.testing.assert_close(found, expected)
 
 
-def test_a_flow_starts_as_the_standard_normal():
-    z = torch.randn(6, 4)
-    torch.testing.assert_close(FlowPrior(4).log_prob(z), StandardNormalPrior(4).log_prob(z))
+def test_a_flow_starts_as_its_base():
+    z, prior = torch.randn(6, 4), FlowPrior(4)
+    torch.testing.assert_close(prior.log_prob(z), prior.base.log_prob(z))
     with pytest.raises(ValueError, match="depth"):
         FlowPrior(4, depth=0)
 
