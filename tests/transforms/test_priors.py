@@ -100,3 +100,15 @@ def test_a_mixture_starts_with_the_moments_of_the_standard_normal():
     for wrong in ({"components": 0}, {"spread": 1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             MixturePrior(4, **wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_under_autocast_only_the_networks_of_couplings_are_of_low_precision(kind):
+    prior = awake(kind, 5)
+    for name, parameter in prior.named_parameters():
+        if "network" in name:
+            parameter.data.zero_()
+    z = 5 * torch.randn(6, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = prior.log_prob(z)
+    torch.testing.assert_close(found, prior.log_prob(z))
