@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from difflib import get_close_matches
 from textwrap import shorten
 from typing import Any
@@ -172,3 +173,10 @@ def addition(key: str, parent: Any) -> str:
     """Hydra's own advice, for objects of other packages, which may have more parameters than their YAML lists."""
     target = parent.get("_target_") if OmegaConf.is_dict(parent) else None
     return f" (to add it, write +{key}=...)" if target and not str(target).startswith("genmodels.") else ""
+
+
+def print_error(error: Exception, job: str = "") -> None:
+    """Print the error in one sentence, after its traceback if it is not due to bad input, with the name of its ``job``."""
+    if not is_bad_input(error):
+        traceback.print_exception(error)
+    print(f"error{f' in {job}' if job else ''}: {sentence(error)}", file=sys.stderr)

@@ -23,11 +23,11 @@ from genmodels.cli import COMMANDS, main
 from genmodels.errors import UserError, nearest
 from genmodels.experiment import run
 from genmodels.hints import REMEDIES, is_bad_input, sentence
-from genmodels.launch import CompareSweep
 from genmodels.overrides import check_override, fault, parse
 from genmodels.runs import EXPECTED
 from genmodels.settings import EXPECTED as ENTRY
 from genmodels.settings import ROOT, TRAINER, check_value
+from genmodels.sweeps import CompareSweep
 from genmodels.tree import groups, takes_none, takes_several
 
 SHORT = ("debug=fast", "data=gaussian", "metrics=[likelihood]", "dry_run=true")  # for inputs that are accepted

@@ -19,7 +19,7 @@ from hydra.errors import MissingConfigException
 from PIL import Image
 
 from genmodels.hints import sentence
-from genmodels.launch import CompareSweep
+from genmodels.sweeps import CompareSweep
 
 SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samples.n=4", "model.encoder.width=8",
          "model.decoder.width=8", "metrics=[likelihood]", "trainer.accelerator=cpu")  # fmt: skip
@@ -66,7 +66,7 @@ def test_a_finished_run_is_never_overwritten(command, tmp_path):
     assert "skipped" in out
     status, _, err = command(*SMALL, "budget.max_batches=3")
     assert status == 1
-    assert "already holds a run" in err
+    assert "already holds another run" in err
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
