@@ -176,7 +176,7 @@ def addition(key: str, parent: Any) -> str:
 
 
 def print_error(error: Exception, job: str = "") -> None:
-    """Print the error in one sentence, after its traceback if it is not due to bad input, with the name of its ``job``."""
+    """Print the error in one sentence, with the name of its ``job``; one that no input explains has a traceback too."""
     if not is_bad_input(error):
         traceback.print_exception(error)
     print(f"error{f' in {job}' if job else ''}: {sentence(error)}", file=sys.stderr)

@@ -10,7 +10,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +25,7 @@ from genmodels import naming
 from genmodels.composition import check_parts, compose, compose_train, options
 from genmodels.errors import UserError, nearest, require
 from genmodels.hints import print_error, sentence
+from genmodels.naming import as_written, note_existing, remove_if_empty
 from genmodels.overrides import explained
 from genmodels.settings import ROOT, check_settings
 from genmodels.signals import program
@@ -33,7 +34,6 @@ from genmodels.sweeps import CompareSweep, check_sweep, refuse_nested_processes,
 __all__ = ["compose", "job", "one_sentence_errors", "options", "understood"]
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it tells of errors that are raised besides
-FOUND: set[Path] = set()  # folders that were there before Hydra created those of this job
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, and print_error prints them
 if "OMP_WAIT_POLICY" not in os.environ:  # a thread that waits for others gives its core away soon, see runs/threads.py
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # read when torch is imported
@@ -56,7 +56,7 @@ ConfigLoaderImpl.get_group_options = options_of_group  # type: ignore[method-ass
 def job(config: DictConfig) -> Any:
     """One run, alone or as a job of a sweep; in a sweep a failure is printed and recorded, and the next job runs."""
     hydra = HydraConfig.get()
-    folder, words, alone = Path(hydra.runtime.output_dir), list(hydra.overrides.task), hydra.mode == RunMode.RUN
+    folder, words, alone = Path(hydra.runtime.output_dir), as_written(hydra.overrides.task), hydra.mode == RunMode.RUN
     try:
         check_config(config)
         if alone:
@@ -113,22 +113,6 @@ def check_config(config: DictConfig) -> None:
         require(key in ROOT, f"unknown key '{key}'; {nearest(key, ROOT)}")
     check_settings(config)
     check_parts(config)
-
-
-def remove_if_empty(folder: Path) -> None:
-    """Remove the empty folders that Hydra created for a run that did not start."""
-    with suppress(OSError):  # not empty
-        for path in (folder, *folder.parents):
-            if path in FOUND or Path.cwd().is_relative_to(path):
-                return
-            path.rmdir()
-
-
-def note_existing(overrides: list[str]) -> None:
-    """Note which of the folders that Hydra may create are there already."""
-    chosen = [word.partition("=")[2] for word in overrides if word.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
-    for place in (Path(name).absolute() for name in ("runs", *chosen)):
-        FOUND.update(path for path in (place, *place.parents) if path.exists())
 
 
 @contextmanager

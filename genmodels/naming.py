@@ -1,4 +1,4 @@
-"""Names of folders below ``runs/``: a job is named by what it is, so that the same command finds it again.
+"""Folders below ``runs/``: a job is named by what it is, so that the same command finds it again.
 
 ``conf/train.yaml`` refers to these functions as resolvers, which Hydra calls when a job begins. Torch is only
 imported then.
@@ -10,6 +10,8 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,6 +21,7 @@ from genmodels.settings import NOT_IN_HASH
 
 LONGEST = 80  # characters of a sweep's name
 DIGITS = 8  # of the hash of a config, or of a name that is cut
+FOUND: set[Path] = set()  # folders that were there before Hydra created those of this command
 ARRAY = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
 
 
@@ -42,7 +45,7 @@ def short_hash(config: DictConfig) -> str:
     try:
         return config_hash(own)[:DIGITS]
     except (OmegaConfBaseException, KeyError):  # the job itself says what is wrong
-        return digest(" ".join(sorted(config.hydra.overrides.task)))
+        return digest(" ".join(sorted(as_written(config.hydra.overrides.task))))
 
 
 def sweep_name(sweep: str | None, words: Iterable[str], choices: Mapping[str, str]) -> str:
@@ -58,10 +61,15 @@ def sweep_name(sweep: str | None, words: Iterable[str], choices: Mapping[str, st
     """
     if sweep:
         return sweep
-    overrides = [(str(override.key_or_group), str(override.input_line)) for override in parse(list(words))]
+    overrides = [(str(override.key_or_group), str(override.input_line)) for override in parse(as_written(words))]
     telling = [word for key, word in overrides if not is_incidental(key)]
     recipes = [word.partition("=")[2] for key, word in overrides if key == "experiment"]
     return as_name("_".join(recipes or sorted(telling) or [choices["model"], choices["data"]]))
+
+
+def as_written(words: Iterable[str]) -> list[str]:
+    """Words of a command line, in which a ``${`` is left as it is."""
+    return list(OmegaConf.to_container(words, resolve=False) if OmegaConf.is_list(words) else words)  # type: ignore[arg-type]
 
 
 def is_incidental(key: str) -> bool:
@@ -101,3 +109,19 @@ def register() -> None:
     OmegaConf.register_new_resolver("genmodels.job", job_name, replace=True)
     OmegaConf.register_new_resolver("genmodels.run", run_name, replace=True)
     OmegaConf.register_new_resolver("genmodels.sweep", sweep_name, replace=True, use_cache=True)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the empty folders that Hydra created for a run that did not start."""
+    with suppress(OSError):  # not empty
+        for path in (folder, *folder.parents):
+            if path in FOUND or Path.cwd().is_relative_to(path):
+                return
+            path.rmdir()
+
+
+def note_existing(overrides: list[str]) -> None:
+    """Note which of the folders that Hydra may create are there already."""
+    chosen = [word.partition("=")[2] for word in overrides if word.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
+    for place in (Path(name).absolute() for name in ("runs", *chosen)):
+        FOUND.update(path for path in (place, *place.parents) if path.exists())

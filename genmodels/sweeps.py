@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from omegaconf import DictConfig, ListConfig
 from genmodels.composition import compose_train
 from genmodels.errors import require
 from genmodels.hints import print_error, sentence
+from genmodels.naming import as_written, remove_if_empty
 from genmodels.overrides import parse
 from genmodels.signals import Interrupted
 
@@ -68,6 +69,8 @@ def conclude(folder: Path, config: DictConfig) -> None:
 
     runs, lost = find_runs(folder) if folder.is_dir() else [], list(CompareSweep.failures)
     CompareSweep.failures += [(run.name, run.reason) for run in runs if run.status not in WELL]
+    if not runs and not lost:
+        return forget_refused(folder, runs)
     results = compared(runs, lost)
     print_tables(results)
     if any(run.status != "refused" for run in runs):
@@ -86,12 +89,10 @@ def forget_refused(folder: Path, runs: list[Run]) -> None:
     for run in runs:
         if run.status == "refused":
             (run.path / "run.json").unlink()
-            with suppress(OSError):  # not empty
-                run.path.rmdir()
+            remove_if_empty(run.path)
     if all(run.status == "refused" for run in runs):
         (folder / "multirun.yaml").unlink(missing_ok=True)
-        with suppress(OSError):
-            folder.rmdir()
+        remove_if_empty(folder)
 
 
 @contextmanager
@@ -113,7 +114,7 @@ def jobs(config: DictConfig) -> list[list[str]]:
     parts = (str(config.hydra.sweeper._target_), str(config.hydra.launcher._target_))
     if not (parts[0].endswith(".BasicSweeper") and parts[1].endswith(".BasicLauncher")):
         return []
-    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    overrides = OverridesParser.create().parse_overrides(as_written(config.hydra.overrides.task))
     batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return [list(words) for batch in batches for words in batch]
 

@@ -216,7 +216,7 @@ SENTENCES = {
     "hydra.run.dir=/dev/null/x": "/dev/null/x cannot be read or written: Not a directory; choose another folder",
     f"run_dir={'a' * 300} dry_run=false": "File name too long; choose a shorter name",
     "scheduler=none scheduler.warmup=0.5": "unknown key 'scheduler.warmup'",
-    "run_dir=/proc/x dry_run=false": "the run folder /proc/x cannot be written",
+    "run_dir=/proc/x dry_run=false": "/proc/x cannot be read or written: No such file or directory",
     "seed=0,abc -m": "seed must be an integer",
     "seed=0,1 failure_value=abc -m": "failure_value must be a finite number",
     "model=vae,null -m": "model needs an option",

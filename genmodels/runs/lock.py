@@ -33,7 +33,7 @@ def claimed(folder: Path) -> Iterator[None]:
 
     Raises:
         InUse: if another process holds the lock, naming it.
-        UserError: if the folder cannot be written.
+        OSError: if the folder cannot be written.
     """
     path = folder / NAME
     lock = FileLock(path)
@@ -47,7 +47,7 @@ def claimed(folder: Path) -> Iterator[None]:
             f"{folder} is in use by {holder(folder)}; wait for its end, or choose another folder."
         ) from None
     except OSError as error:
-        raise UserError(f"the run folder {folder} cannot be written ({error.strerror}).") from error
+        raise OSError(error.errno, error.strerror, str(folder)) from error  # of the folder, not of the lock
     for stale in folder.rglob(f"{PART}*"):  # of a process that was killed, since no other is writing
         stale.unlink(missing_ok=True)
     try:
