@@ -81,9 +81,11 @@ def run(config: DictConfig, words: list[str]) -> Any:
 
 
 def run_unless_in_use(config: DictConfig, words: list[str]) -> Any:
-    """The run; if another process is at it, ``failure_value``, since this is no failure of the sweep."""
+    """The run, on a GPU of its own; ``failure_value`` if another process is at it, which is no failure of the sweep."""
     from genmodels.runs import InUse
+    from genmodels.runs.gpus import take_gpu
 
+    take_gpu()
     try:
         return run(config, words)
     except InUse as error:
