@@ -23,7 +23,7 @@ from genmodels.errors import UserError, nearest
 from genmodels.overrides import among
 from genmodels.tree import dotted, groups, option, options, plain
 
-SWEEPS = ("optuna", "joblib")  # options of Hydra's groups that the extra [sweeps] installs
+SWEEPS = ("optuna", "joblib", "submitit_local", "submitit_slurm")  # options of Hydra's groups, of the extra [sweeps]
 ALLOCATOR = "DefaultCPUAllocator"  # named in torch's RuntimeError for the host's memory, which has no type of its own
 REMEDIES = {
     errno.ENOSPC: "free some space on that disk, or choose another folder",

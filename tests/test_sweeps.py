@@ -130,6 +130,16 @@ def test_a_job_that_another_process_is_at_is_left_to_it(sweep, tmp_path):
     assert found["vae_gaussian_seed1"]["status"] == "finished"
 
 
+@pytest.mark.parametrize("launcher", [["joblib", "hydra.launcher.n_jobs=2"], ["submitit_local"]], ids=" ".join)
+def test_jobs_of_other_processes_are_told_of_from_their_folders(launcher, sweep):
+    words = ("sweep=mine", f"hydra/launcher={launcher[0]}", *launcher[1:], "model.optimizer.lr=1e-3,-1")
+    status, out, err, found = sweep(*words)
+    assert status == 1
+    assert "Comparison of 1 run\n" in out, err
+    assert out.count("Invalid learning rate") == 1
+    assert found["vae_gaussian_seed0"]["status"] == "finished"
+
+
 def run_train(words, folder):
     """Run ``train.py`` in ``folder``."""
     os.chdir(folder)
