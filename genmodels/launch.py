@@ -60,6 +60,7 @@ def job(config: DictConfig) -> Any:
     try:
         check_config(config)
         if alone:
+            require_one_folder(words)
             return run(config, words)
         refuse_nested_processes(config)
         return run_unless_in_use(config, words)
@@ -78,6 +79,17 @@ def run(config: DictConfig, words: list[str]) -> Any:
     from genmodels.experiment import run
 
     return run(config, words)
+
+
+def require_one_folder(words: list[str]) -> None:
+    """Require a run folder from processes that ``torchrun`` has started, each of which would name another by its time.
+
+    Raises:
+        UserError: naming the key.
+    """
+    several = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    named = any(word.startswith(("run_dir=", "hydra.run.dir=")) for word in words)
+    require(not several or named, "the processes of torchrun need one folder; name it: run_dir=FOLDER")
 
 
 def run_unless_in_use(config: DictConfig, words: list[str]) -> Any:

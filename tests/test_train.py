@@ -18,7 +18,9 @@ from conformance.kinds import ROOT
 from hydra.errors import MissingConfigException
 from PIL import Image
 
+from genmodels.errors import UserError
 from genmodels.hints import sentence
+from genmodels.launch import require_one_folder
 from genmodels.sweeps import CompareSweep
 
 SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samples.n=4", "model.encoder.width=8",
@@ -177,6 +179,16 @@ def test_a_sweep_reports_failures_and_continues(command, tmp_path):
     assert "Comparison" in out
     records = list((tmp_path / "sweep").rglob("run.json"))
     assert [json.loads(r.read_text())["status"] for r in records] == ["finished"]
+
+
+def test_processes_of_torchrun_need_one_folder(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="need one folder; name it: run_dir=FOLDER"):
+        require_one_folder(["model=vae"])
+    require_one_folder(["model=vae", "run_dir=runs/x"])
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    require_one_folder([])
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):
