@@ -43,7 +43,7 @@ from genmodels.runs import (
     scores_by_name,
     set_memory_format,
 )
-from genmodels.runs.provenance import provenance, training_cost
+from genmodels.runs.provenance import git_state, provenance, training_cost
 from genmodels.runs.threads import set_threads
 from genmodels.settings import check_settings, plain
 from genmodels.signals import Interrupted
@@ -168,7 +168,7 @@ class Experiment:
             begin: writes the run folder's config and record.
             resume: see :meth:`fit`.
         """
-        with self.folder.claimed() if is_rank_zero() else nullcontext(), recorded(self) as seconds:
+        with recorded(self) as seconds:
             with timed(seconds, "fit_seconds"):
                 self.fit(begin, resume)
             with timed(seconds, "evaluation_seconds"):
@@ -216,34 +216,54 @@ class Experiment:
 
 
 def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
-    """Train and evaluate the experiment of ``config``; returns the value that a sweep minimizes.
+    """Train and evaluate the experiment of ``config``, or go on with it; returns the value that a sweep minimizes.
+
+    A folder that holds this experiment already is left as it is if the run is finished; a run that was killed or
+    interrupted goes on, and one that failed only with ``retry=failed``.
 
     Raises:
+        InUse: if another process is at it.
         UserError: for bad input, before anything is written, or if training diverges.
     """
     config.run_dir = os.path.abspath(config.run_dir)
     folder = RunFolder(config.run_dir)
-    if finished(folder, config):
-        tell(f"{folder.path} is finished already; skipped.")
-        return objective(list(scores_by_name(folder.read()).values()), config)
-    experiment = Experiment.assemble(config)
     if config.dry_run:
-        print_plan(experiment)
+        print_plan(Experiment.assemble(config))
         return None
+    with folder.claimed() if is_rank_zero() else nullcontext():
+        status = folder.status_of(config)
+        if status == "finished":
+            tell(f"{folder.path} is finished already{at_other_commit(folder.read())}; skipped.")
+            return objective(list(scores_by_name(folder.read()).values()), config)
+        again = status != "failed" or config.retry == "failed"
+        require(again, f"{folder.path} failed before; retry=failed tries it again from its last checkpoint.")
+        scores = begin(config, overrides or []) if status is None else go_on(folder, config, []).evaluate.scores
     if is_rank_zero():
-        folder.refuse_if_taken()
+        tell(*(score.line for score in scores), str(folder.path))
+    return objective(scores, config)
+
+
+def at_other_commit(record: Mapping[str, Any]) -> str:
+    """In words, the commit that the run of ``record`` was made with, if it is not that of the code here."""
+    made, here = ((git or {}).get("commit") for git in (record.get("git"), git_state()))
+    return "" if made in (None, here) else f", at commit {str(made)[:7]} and not {str(here)[:7]}"
+
+
+def begin(config: DictConfig, overrides: list[str]) -> list[Score]:
+    """Train and evaluate the experiment of ``config`` in a new folder."""
+    experiment = Experiment.assemble(config)
     experiment.data.setup()
     refusals = experiment.evaluate.ask(experiment.model, experiment.data)  # reported before training
     if is_rank_zero():
         tell(*(f"{name} will be missing: {reason}" for name, reason in refusals.items()))
 
-    def begin() -> None:
+    def write() -> None:
         details = {
             "model": type(experiment.model).__name__,
             "data": experiment.data.name,
             "data_sha256": experiment.data.sha256,
             "seed": config.seed,
-            "overrides": overrides or [],
+            "overrides": overrides,
             "config_hash": config_hash(config),
             "expected": plain(config.get("expected")),
             "computing": experiment.computing.entry,
@@ -253,18 +273,22 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
         log_config(experiment)
         tell(*experiment.computing.lines)
 
-    scores = experiment.train(begin)
-    if is_rank_zero():
-        tell(*(score.line for score in scores), str(folder.path))
-    return objective(scores, config)
+    return experiment.train(write)
 
 
 def resume(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Experiment:
     """Continue the run in ``folder`` with ``config``, from its last checkpoint or, if it has none, from the beginning.
 
     Raises:
+        InUse: if another process is at it.
         UserError: for bad input, or if training diverges. Before training begins the folder is not changed.
     """
+    with folder.claimed() if is_rank_zero() else nullcontext():
+        return go_on(folder, config, overrides)
+
+
+def go_on(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Experiment:
+    """Do what :func:`resume` says in a folder that this process holds."""
     record = folder.read()
     experiment = Experiment.assemble(config, record)
     experiment.data.setup()
@@ -278,7 +302,7 @@ def resume(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Exper
     saved = record.get("checkpoints", {}).get("last.ckpt", [])
     continued = len(saved) > 1 or (folder.checkpoints / "last.ckpt").exists()  # one hash: killed in the first save
 
-    def begin() -> None:
+    def write() -> None:
         details = {"data_sha256": experiment.data.sha256, "computing": experiment.computing.entry}
         experiment.folder.proceed(config, overrides, details)
         log_config(experiment)
@@ -287,7 +311,7 @@ def resume(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Exper
         tell(*experiment.computing.lines)
     if not continued:
         tell(f"{folder.path} was stopped before its first checkpoint: training starts from the beginning.")
-    experiment.train(begin, resume=continued)
+    experiment.train(write, resume=continued)
     return experiment
 
 
@@ -400,12 +424,3 @@ def objective(scores: list[Score], config: DictConfig) -> float | None:
     if not chosen:
         return None
     return -chosen[0].value if chosen[0].better == "higher" else chosen[0].value
-
-
-def finished(folder: RunFolder, config: DictConfig) -> bool:
-    """Whether the folder holds this experiment, finished, which a sweep that is started again then skips."""
-    if not folder.record_file.exists():
-        return False
-    record = folder.read()
-    found = tuple(record.get(key) for key in ("config_hash", "seed", "status"))
-    return found == (config_hash(config), config.seed, "finished")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from difflib import get_close_matches
 from textwrap import shorten
 from typing import Any
@@ -22,7 +23,7 @@ from genmodels.errors import UserError, nearest
 from genmodels.overrides import among
 from genmodels.tree import dotted, groups, option, options, plain
 
-SWEEPS = ("optuna", "joblib")  # options of Hydra's groups that the extra [sweeps] installs
+SWEEPS = ("optuna", "joblib", "submitit_local", "submitit_slurm")  # options of Hydra's groups, of the extra [sweeps]
 ALLOCATOR = "DefaultCPUAllocator"  # named in torch's RuntimeError for the host's memory, which has no type of its own
 REMEDIES = {
     errno.ENOSPC: "free some space on that disk, or choose another folder",
@@ -172,3 +173,10 @@ def addition(key: str, parent: Any) -> str:
     """Hydra's own advice, for objects of other packages, which may have more parameters than their YAML lists."""
     target = parent.get("_target_") if OmegaConf.is_dict(parent) else None
     return f" (to add it, write +{key}=...)" if target and not str(target).startswith("genmodels.") else ""
+
+
+def print_error(error: Exception, job: str = "") -> None:
+    """Print the error in one sentence, with the name of its ``job``; one that no input explains has a traceback too."""
+    if not is_bad_input(error):
+        traceback.print_exception(error)
+    print(f"error{f' in {job}' if job else ''}: {sentence(error)}", file=sys.stderr)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from genmodels.errors import UserError, nearest, require
 
 EXPECTED = ("metric", "value", "tolerance", "source")  # keys of a result that a recipe expects
 ENOUGH_DEVICES = 4096
+NOT_IN_HASH = (  # root keys that do not define the experiment
+    "seed", "run_dir", "logger", "dry_run", "expected", "hydra", "sweep", "retry", "test", "objective", "failure_value",
+)  # fmt: skip
 PRECISIONS = (
     *(16, 32, 64, "16", "32", "64", "bf16", "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true"),
     *("transformer-engine", "transformer-engine-float16"),
@@ -53,6 +57,11 @@ def is_number(value: Any) -> bool:
 def is_text(value: Any) -> bool:
     """Whether ``value`` is text that is not empty."""
     return isinstance(value, str) and bool(value.strip())
+
+
+def is_name(value: Any) -> bool:
+    """Whether ``value`` can be the name of a folder on any system."""
+    return isinstance(value, str) and bool(re.fullmatch(r"\w[\w.,=+-]{0,99}", value))
 
 
 def is_share(value: Any) -> bool:
@@ -161,9 +170,12 @@ ROOT = {
     "channels_last": one_of(True, False, "auto", required=True),
     "compile": A_SWITCH,
     "dry_run": A_SWITCH,
+    "test": SWITCH,
+    "sweep": optional(Rule(is_name, "the name of a folder, of letters, digits and any of _.,=+-")),
+    "retry": one_of("failed", None),
     "objective": optional(Rule(is_text, "the name of a score")),
     "expected": Rule(is_expected, f"null, one entry of {', '.join(EXPECTED)}, or a list of such entries"),
-    "failure_value": Rule(is_number, "a finite number"),
+    "failure_value": Rule(is_number, "a finite number", required=True),
     "data": NODE,
     "model": NODE,
     "trainer": NODE,

@@ -15,6 +15,7 @@ from conformance.test_laboratory import settings
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from genmodels import naming
 from genmodels.cli import main
 from genmodels.compare import FORMATS, compared, find_runs, markdown, print_tables, scores_by_name
 from genmodels.compare.ranking import interval, standing
@@ -551,15 +552,16 @@ def end_sweep(folder, monkeypatch, failures=(), **config):
 def test_a_sweep_ends_in_table_and_report_also_when_jobs_failed(several, monkeypatch, capsys):
     end_sweep(several, monkeypatch, [("2_c", "said in run.json too"), ("3_d", "unknown model 'd'.")])
     printed = capsys.readouterr()
-    assert "A_1" in printed.out and "3_d failed: unknown model 'd'." in printed.err
+    assert "A_1" in printed.out and "3_d: failed: unknown model 'd'." in printed.out
     page = (several / "report.html").read_text()
     assert "the loss is not finite." in page and "unknown model 'd'." in page and "said in run.json too" not in page
 
 
 def test_a_sweep_without_run_folders_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(naming, "FOUND", {tmp_path})
     end_sweep(tmp_path / "gone", monkeypatch, [("0_a", "no.")])
     end_sweep(tmp_path, monkeypatch, [("0_a", "no.")])
-    assert not list(tmp_path.iterdir()) and "0_a failed: no." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()) and "0_a: failed: no." in capsys.readouterr().out
 
 
 def test_a_sweep_on_wandb_ends_in_a_run_that_compares(several, monkeypatch):
@@ -583,7 +585,7 @@ def test_an_error_at_the_end_of_a_sweep_is_printed_and_hides_nothing(several, mo
     (several / "report.html").mkdir()
     end_sweep(several, monkeypatch, [("3_d", "unknown model 'd'.")])
     printed = capsys.readouterr()
-    assert "A_1" in printed.out and "error: the report" in printed.err and "3_d failed" in printed.err
+    assert "A_1" in printed.out and "error: the report" in printed.err and "3_d: failed" in printed.out
 
 
 def test_wandb_is_not_imported_unless_it_was_chosen(several, monkeypatch):

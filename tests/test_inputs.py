@@ -23,11 +23,11 @@ from genmodels.cli import COMMANDS, main
 from genmodels.errors import UserError, nearest
 from genmodels.experiment import run
 from genmodels.hints import REMEDIES, is_bad_input, sentence
-from genmodels.launch import CompareSweep
 from genmodels.overrides import check_override, fault, parse
 from genmodels.runs import EXPECTED
 from genmodels.settings import EXPECTED as ENTRY
 from genmodels.settings import ROOT, TRAINER, check_value
+from genmodels.sweeps import CompareSweep
 from genmodels.tree import groups, takes_none, takes_several
 
 SHORT = ("debug=fast", "data=gaussian", "metrics=[likelihood]", "dry_run=true")  # for inputs that are accepted
@@ -216,7 +216,7 @@ SENTENCES = {
     "hydra.run.dir=/dev/null/x": "/dev/null/x cannot be read or written: Not a directory; choose another folder",
     f"run_dir={'a' * 300} dry_run=false": "File name too long; choose a shorter name",
     "scheduler=none scheduler.warmup=0.5": "unknown key 'scheduler.warmup'",
-    "run_dir=/proc/x dry_run=false": "the run folder /proc/x cannot be written",
+    "run_dir=/proc/x dry_run=false": "/proc/x cannot be read or written: No such file or directory",
     "seed=0,abc -m": "seed must be an integer",
     "seed=0,1 failure_value=abc -m": "failure_value must be a finite number",
     "model=vae,null -m": "model needs an option",

@@ -18,8 +18,10 @@ from conformance.kinds import ROOT
 from hydra.errors import MissingConfigException
 from PIL import Image
 
+from genmodels.errors import UserError
 from genmodels.hints import sentence
-from genmodels.launch import CompareSweep
+from genmodels.launch import require_one_folder
+from genmodels.sweeps import CompareSweep
 
 SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samples.n=4", "model.encoder.width=8",
          "model.decoder.width=8", "metrics=[likelihood]", "trainer.accelerator=cpu")  # fmt: skip
@@ -66,7 +68,7 @@ def test_a_finished_run_is_never_overwritten(command, tmp_path):
     assert "skipped" in out
     status, _, err = command(*SMALL, "budget.max_batches=3")
     assert status == 1
-    assert "already holds a run" in err
+    assert "already holds another run" in err
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
@@ -179,6 +181,16 @@ def test_a_sweep_reports_failures_and_continues(command, tmp_path):
     assert [json.loads(r.read_text())["status"] for r in records] == ["finished"]
 
 
+def test_processes_of_torchrun_need_one_folder(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="need one folder; name it: run_dir=FOLDER"):
+        require_one_folder(["model=vae"])
+    require_one_folder(["model=vae", "run_dir=runs/x"])
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    require_one_folder([])
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):
     status, out, _ = command("dry_run=true")
     assert status == 0
@@ -219,7 +231,7 @@ def test_a_signal_in_a_sweep_ends_in_tables_of_what_is_done_and_names_the_rest(t
     process = subprocess.Popen([*words, "budget.max_batches=150"], cwd=ROOT, preexec_fn=heed, **PIPES)
     try:
         deadline = time.monotonic() + 120
-        while not (tmp_path / "1_vae_gaussian" / "run.json").exists() and time.monotonic() < deadline:
+        while not [*tmp_path.glob("*_seed1/run.json")] and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
@@ -228,7 +240,7 @@ def test_a_signal_in_a_sweep_ends_in_tables_of_what_is_done_and_names_the_rest(t
     assert process.returncode == 143
     assert "Comparison of 1 run" in out and (tmp_path / "report.html").exists()
     first, *rest = err.splitlines()
-    assert first == f"interrupted by SIGTERM; continue with: genmodels resume run={tmp_path / '1_vae_gaussian'}"
+    assert first == f"interrupted by SIGTERM; continue with: genmodels resume run={next(tmp_path.glob('*_seed1'))}"
     assert [line.partition(" seed=")[2][0] for line in rest] == ["2", "3"]
     assert all(line.startswith("not started: ") for line in rest)
 

@@ -4,7 +4,7 @@ from genmodels.files import write_whole
 from genmodels.runs.computing import Computing, choose, settled
 from genmodels.runs.folder import RunFolder, now
 from genmodels.runs.identity import config_hash, differences, expectations, labeled
-from genmodels.runs.lock import holder, is_claimed
+from genmodels.runs.lock import InUse, claimed, holder, is_claimed
 from genmodels.runs.record import EXPECTED, read_record, scores_by_name
 from genmodels.runs.weights import (
     check_continues,
@@ -19,9 +19,11 @@ from genmodels.runs.weights import (
 __all__ = [
     "EXPECTED",
     "Computing",
+    "InUse",
     "RunFolder",
     "check_continues",
     "choose",
+    "claimed",
     "config_hash",
     "differences",
     "expectations",

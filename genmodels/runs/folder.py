@@ -62,9 +62,42 @@ class RunFolder:
             UserError: if it does.
         """
         require(
-            not self.record_file.exists(),
+            not self.holds_run(),
             f"{self.path} already holds a run; choose another folder, or continue it: genmodels resume run={self.path}",
         )
+
+    def note_failure(self, overrides: Iterable[str], reason: str) -> None:
+        """Note why a job cannot begin or go on, so that whoever looks at the folder knows.
+
+        A folder without a run gets a record whose status is ``refused``; the next try replaces it. A run that has
+        failed keeps its own reason.
+        """
+        if not self.holds_run():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write({"status": "refused", "error": reason, "overrides": list(overrides), "metrics": {}})
+        elif self.read()["status"] in ("running", "interrupted"):
+            self.update(error=reason)
+
+    def holds_run(self) -> bool:
+        """Whether the folder holds a run that has begun."""
+        return self.record_file.exists() and self.read().get("status") != "refused"
+
+    def status_of(self, config: DictConfig) -> str | None:
+        """The recorded status of the experiment ``config`` in this folder; ``None`` if it holds no run.
+
+        Raises:
+            UserError: if it holds another experiment, which is never overwritten.
+        """
+        if not self.holds_run():
+            return None
+        record = self.read()
+        here = (record.get("config_hash"), record.get("seed"), OmegaConf.select(self.config, "data.seed"))
+        require(
+            here == (config_hash(config), config.seed, OmegaConf.select(config, "data.seed")),
+            f"{self.path} already holds another run; choose another folder, or continue that one: "
+            f"genmodels resume run={self.path}",
+        )
+        return str(record.get("status"))
 
     def create(self, config: DictConfig, details: Mapping[str, Any]) -> None:
         """Write the resolved config, and a record whose status is ``running``.

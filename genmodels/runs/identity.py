@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from genmodels.core.score import Score
 from genmodels.nested import leaves
+from genmodels.settings import NOT_IN_HASH
 
-NOT_IN_HASH = ("seed", "run_dir", "logger", "dry_run", "expected", "hydra")  # keys that do not define the experiment
 MEASURED = ("model", "data", "seed", "weights", "channels_last", "trainer.precision")  # keys that can change a score
 NOT_MEASURED = ("data.batch_size", "data.eval_batch_size", "data.on_device", "data.root")  # ... but for these
 OF_THE_SUBJECT = ("weights", "data_sha256", "limit")  # conditions of a score that say what was measured, not how

@@ -20,6 +20,10 @@ NAME = ".lock"
 PATIENCE = 1.0  # seconds; longer than a reader needs to ask whether the lock is held
 
 
+class InUse(UserError):
+    """Another process writes to the run folder."""
+
+
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Context in which no other process changes the run folder ``folder``, which is created if it is missing.
@@ -28,7 +32,8 @@ def claimed(folder: Path) -> Iterator[None]:
     end of the context is removed.
 
     Raises:
-        UserError: if another process holds the lock, naming it, or if the folder cannot be written.
+        InUse: if another process holds the lock, naming it.
+        OSError: if the folder cannot be written.
     """
     path = folder / NAME
     lock = FileLock(path)
@@ -38,11 +43,11 @@ def claimed(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # a full disk; the lock holds without the name of its process
             path.write_text(json.dumps(this_process()))
     except Timeout:
-        raise UserError(
+        raise InUse(
             f"{folder} is in use by {holder(folder)}; wait for its end, or choose another folder."
         ) from None
     except OSError as error:
-        raise UserError(f"the run folder {folder} cannot be written ({error.strerror}).") from error
+        raise OSError(error.errno, error.strerror, str(folder)) from error  # of the folder, not of the lock
     for stale in folder.rglob(f"{PART}*"):  # of a process that was killed, since no other is writing
         stale.unlink(missing_ok=True)
     try:

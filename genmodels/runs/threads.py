@@ -63,26 +63,31 @@ def others() -> int:
     process too.
     """
     with suppress(*FAILURES):
-        folder = Path(tempfile.gettempdir()) / f"genmodels-{getpass.getuser()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if not is_own(folder):
-            return 0
-        own = folder / f"{os.getpid()}.lock"
-        held = sum(is_held(file) for file in folder.glob("*.lock") if file != own and file.stem.isdecimal())
+        own = locks() / f"{os.getpid()}.lock"
+        held = sum(is_held(file) for file in locks().glob("*.lock") if file != own and file.stem.isdecimal())
         hold(own)
         return held
     return 0
 
 
-def is_own(folder: Path) -> bool:
-    """Whether ``folder`` is this user's alone, and no link; in a folder for all, another user may have made it."""
+def locks() -> Path:
+    """The folder of the user's locks.
+
+    Raises:
+        OSError: if it cannot be, or if it is not this user's alone, or a link; in a folder for all, another may have
+            made it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"genmodels-{getpass.getuser()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
-    return stat.S_ISDIR(found.st_mode) and (os.name == "nt" or (found.st_uid, found.st_mode & 0o77) == (os.getuid(), 0))
+    if stat.S_ISDIR(found.st_mode) and (os.name == "nt" or (found.st_uid, found.st_mode & 0o77) == (os.getuid(), 0)):
+        return folder
+    raise PermissionError(f"{folder} is not this user's alone")
 
 
 @cache
 def hold(file: Path) -> FileLock:
-    """Hold the lock ``file`` to the end of the process."""
+    """Hold the lock ``file`` to the end of the process, if no other does; ``is_locked`` tells."""
     lock = FileLock(file)
     with suppress(Timeout):
         lock.acquire(timeout=0)

@@ -78,5 +78,5 @@ def test_a_lock_of_unknown_content_names_nobody(other, tmp_path, content):
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written"), claimed(tmp_path / "file" / "run"):
+    with pytest.raises(OSError, match="run"), claimed(tmp_path / "file" / "run"):
         pass
