@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from statistics import fmean
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from genmodels.core import DataSpec, Kind
 from genmodels.core.abilities import HasObservation
 from genmodels.core.observation import Gaussian, observation_for
 from genmodels.core.quantization import from_symmetric
+from genmodels.metrics.decoder_annealing import AnnealingSettings, DecoderAnnealing
+from genmodels.metrics.decoders import own_decoder
 from genmodels.metrics.gap import sandwich
 from genmodels.models.vae import VAE
 from genmodels.networks.mlp import coupling_mlp
@@ -191,3 +194,14 @@ def test_with_a_learned_prior_samples_are_decoded_from_its_draws(prior):
     means = model.sample(20_000)
     torch.testing.assert_close(means.mean(0), x.mean(0), atol=0.06, rtol=0)
     torch.testing.assert_close(torch.cov(means.T) + torch.eye(3), torch.cov(x.T), atol=0.15, rtol=0.1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("prior", PRIORS)
+def test_annealing_starts_from_a_learned_prior(prior):
+    model = with_learned_prior(prior)
+    x, z = model.simulate(32)
+    run = DecoderAnnealing(own_decoder(model), x, AnnealingSettings(60, 40, 4), (0,), torch.device("cpu"), "toy")
+    exact = integrated(model, x).mean().item()
+    for bound in (run.forward()["lower"], run.reverse(z)["upper"]):
+        assert fmean(bound) == pytest.approx(exact, abs=0.05)
