@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conformance.kinds import CONFIGURED, KINDS, examples, model_on
+from conformance.kinds import KINDS, MODELS, examples, model_on
 
 from genmodels.core.abilities import DecodesLatent, HasLikelihood, HasObservation
 from genmodels.metrics import AISEvaluation, SampleSets, Subject
 
 
 @pytest.mark.parametrize("kind", ["integer pairs", "points", "gray images"], ids=lambda kind: kind.replace(" ", "-"))
-@pytest.mark.parametrize("name", CONFIGURED)
+@pytest.mark.parametrize("name", MODELS)
 def test_decoders_are_annealed_and_others_refused(name, kind, tmp_path):
     spec = KINDS[kind]
     model = model_on(name, spec).eval()
