@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from omegaconf import DictConfig
 
 from genmodels.composition import (
+    check_dashboards,
     check_origins,
     check_parts,
     check_places,
@@ -33,6 +34,7 @@ Any other word overrides the run's config in the grammar of train.py: key=value,
 
 FRAMES = 40  # of an animation of samples
 MOST_DIGITS = 15  # of a number of samples
+ARTIFACT = "wandb:"  # beginning of the name of a run that is on Weights & Biases
 OF_NO_RECIPE = ("experiment=", "seed=", "data.root=", "run_dir=", "hydra.", "logger")  # what no recipe decides
 
 Options = dict[str, str | None]
@@ -127,14 +129,15 @@ def evaluate(options: Options, overrides: list[str]) -> None:
 
     from genmodels.console import tell
     from genmodels.core.processes import is_rank_zero
-    from genmodels.experiment import Experiment
+    from genmodels.experiment import Experiment, keep_mirrors, mirrored
     from genmodels.files import sha256
     from genmodels.runs import RunFolder, differences, settled
 
     run = RunFolder.open(folder)
     own = run.config
     config = overridden(own, overrides)
-    config.logger = None
+    keep_mirrors(config)
+    asked = any(word.lstrip("+").startswith("logger") for word in overrides)
     with run.claimed():
         record = run.read()
         experiment = Experiment.assemble(config, record)
@@ -149,7 +152,8 @@ def evaluate(options: Options, overrides: list[str]) -> None:
             differing["checkpoint"] = str(checkpoint)
         if samples and (found := sha256(Path(samples))) != record.get("samples_sha256"):
             differing["samples"] = f"{Path(samples).name}@{found[:8]}"
-        scores = experiment.test(checkpoint, differing)
+        with mirrored(experiment, every=asked):
+            scores = experiment.test(checkpoint, differing)
     print_scores(experiment, scores)
 
 
@@ -305,9 +309,15 @@ def compare(options: Options, places: list[str]) -> None:
 
 
 def run_folder(options: Options) -> Path:
-    """The run folder that ``run`` names."""
+    """The run folder that ``run`` names, downloaded if it is an artifact on Weights & Biases."""
     require(bool(options["run"]), "name a run folder: run=FOLDER")
-    return Path(str(options["run"])).expanduser()
+    given = str(options["run"])
+    if not given.startswith(ARTIFACT):
+        return Path(given).expanduser()
+
+    from genmodels.runs.artifact import downloaded
+
+    return downloaded(given.removeprefix(ARTIFACT))
 
 
 def overridden(config: DictConfig, overrides: list[str], trains: bool = True) -> DictConfig:
@@ -315,14 +325,15 @@ def overridden(config: DictConfig, overrides: list[str], trains: bool = True) ->
     composed = compose_run(config, overrides)
     check_settings(composed)
     check_parts(composed)
-    check_places(composed)
+    check_places(composed, overrides)
     if trains:
+        check_dashboards(composed, overrides)
         check_origins(composed, overrides)
         check_processes(composed, overrides)
     return composed
 
 
-RUN = "the run folder"
+RUN = "the run folder, or wandb:ENTITY/PROJECT/ARTIFACT:ALIAS"
 COMMANDS = {
     "evaluate": Command(
         evaluate,

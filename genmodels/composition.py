@@ -152,18 +152,20 @@ def budget_by_keys(budget: Any) -> Any:
     return {**plain(OmegaConf.load(config_folder() / "train.yaml"))["budget"], f"max_{kind}": amount}
 
 
-def check_places(config: DictConfig) -> None:
+def check_places(config: DictConfig, overrides: list[str]) -> None:
     """Refuse a run folder, which may be a stranger's, by which a command would write outside of it.
+
+    A place that the command line names is the user's own.
 
     Raises:
         UserError: naming the key of a path that lies elsewhere, or a link in the folder that leads elsewhere.
     """
-    folder = str(config.run_dir)
+    folder, named = str(config.run_dir), {str(override.key_or_group) for override in parse(overrides)}
     check_links(folder)
     for key, value in leaves({group: plain(config).get(group) or {} for group in WRITING}):
         is_place = isinstance(value, str) and (key.endswith(PLACES) or os.path.isabs(value) or ".." in value)
         require(
-            not is_place or inside(os.path.abspath(value), folder),
+            not is_place or key in named or inside(os.path.abspath(value), folder),
             f"{key}={value} lies outside of the run folder; set it to a path below {folder}.",
         )
 
@@ -208,6 +210,21 @@ def check_origins(config: DictConfig, overrides: list[str]) -> None:
         f"this run's config would keep data in {root}, which is not your folder of data, {data_root()}; "
         "write data.root=null to use yours, or data.root=... with that folder.",
     )
+
+
+def check_dashboards(config: DictConfig, overrides: list[str]) -> None:
+    """Refuse a run's config, which may be a stranger's, that says how a dashboard is reached or what it is sent.
+
+    Settings of a client hold the address of the server to which it sends the user's key.
+
+    Raises:
+        UserError: naming the key, unless the command line does.
+    """
+    named = [str(override.key_or_group) for override in parse(overrides)]
+    for key, value in leaves({"logger": plain(config).get("logger") or {}}):
+        own = any(key == name or key.startswith(f"{name}.") for name in named)
+        ours = ".settings" not in key and not (key.endswith(".save_code") and value)
+        require(ours or own, f"the run's config sets {key}; if you want this, write {key}={value}, else ~{key}.")
 
 
 def check_processes(config: DictConfig, overrides: list[str]) -> None:

@@ -17,9 +17,11 @@ from genmodels.core.randomness import fixed_seed
 from genmodels.data import DataModule
 from genmodels.errors import ensure_counts
 from genmodels.hardware import require_memory
-from genmodels.loggers import log_image
+from genmodels.loggers import log_animation, log_image
 from genmodels.models.base import BaseModel
 from genmodels.models.base.model import in_bf16
+
+FRAMES = 12  # of a path
 
 
 class SampleGrid(Callback):
@@ -84,8 +86,9 @@ class SampleGrid(Callback):
             log_image(trainer, "plane", picture)
 
     def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
-        """Save and log samples or reconstructions, and :func:`paths` if ``name`` is ``final``."""
+        """Save and log samples or reconstructions, and :func:`paths` if ``name`` is ``final``, also as GIFs."""
         pictures: dict[str, tuple[str, Image.Image]] = {}  # file and image by title
+        ways: dict[str, Tensor] = {}
         low = torch.autocast(model.device.type, torch.bfloat16, enabled=in_bf16(trainer))
         with fixed_seed(0, model.device), torch.no_grad(), low:
             if isinstance(model, Samples):
@@ -96,12 +99,15 @@ class SampleGrid(Callback):
                 file = "reconstructions" if name == "final" else name
                 pictures["reconstructions"] = (file, plots.pairs(x, model.decode(model.encode(x)), model.spec))
             if name == "final":
-                ways = paths(model, n=8, frames=12)
+                ways = paths(model, n=8, frames=FRAMES)
                 pictures |= {title: (title, plots.strip(path, model.spec)) for title, path in ways.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         for title, (file, image) in pictures.items():
             plots.save(image, self.folder / f"{file}.png")
             log_image(trainer, title, image)
+        for title, path in ways.items():
+            plots.animation(path, model.spec, self.folder / f"{title}.gif")
+            log_animation(trainer, title, self.folder / f"{title}.gif")
 
 
 @torch.no_grad()

@@ -2,35 +2,78 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from genmodels.builder import build
 from genmodels.compare.report import representative
 from genmodels.compare.results import Results
 from genmodels.compare.tables import heading, pretty
+from genmodels.errors import UserError
+from genmodels.files import write_whole
+from genmodels.loggers import Wandb
+from genmodels.runs.record import check_mirrors
+from genmodels.untrusted import read_json
+
+FILE = "comparison.json"  # in the folder of the sweep: where the comparison is on Weights & Biases
+OF_ONE_RUN = ("_target_", "folder", "name", "group", "dir", "id", "artifacts", "resume_from", "fork_from")
 
 
 def to_wandb(results: Results, settings: Mapping[str, Any], folder: Path) -> None:
-    """Log one ``wandb.Table`` per data set, with sample grids, in a run of its own.
+    """Log one ``wandb.Table`` per data set, with sample grids, and the report, in a run of its own.
+
+    A sweep has one such run, however often it is started again; ``comparison.json`` says which.
 
     Args:
         results: the comparison.
-        settings: project, entity and offline of the wandb logger.
+        settings: node of the wandb logger in the sweep's config.
         folder: folder of the sweep, after which the run is named.
     """
+    shared = {key: value for key, value in settings.items() if key not in OF_ONE_RUN}
+    node = {"_target_": "genmodels.loggers.Wandb", "job_type": "comparison", **shared, "folder": str(folder)}
+    logger = build({key: value for key, value in node.items() if value is not None}, "logger.wandb", Wandb)
+    with logger.harmless():
+        run, entries = logger.opened(read(folder / FILE))
+        write_whole(folder / FILE, json.dumps(entries, indent=2) + "\n")
+        log_tables(run, results)
+        log_report(run, folder / "report.html")
+        logger.close()
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The content of ``comparison.json``, empty if there is none that can be read."""
+    try:
+        found = read_json(file)
+        check_mirrors(found)
+    except UserError:
+        return {}
+    return dict(found)
+
+
+def log_tables(run: Any, results: Results) -> None:
+    """Log one table per data set: a row per model, a column per score, and a grid of samples."""
     import wandb
 
-    where: dict[str, Any] = {key: settings.get(key) for key in ("project", "entity")}
-    where["mode"] = "offline" if settings.get("offline") else "online"
-    with wandb.init(**where, dir=str(folder), name=folder.name, job_type="comparison") as run:
-        for data in results.data:
-            columns, groups = results.columns_of(data), results.of(data)
-            names = [" ".join(heading(column, {}, list(columns))) for column in columns]
-            rows = []
-            for group in groups:
-                grid = representative(group, groups).path / "samples" / "final.png"
-                cells = [cells.get(group.label) for cells in columns.values()]
-                values = [None if cell is None else pretty(f"{cell.score.text} {cell.place or ''}") for cell in cells]
-                rows.append([group.label, len(group.runs), *values, wandb.Image(str(grid)) if grid.is_file() else None])
-            run.log({f"comparison/{data}": wandb.Table(["model", "seeds", *names, "samples"], rows)})
+    for data in results.data:
+        columns, groups = results.columns_of(data), results.of(data)
+        names = [" ".join(heading(column, {}, list(columns))) for column in columns]
+        rows = []
+        for group in groups:
+            grid = representative(group, groups).path / "samples" / "final.png"
+            cells = [cells.get(group.label) for cells in columns.values()]
+            values = [None if cell is None else pretty(f"{cell.score.text} {cell.place or ''}") for cell in cells]
+            rows.append([group.label, len(group.runs), *values, wandb.Image(str(grid)) if grid.is_file() else None])
+        run.log({f"comparison/{data}": wandb.Table(["model", "seeds", *names, "samples"], rows)})
+
+
+def log_report(run: Any, report: Path) -> None:
+    """Log the page with tables, curves and samples, to be seen there and as an artifact."""
+    import wandb
+
+    if report.is_file():
+        run.log({"report": wandb.Html(str(report))})
+        artifact = wandb.Artifact(f"report-{run.id}", "report")
+        artifact.add_file(str(report))
+        run.log_artifact(artifact)

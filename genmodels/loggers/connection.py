@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from functools import cache
+from importlib.util import find_spec
 from threading import Thread
-from typing import Any
+from typing import Any, Literal, cast
 
 from genmodels.console import tell
 from genmodels.errors import UserError, require
 
 PATIENCE = 5.0  # seconds
 MODE = "WANDB_MODE"
+Mode = Literal["online", "offline", "disabled", "shared"]
 
 
-def mode_for(wanted: str | None, folder: str) -> str:
+def mode_for(wanted: Mode | None, folder: str) -> Mode:
     """The mode of a run: the one ``wanted``, else that of ``WANDB_MODE``, else online; offline where that is impossible.
 
     Args:
@@ -25,8 +26,8 @@ def mode_for(wanted: str | None, folder: str) -> str:
     Raises:
         UserError: if the package is not installed.
     """
-    require(importlib.util.find_spec("wandb") is not None, "wandb is not installed; for the next time: pip install wandb")
-    mode = wanted or os.environ.get(MODE) or "online"
+    require(find_spec("wandb") is not None, "wandb is not installed; for the next time: pip install wandb")
+    mode = cast("Mode", wanted or os.environ.get(MODE) or "online")
     if mode != "online":
         return mode
     reason = obstacle()
@@ -36,7 +37,7 @@ def mode_for(wanted: str | None, folder: str) -> str:
     return mode
 
 
-def settle(wanted: str | None, folder: str) -> None:
+def settle(wanted: Mode | None, folder: str) -> None:
     """Ask once for all jobs of a sweep, in the process that starts them, which inherit the answer."""
     try:
         if mode_for(wanted, folder) == "offline":

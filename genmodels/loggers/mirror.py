@@ -90,6 +90,10 @@ class Mirror(Logger):
     def start(self, copied: Copied) -> dict[str, Any]:
         """Open the copy of a run, or go on with it; returns the entries of run.json by which it is found again."""
 
+    def has(self, record: Mapping[str, Any]) -> bool:
+        """Whether a copy of the run with this record, in this folder, has been begun before."""
+        return False
+
     @abstractmethod
     def write(self, values: Mapping[str, float], step: int) -> None:
         """Write values at a number of batches."""
@@ -150,20 +154,22 @@ class Mirror(Logger):
 
     @contextmanager
     def harmless(self) -> Iterator[None]:
-        """Context whose errors close the mirror and are told, while the run goes on."""
+        """Context whose errors close the mirror and are told, while everything else goes on."""
         try:
             yield
         except Exception as error:
             self.is_open = False
             said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {str(error)[:200]}"
-            tell(f"{self.title}: {said.rstrip('.')}; the run goes on without it.")
+            tell(f"{self.title}: {said.rstrip('.')}; continuing without it.")
 
     def _best_with(self, values: Mapping[str, float], better: str) -> dict[str, float]:
         assert self._copied is not None
         choose, found = max if better == "higher" else min, {}
         for key in (key for key in values if key.startswith(VALIDATION)):
-            name, before = key.removeprefix(VALIDATION), [float(row[key]) for row in self._copied.curves if row.get(key)]
-            found[name] = choose([values[key], *before, *([self.best[name]] if name in self.best else [])])
+            name = key.removeprefix(VALIDATION)
+            former = (float(row[key]) for row in self._copied.curves if row.get(key))  # before this was continued
+            before = [self.best[name]] if name in self.best else list(former)
+            found[name] = choose([values[key], *before])
         self.best |= found
         return found
 

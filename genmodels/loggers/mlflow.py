@@ -61,11 +61,14 @@ class MLflow(Mirror):
         except ImportError as error:
             raise UserError("mlflow is not installed; for the next time: pip install mlflow") from error
         self.client = MlflowClient(self.uri)
-        known = copied.record.get("mlflow") or {}
-        self.id = known["id"] if is_same(known.get("place"), self.folder) else self._created()
+        self.id = copied.record["mlflow"]["id"] if self.has(copied.record) else self._created()
         self.client.update_run(self.id, status="RUNNING")
         self._set(copied)
         return {"mlflow": {"id": self.id, "place": place(self.folder)}}
+
+    def has(self, record: Mapping[str, Any]) -> bool:
+        """Whether run.json names a run on MLflow, and the folder is no copy."""
+        return is_same((record.get("mlflow") or {}).get("place"), self.folder)
 
     def write(self, values: Mapping[str, float], step: int) -> None:
         """Write values with the examples and seconds so far."""

@@ -15,8 +15,6 @@ from genmodels.loggers.mirror import Copied, Mirror
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-OUTCOMES = {"finished": "STATUS_SUCCESS", "running": "STATUS_RUNNING"}
-
 
 class TensorBoard(Mirror):
     """One event file per run in ``tensorboard/``; one more for each continuation or evaluation.
@@ -47,8 +45,12 @@ class TensorBoard(Mirror):
         continued = bool(copied.curves) and copied.record.get("status") == "running"
         purge = int(copied.spent().get("batches", 0)) + 1 if continued else None
         self.writer = SummaryWriter(str(self.folder), purge_step=purge)
-        self._announce(copied)
+        self._summarize(copied, end=False)
         return {}
+
+    def has(self, record: Mapping[str, Any]) -> bool:
+        """Whether the folder holds files of the run."""
+        return self.folder.is_dir()
 
     def write(self, values: Mapping[str, float], step: int) -> None:
         """Write scalars."""
@@ -63,14 +65,11 @@ class TensorBoard(Mirror):
 
     def finish(self, copied: Copied) -> None:
         """Write cost and scores, which the HPARAMS tab shows beside the config, and close the file."""
-        from tensorboard.plugins.hparams.api_pb2 import Status
-        from tensorboard.plugins.hparams.summary import session_end_pb
-
         assert self.writer is not None
         numbers = {key: value for key, value in copied.outcome.items() if isinstance(value, (int, float))}
         self.write(numbers, copied.trained)
-        status = OUTCOMES.get(str(copied.record.get("status")), "STATUS_FAILURE")
-        self._summarize(session_end_pb(Status.Value(status)))
+        if copied.record.get("status") == "finished":
+            self._summarize(copied, end=True)
         self.writer.close()
         self.writer = None
 
@@ -79,13 +78,14 @@ class TensorBoard(Mirror):
         if self.writer is not None:
             self.writer.flush()
 
-    def _announce(self, copied: Copied) -> None:
-        """Enter the config in the HPARAMS tab, whose columns are then all hyperparameters and values of all runs."""
-        from tensorboard.plugins.hparams.summary import session_start_pb
+    def _summarize(self, copied: Copied, end: bool) -> None:
+        """Mark the beginning of the run for the HPARAMS tab, with the config, or its ``end``.
 
-        known = {key: value for key, value in copied.parameters.items() if isinstance(value, (bool, int, float, str, list))}
-        self._summarize(session_start_pb(known))
+        Which values the tab shows is not announced: it then shows all values of all runs, whichever a run has.
+        """
+        from torch.utils.tensorboard.summary import hparams
 
-    def _summarize(self, summary: Any) -> None:
         assert self.writer is not None and self.writer.file_writer is not None
-        self.writer.file_writer.add_summary(summary)
+        plain = {key: str(value) if isinstance(value, list) else value for key, value in copied.parameters.items()}
+        _, beginning, ending = hparams(plain, {})
+        self.writer.file_writer.add_summary(ending if end else beginning)

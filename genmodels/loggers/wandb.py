@@ -15,7 +15,7 @@ from PIL import Image
 
 from genmodels.console import tell
 from genmodels.core import Score
-from genmodels.loggers.connection import MODE, PATIENCE, go_offline, mode_for
+from genmodels.loggers.connection import MODE, PATIENCE, Mode, go_offline, mode_for
 from genmodels.loggers.mirror import Copied, Mirror
 from genmodels.loggers.place import is_same, place
 
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     import wandb
 
 AXES = {"examples": "examples", "time": "seconds"}  # of curves, besides batches
+ENVIRONMENT = {
+    "id": "WANDB_RUN_ID", "project": "WANDB_PROJECT", "name": "WANDB_NAME", "dir": "WANDB_DIR",
+    "group": "WANDB_RUN_GROUP",
+}  # fmt: skip
 COLUMNS = ("score", "value", "kind", "error", "n", "unit", "better", "text", "protocol")
+PATH = ("entity", "project", "id")  # of a run on the server
 LIMITS = {"init_timeout": 4 * PATIENCE, "finish_timeout": 300.0}  # seconds; by default the latter has no limit
 
 
@@ -64,7 +69,7 @@ class Wandb(Mirror):
         group: str | None = None,
         dir: str | None = None,
         id: str | None = None,
-        mode: Literal["online", "offline", "disabled", "shared"] | None = None,
+        mode: Mode | None = None,
         tags: list[str] | None = None,
         notes: str | None = None,
         job_type: str | None = None,
@@ -84,44 +89,62 @@ class Wandb(Mirror):
         super().__init__()
         self.folder = Path(folder)
         self.artifacts = artifacts
-        self.wanted = "offline" if offline else mode
+        self.wanted: Mode | None = "offline" if offline else mode
         own = ("self", "folder", "offline", "artifacts", "mode", "settings", "__class__")
         self.arguments = {key: value for key, value in given.items() if key not in own}
         self.settings = settings or {}
         self.run: wandb.Run | None = None
 
     def start(self, copied: Copied) -> dict[str, Any]:
-        """Open the run; the entry is its id, project, entity, sweep and group, with the place of the folder."""
-        mode = mode_for(self.wanted, str(self.folder))
-        self.run = self.initialized(mode, self.identity(copied.record))
+        """Open the run, and send the config."""
+        run, entries = self.opened(copied.record)
         for axis in ("batches", *AXES.values()):
-            self.run.define_metric(axis)
-        self.run.define_metric("*", step_metric="batches", step_sync=True)
+            run.define_metric(axis)
+        run.define_metric("*", step_metric="batches", step_sync=True)
         self.configure(copied)
-        if self.run.url:
-            tell(self.run.url)
-        found = {"id": self.run.id, "project": self.run.project, "entity": self.run.entity, "sweep": self.run.sweep_id}
-        return {"wandb": {**found, "group": self.run.group, "place": place(self.folder)}}
+        return entries
+
+    def opened(self, record: Mapping[str, Any]) -> tuple[wandb.Run, dict[str, Any]]:
+        """A new run, or the one that the record names.
+
+        Returns:
+            The run, and the entry for the record: its id, project, entity, sweep and group, and the place of the
+            folder.
+        """
+        self.run = run = self.initialized(mode_for(self.wanted, str(self.folder)), self.identity(record))
+        if not run.offline and run.url:
+            tell(run.url)
+        path = {"id": run.id, "project": run.project, "entity": run.entity or None, "sweep": run.sweep_id}
+        return run, {"wandb": {**path, "group": run.group, "place": place(self.folder)}}
+
+    def close(self, exit_code: int = 0) -> None:
+        """Close the run."""
+        if self.run is not None:
+            self.run.finish(exit_code=exit_code)
+        self.run = None
+
+    def has(self, record: Mapping[str, Any]) -> bool:
+        """Whether run.json names a run on Weights & Biases, and the folder is no copy."""
+        return is_same((record.get("wandb") or {}).get("place"), self.folder)
 
     def identity(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments of ``wandb.init`` that say which run it is: those of the config, of the record, of the environment."""
+        """Arguments of ``wandb.init`` that say which run it is: by config, else by record, else by environment."""
         known = record.get("wandb") or {}
-        elsewhere = any(self.arguments.get(key, known.get(key)) != known.get(key) for key in ("project", "entity", "id"))
-        known = known if is_same(known.get("place"), self.folder) and not elsewhere else {}
-        named = {key: known[key] for key in ("id", "project", "entity", "group") if known.get(key)}
+        elsewhere = any(self.arguments.get(key, known.get(key)) != known.get(key) for key in PATH)
+        known = known if self.has(record) and not elsewhere else {}
+        named = {key: known[key] for key in (*PATH, "group") if known.get(key)}
         return {**self.defaults(record), **named, **self.arguments}
 
     def defaults(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """What holds where neither the config nor the record of the run say otherwise."""
-        of_one_job = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-        given = {} if of_one_job else {"id": os.environ.get("WANDB_RUN_ID")}
-        given |= {"project": os.environ.get("WANDB_PROJECT"), "name": os.environ.get("WANDB_NAME")}
-        given |= {"group": os.environ.get("WANDB_RUN_GROUP"), "dir": os.environ.get("WANDB_DIR")}
-        usual = {"id": secrets.token_hex(4), "project": "genmodels", "name": self.folder.name, "resume": "allow"}
-        usual |= {"group": record.get("config_hash"), "dir": str(self.folder), "reinit": "create_new"}
-        return usual | {key: value for key, value in given.items() if value}
+        in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+        variables = ENVIRONMENT if not in_sweep else {key: ENVIRONMENT[key] for key in ENVIRONMENT if key != "id"}
+        usual: dict[str, Any] = {"id": secrets.token_hex(4), "project": "genmodels", "name": self.folder.name}
+        usual |= {"dir": str(self.folder), "group": record.get("config_hash")}
+        usual |= {"resume": "allow", "reinit": "create_new"}
+        return usual | {key: os.environ[name] for key, name in variables.items() if os.environ.get(name)}
 
-    def initialized(self, mode: str, arguments: dict[str, Any]) -> wandb.Run:
+    def initialized(self, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
         """The run, offline if the server refuses it."""
         import wandb
 
@@ -174,8 +197,7 @@ class Wandb(Mirror):
             self.run.log({"scores": wandb.Table(list(COLUMNS), rows)})
         if self.artifacts != "none":
             self.upload(copied)
-        self.run.finish(exit_code=int(copied.record.get("status") != "finished"))
-        self.run = None
+        self.close(exit_code=int(copied.record.get("status") != "finished"))
 
     def upload(self, copied: Copied) -> None:
         """Log the checkpoint with what restores it, and the samples that were drawn, as artifacts."""
@@ -186,7 +208,8 @@ class Wandb(Mirror):
         checkpoint = next((path for path in found if path.is_file()), None)
         named = f"{copied.record.get('model')}_{copied.record.get('data')}-{self.run.id}"
         restoring = [path for path in (checkpoint, self.folder / "config.yaml", self.folder / "run.json") if path]
-        samples = [path for path in map((self.folder / "samples").joinpath, ("drawn.npz", "final.png")) if path.is_file()]
+        pictures = [self.folder / "samples" / name for name in ("drawn.npz", "final.png", "plane.png")]
+        samples = [path for path in pictures if path.is_file()]
         for kind, files in (("model", restoring if checkpoint else []), ("samples", samples)):
             artifact = wandb.Artifact(f"{kind}-{named}", kind, metadata=copied.outcome)
             for path in files:
