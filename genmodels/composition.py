@@ -6,6 +6,7 @@ This module does not import torch.
 from __future__ import annotations
 
 import os
+import re
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -24,6 +25,8 @@ BEFORE_TRAINING = ("data", "model", "experiment", "debug", "hparams_search")  # 
 MODELS = "genmodels.models."
 WRITING = ("callbacks", "checkpoint", "logger", "trainer")  # groups whose objects write files
 LAUNCHED = ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "WORLD_SIZE")  # set by what starts the processes of a job
+LOG_OF_WANDB = re.compile(r"wandb/[\w-]+/logs/debug-core\.log")
+TELLING = ("settings", "save_code")  # keys of a logger by which a dashboard is told more than the run
 PLACES = ("folder", "dir", "dirpath", "path", "uri", "location")  # ends of the keys that name where
 
 
@@ -173,14 +176,17 @@ def check_places(config: DictConfig, overrides: list[str]) -> None:
 def check_links(folder: str) -> None:
     """Refuse a run folder with a link by which what is written into it would land elsewhere.
 
+    wandb links to a log of its own, in the folder of each of its runs, where nothing is written later.
+
     Raises:
         UserError: naming the link.
     """
     home = os.path.realpath(folder)
     for parent, folders, files in os.walk(home):
         for path in (os.path.join(parent, name) for name in (*folders, *files)):
+            log = LOG_OF_WANDB.fullmatch(os.path.relpath(path, home))
             require(
-                not os.path.islink(path) or inside(os.path.realpath(path), home),
+                bool(log) or not os.path.islink(path) or inside(os.path.realpath(path), home),
                 f"{path} is a link to {os.path.realpath(path)}, outside of the run folder; remove it.",
             )
 
@@ -220,11 +226,19 @@ def check_dashboards(config: DictConfig, overrides: list[str]) -> None:
     Raises:
         UserError: naming the key, unless the command line does.
     """
-    named = [str(override.key_or_group) for override in parse(overrides)]
-    for key, value in leaves({"logger": plain(config).get("logger") or {}}):
-        own = any(key == name or key.startswith(f"{name}.") for name in named)
-        ours = ".settings" not in key and not (key.endswith(".save_code") and value)
-        require(ours or own, f"the run's config sets {key}; if you want this, write {key}={value}, else ~{key}.")
+    named = {str(override.key_or_group).lstrip("+") for override in parse(overrides)}
+    nodes = {name: node for name, node in (plain(config).get("logger") or {}).items() if is_ours(node)}
+    found = [f"logger.{name}.{key}" for name, node in nodes.items() for key in TELLING if node.get(key)]
+    for key in found:
+        require(
+            any(word == key or word.startswith(f"{key}.") for word in named),
+            f"the run's config sets {key}; if you want this, write it on the command line, else {key}=null.",
+        )
+
+
+def is_ours(node: Any) -> bool:
+    """Whether a logger's node describes one of this package; those of others take no such keys."""
+    return isinstance(node, dict) and str(node.get("_target_")).startswith("genmodels.loggers.")
 
 
 def check_processes(config: DictConfig, overrides: list[str]) -> None:

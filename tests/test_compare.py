@@ -12,6 +12,7 @@ import sys
 import pytest
 from conformance.kinds import ROOT
 from conformance.test_laboratory import settings
+from offline_runs import offline_runs
 from omegaconf import OmegaConf
 from rich.console import Console
 
@@ -564,21 +565,33 @@ def test_a_sweep_without_run_folders_writes_nothing(tmp_path, monkeypatch, capsy
     assert not list(tmp_path.iterdir()) and "0_a: failed: no." in capsys.readouterr().out
 
 
-def test_a_sweep_on_wandb_ends_in_a_run_that_compares(several, monkeypatch):
-    wandb = pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    (several / "0_a" / "samples").mkdir()
+def test_a_sweep_on_wandb_ends_in_one_run_that_compares(several, monkeypatch):
+    """However often it is started again, and in the mode of the environment."""
     from genmodels.plots import Image
 
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    monkeypatch.setenv("WANDB_DATA_DIR", str(several))
+    (several / "0_a" / "samples").mkdir()
     Image.new("RGB", (8, 8)).save(several / "0_a" / "samples" / "final.png")
-    end_sweep(several, monkeypatch, logger={"wandb": {"project": "p", "entity": None, "offline": True}})
-    (tables,) = several.glob("wandb/offline-run-*/files/media/table/comparison")
-    (file,) = tables.glob("*.table.json")
-    found = json.loads(file.read_text())
-    assert found["columns"][:3] == ["model", "seeds", "bits/dim"] and found["columns"][-1] == "samples"
-    assert found["data"][0][:3] == ["A_1", 1, "≤ 1.200 ± 0.010 #1*"]
-    assert wandb.run is None
-    wandb.teardown()  # resets wandb's state in this process for later tests
+    on_wandb(several / "0_a")
+    for _ in range(2):
+        end_sweep(several, monkeypatch, logger={"wandb": {"project": "p", "offline": False, "job_type": None}})
+    (found, again) = offline_runs(several)
+    assert (found.project, found.name, found.job_type) == ("p", several.name, "comparison") and found.id == again.id
+    assert [name.split("-")[0] for name, kind, _ in found.artifacts if kind == "report"] == ["report"]
+    assert "report.path" in found.summary
+    tables = several.glob("wandb/offline-run-*/files/" + found.summary["comparison/digits.path"])
+    shown = json.loads(next(tables).read_text())
+    assert shown["columns"][:3] == ["model", "seeds", "bits/dim"] and shown["columns"][-1] == "samples"
+    assert shown["data"][0][:3] == ["A_1", 1, "≤ 1.200 ± 0.010 #1*"]
+
+
+def on_wandb(folder):
+    """Enter in run.json that the run is on Weights & Biases."""
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"wandb": {"id": "abc"}}))
 
 
 def test_an_error_at_the_end_of_a_sweep_is_printed_and_hides_nothing(several, monkeypatch, capsys):
@@ -588,9 +601,11 @@ def test_an_error_at_the_end_of_a_sweep_is_printed_and_hides_nothing(several, mo
     assert "A_1" in printed.out and "error: the report" in printed.err and "3_d: failed" in printed.out
 
 
-def test_wandb_is_not_imported_unless_it_was_chosen(several, monkeypatch):
+def test_wandb_is_not_imported_unless_runs_are_there(several, monkeypatch):
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    on_wandb(several / "1_b")
     end_sweep(several, monkeypatch, logger={"csv": {}})
+    (several / "1_b" / "run.json").unlink()
     end_sweep(several, monkeypatch, logger={"wandb": {"project": "p", "offline": True}})
     assert "wandb" not in sys.modules and not (several / "wandb").exists()
 

@@ -15,6 +15,7 @@ from genmodels.errors import UserError
 from genmodels.files import write_whole
 from genmodels.loggers import Wandb
 from genmodels.runs.record import check_mirrors
+from genmodels.settings import plain
 from genmodels.untrusted import read_json
 
 FILE = "comparison.json"  # in the folder of the sweep: where the comparison is on Weights & Biases
@@ -31,9 +32,9 @@ def to_wandb(results: Results, settings: Mapping[str, Any], folder: Path) -> Non
         settings: node of the wandb logger in the sweep's config.
         folder: folder of the sweep, after which the run is named.
     """
-    shared = {key: value for key, value in settings.items() if key not in OF_ONE_RUN}
+    shared = {key: value for key, value in plain(settings).items() if key not in OF_ONE_RUN and value is not None}
     node = {"_target_": "genmodels.loggers.Wandb", "job_type": "comparison", **shared, "folder": str(folder)}
-    logger = build({key: value for key, value in node.items() if value is not None}, "logger.wandb", Wandb)
+    logger = build(node, "logger.wandb", Wandb)
     with logger.harmless():
         run, entries = logger.opened(read(folder / FILE))
         write_whole(folder / FILE, json.dumps(entries, indent=2) + "\n")

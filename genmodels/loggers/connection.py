@@ -17,7 +17,7 @@ Mode = Literal["online", "offline", "disabled", "shared"]
 
 
 def mode_for(wanted: Mode | None, folder: str) -> Mode:
-    """The mode of a run: the one ``wanted``, else that of ``WANDB_MODE``, else online; offline where that is impossible.
+    """The mode of a run: the one ``wanted``, else that of ``WANDB_MODE``, else online, or offline if that fails.
 
     Args:
         wanted: ``online``, ``offline``, ``disabled``, ``shared`` or ``None``.

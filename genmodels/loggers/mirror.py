@@ -42,7 +42,8 @@ class Copied:
     @property
     def parameters(self) -> dict[str, Any]:
         """The config with dotted keys, as on the command line; ``model`` and ``data`` are names."""
-        return {**dict(leaves(self.config)), **self.facts, "seed": self.config.get("seed")}
+        found = {key: value for key, value in leaves(self.config) if not key.startswith("logger.")}
+        return {**found, **self.facts}
 
     @property
     def facts(self) -> dict[str, Any]:
