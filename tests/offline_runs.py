@@ -41,9 +41,9 @@ class OfflineRun:
 
 
 def offline_runs(folder: Path) -> list[OfflineRun]:
-    """The offline runs in and under a folder, in the order in which they began."""
+    """The offline runs in and under a folder, in the order of their paths, and so of their beginnings."""
     files = [file for file in folder.rglob("*.wandb") if "latest-run" not in file.parts]
-    return [read(file) for file in sorted(files, key=lambda file: file.parent.name)]
+    return [read(file) for file in sorted(files)]
 
 
 def read(file: Path) -> OfflineRun:

@@ -567,6 +567,8 @@ def test_a_sweep_without_run_folders_writes_nothing(tmp_path, monkeypatch, capsy
 
 def test_a_sweep_on_wandb_ends_in_one_run_that_compares(several, monkeypatch):
     """However often it is started again, and in the mode of the environment."""
+    import wandb
+
     from genmodels.plots import Image
 
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -576,13 +578,16 @@ def test_a_sweep_on_wandb_ends_in_one_run_that_compares(several, monkeypatch):
     (several / "0_a" / "samples").mkdir()
     Image.new("RGB", (8, 8)).save(several / "0_a" / "samples" / "final.png")
     on_wandb(several / "0_a")
-    for _ in range(2):
+    for start in ("first", "second"):  # wandb names its folders by the second
+        monkeypatch.setenv("WANDB_DIR", str(several / start))
+        (several / start).mkdir()
         end_sweep(several, monkeypatch, logger={"wandb": {"project": "p", "offline": False, "job_type": None}})
+        wandb.teardown()  # each sweep is a process of its own
     (found, again) = offline_runs(several)
     assert (found.project, found.name, found.job_type) == ("p", several.name, "comparison") and found.id == again.id
     assert [name.split("-")[0] for name, kind, _ in found.artifacts if kind == "report"] == ["report"]
     assert "report.path" in found.summary
-    tables = several.glob("wandb/offline-run-*/files/" + found.summary["comparison/digits.path"])
+    tables = several.glob("first/wandb/offline-run-*/files/" + found.summary["comparison/digits.path"])
     shown = json.loads(next(tables).read_text())
     assert shown["columns"][:3] == ["model", "seeds", "bits/dim"] and shown["columns"][-1] == "samples"
     assert shown["data"][0][:3] == ["A_1", 1, "≤ 1.200 ± 0.010 #1*"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import wandb
 import yaml
 from conformance.test_laboratory import settings
 from offline_runs import offline_runs
@@ -66,9 +67,12 @@ def trained(tmp_path_factory):
     home, folders = tmp_path_factory.mktemp("runs"), []
     for seed in (0, 1):
         folders.append(home / f"seed{seed}")
-        words = ("logger=[wandb,tensorboard]", "logger.wandb.offline=true", "logger.wandb.artifacts=best", f"seed={seed}")
-        more = ("logger.wandb.notes='a, b'", "logger.wandb.tags=[x]", "logger.wandb.job_type=train", "validations=2")
-        run(settings("vae", "gray images", home, *words, *more, "trainer.log_every_n_steps=1", "budget.max_batches=4", f"run_dir={folders[-1]}"))
+        words = (
+            "logger=[wandb,tensorboard]", "logger.wandb.offline=true", "logger.wandb.artifacts=best",
+            "logger.wandb.notes='a, b'", "logger.wandb.tags=[x]", "logger.wandb.job_type=train", f"seed={seed}",
+            "validations=2", "trainer.log_every_n_steps=1", "budget.max_batches=4", f"run_dir={folders[-1]}",
+        )  # fmt: skip
+        run(settings("vae", "gray images", home, *words))
     return folders
 
 
@@ -233,7 +237,7 @@ def test_artifacts_restore_the_run(trained):
     assert held["samples"] == ["samples/final.png"]
 
 
-def test_a_resumed_and_an_evaluated_run_goes_on_in_the_same_run(trained, tmp_path):
+def test_a_resumed_and_an_evaluated_run_goes_on_in_the_same_run(trained, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     shutil.copytree(trained[1], folder, symlinks=True)
     kept = record(folder)
@@ -242,6 +246,9 @@ def test_a_resumed_and_an_evaluated_run_goes_on_in_the_same_run(trained, tmp_pat
     words = ["budget.max_batches=6", "metrics=[likelihood]"]
     opened = RunFolder.open(folder)
     resume(opened, OmegaConf.merge(opened.config, {"budget": {"max_batches": 6}}), words)
+    wandb.teardown()  # each command is a process of its own
+    (tmp_path / "run" / "z").mkdir()
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "run" / "z"))  # wandb names its folders by the second
     main(["evaluate", f"run={folder}", "metrics.likelihood.samples=3"])
     before, resumed, evaluated = offline_runs(folder)
     assert before.id == resumed.id == evaluated.id and before.group == resumed.group
@@ -334,8 +341,6 @@ def test_a_sweep_asks_once_and_its_processes_inherit_the_answer(monkeypatch, cap
 
 
 def test_a_server_that_refuses_the_run_is_not_asked_again(tmp_path, monkeypatch, capsys):
-    import wandb
-
     asked = []
 
     def init(mode, **_):
@@ -401,8 +406,6 @@ def test_a_job_takes_lists_quoted_text_and_null():
 
 
 def test_a_job_of_an_agent_records_its_sweep_and_run(tmp_path, monkeypatch):
-    import wandb
-
     wandb.teardown()
     values = {"SWEEP_ID": "swp1", "RUN_ID": "agent2", "PROJECT": "sweepproj", "MODE": "offline"}
     for name, value in values.items():

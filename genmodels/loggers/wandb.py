@@ -114,8 +114,8 @@ class Wandb(Mirror):
         self.run = run = self.initialized(mode_for(self.wanted, str(self.folder)), self.identity(record))
         if not run.offline and run.url:
             tell(run.url)
-        path = {"id": run.id, "project": run.project, "entity": run.entity or None, "sweep": run.sweep_id}
-        return run, {"wandb": {**path, "group": run.group, "place": place(self.folder)}}
+        found = {name: getattr(run, name) or None for name in (*PATH, "group")}
+        return run, {"wandb": {**found, "sweep": run.sweep_id, "place": place(self.folder)}}
 
     def close(self, exit_code: int = 0) -> None:
         """Close the run."""
