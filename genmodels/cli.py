@@ -304,8 +304,23 @@ def compare(options: Options, places: list[str]) -> None:
     if html is not None:
         write_report(results, Path(html).expanduser())
         print(html, file=sys.stderr)  # since the standard output may go into a file
+    if switched(options, "wandb"):
+        from genmodels.compare.mirror import log_again
+
+        log_again(results, runs, places)
     unreadable = "; ".join(f"{name}: {reason}" for name, reason in results.unreadable)
     require(not unreadable, f"the comparison lacks {unreadable}")
+
+
+def switched(options: Options, name: str) -> bool:
+    """Whether a switch is on.
+
+    Raises:
+        UserError: for a value that is neither true nor false.
+    """
+    value = options[name] or "false"
+    require(value in ("true", "false"), f"{name} must be true or false, got {value}.")
+    return value == "true"
 
 
 def run_folder(options: Options) -> Path:
@@ -365,11 +380,12 @@ COMMANDS = {
     ),
     "compare": Command(
         compare,
-        "FOLDER [FOLDER ...] [format=md|csv|latex|json] [html=report.html]",
+        "FOLDER [FOLDER ...] [format=md|csv|latex|json] [html=report.html] [wandb=true]",
         "Show all runs under the folders in tables, averaged over seeds.",
         {
             "format": "md, csv, latex or json, for tables to paste",
             "html": "file for a page with tables, curves and samples",
+            "wandb": "true: log the comparison of a sweep's folder on Weights & Biases again",
         },
     ),
 }

@@ -593,10 +593,24 @@ def test_a_sweep_on_wandb_ends_in_one_run_that_compares(several, monkeypatch):
     assert shown["data"][0][:3] == ["A_1", 1, "≤ 1.200 ± 0.010 #1*"]
 
 
-def on_wandb(folder):
+def test_a_comparison_is_logged_again_in_the_project_of_its_runs(several, monkeypatch):
+    logged = []
+    monkeypatch.setattr("genmodels.compare.mirror.to_wandb", lambda results, *where: logged.append(where))
+    with pytest.raises(SystemExit):
+        main(["compare", str(several), "wandb=true"])
+    on_wandb(several / "0_a", project="p", entity="team")
+    for words in (["wandb=yes"], [str(several / "1_b"), "wandb=true"]):
+        with pytest.raises(SystemExit):
+            main(["compare", str(several), *words])
+    assert not logged
+    main(["compare", str(several), "wandb=true"])
+    assert logged == [({"project": "p", "entity": "team"}, several)]
+
+
+def on_wandb(folder, **entry):
     """Enter in run.json that the run is on Weights & Biases."""
     record = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(record | {"wandb": {"id": "abc"}}))
+    (folder / "run.json").write_text(json.dumps(record | {"wandb": {"id": "abc", **entry}}))
 
 
 def test_an_error_at_the_end_of_a_sweep_is_printed_and_hides_nothing(several, monkeypatch, capsys):

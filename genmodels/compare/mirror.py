@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genmodels.builder import build
+from genmodels.compare.records import Run
 from genmodels.compare.report import representative
 from genmodels.compare.results import Results
 from genmodels.compare.tables import heading, pretty
-from genmodels.errors import UserError
+from genmodels.errors import UserError, require
 from genmodels.files import write_whole
 from genmodels.loggers import Wandb
 from genmodels.runs.record import check_mirrors
@@ -41,6 +42,19 @@ def to_wandb(results: Results, settings: Mapping[str, Any], folder: Path) -> Non
         log_tables(run, results)
         log_report(run, folder / "report.html")
         logger.close()
+
+
+def log_again(results: Results, runs: Sequence[Run], places: Sequence[str]) -> None:
+    """Log the comparison of one folder, in the project of its runs, where the environment does not say otherwise.
+
+    Raises:
+        UserError: if there are several folders, or if no run in it is on Weights & Biases.
+    """
+    alone = len(places) == 1 and Path(places[0]).is_dir()
+    require(alone, f"wandb=true is for the folder of one sweep, got {' '.join(places)}.")
+    known = [run.record["wandb"] for run in runs if run.record.get("wandb")]
+    require(bool(known), f"no run in {places[0]} is on Weights & Biases; train with logger=wandb.")
+    to_wandb(results, {key: known[0].get(key) for key in ("project", "entity")}, Path(places[0]))
 
 
 def read(file: Path) -> dict[str, Any]:
