@@ -581,7 +581,8 @@ def test_a_sweep_on_wandb_ends_in_one_run_that_compares(several, monkeypatch):
     for start in ("first", "second"):  # wandb names its folders by the second
         monkeypatch.setenv("WANDB_DIR", str(several / start))
         (several / start).mkdir()
-        end_sweep(several, monkeypatch, logger={"wandb": {"project": "p", "offline": False, "job_type": None}})
+        node = {"project": "p", "offline": False, "job_type": None, "folder": "${run_dir}"}  # of a job
+        end_sweep(several, monkeypatch, logger={"wandb": node})
         wandb.teardown()  # each sweep is a process of its own
     (found, again) = offline_runs(several)
     assert (found.project, found.name, found.job_type) == ("p", several.name, "comparison") and found.id == again.id

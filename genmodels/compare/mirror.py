@@ -33,8 +33,9 @@ def to_wandb(results: Results, settings: Mapping[str, Any], folder: Path) -> Non
         settings: node of the wandb logger in the sweep's config.
         folder: folder of the sweep, after which the run is named.
     """
-    shared = {key: value for key, value in plain(settings).items() if key not in OF_ONE_RUN and value is not None}
-    node = {"_target_": "genmodels.loggers.Wandb", "job_type": "comparison", **shared, "folder": str(folder)}
+    shared = {key: plain(settings[key]) for key in settings if key not in OF_ONE_RUN}  # the others refer to the job
+    given = {key: value for key, value in shared.items() if value is not None}
+    node = {"_target_": "genmodels.loggers.Wandb", "job_type": "comparison", **given, "folder": str(folder)}
     logger = build(node, "logger.wandb", Wandb)
     with logger.harmless():
         run, entries = logger.opened(read(folder / FILE))
