@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import os
 import shutil
@@ -195,6 +196,14 @@ def test_arguments_of_wandb_init_pass_through(trained):
     assert (found.notes, found.tags, found.job_type, found.name) == ("a, b", ["x"], "train", "seed0")
 
 
+def test_every_argument_of_wandb_init_is_a_key():
+    """Except for the config, which is the run's own, and for what has another name or no effect."""
+    others = {"config", "allow_val_change", "tensorboard", "anonymous"}
+    keys = set(compose(["logger=wandb"]).logger.wandb) - {"_target_", "folder", "offline", "artifacts"}
+    assert keys == set(inspect.signature(wandb.init).parameters) - others
+    assert keys < set(inspect.signature(Wandb).parameters)
+
+
 def test_curves_are_against_batches_examples_and_seconds(trained):
     (found,) = offline_runs(trained[0])
     assert found.axes["*"] == "batches" and {"examples", "seconds"} <= found.axes.keys()
@@ -295,6 +304,7 @@ def test_variables_of_wandb_win_over_defaults_only(tmp_path, monkeypatch):
     known = {"id": "abc", "project": "p", "entity": None, "place": place(folder)}
     assert {"id": "abc", "project": "p"}.items() <= identity(folder, known).items()
     assert identity(folder, known, project="other")["id"] != "abc"
+    assert identity(folder, {})["resume"] == "allow" and "resume" not in identity(folder, {}, fork_from="a?_step=1")
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "a\nb", 3, ["a"], "x" * 200])

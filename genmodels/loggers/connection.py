@@ -41,7 +41,10 @@ def settle(wanted: Mode | None, folder: str) -> None:
     """Ask once for all jobs of a sweep, in the process that starts them, which inherit the answer."""
     try:
         if mode_for(wanted, folder) == "offline":
+            import wandb
+
             os.environ[MODE] = "offline"
+            wandb.teardown()  # it has read its environment already
     except UserError as error:
         tell(f"Weights & Biases: {error}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from genmodels.errors import UserError
+from genmodels.errors import UserError, require
+from genmodels.loggers.connection import answers
 from genmodels.loggers.mirror import Copied, Mirror
 from genmodels.loggers.place import is_same, place
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-OUTCOMES = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+OUTCOMES = {"finished": "FINISHED", "interrupted": "KILLED", "pruned": "KILLED"}
 LONGEST = 500  # characters of a parameter
 AT_ONCE = 100  # parameters in one request
 
@@ -54,12 +56,14 @@ class MLflow(Mirror):
         """Open the run; the entry is its number, with the place of the folder.
 
         Raises:
-            UserError: if the package is not installed.
+            UserError: if the package is not installed, or the server does not answer.
         """
         try:
             from mlflow.tracking import MlflowClient
         except ImportError as error:
             raise UserError("mlflow is not installed; for the next time: pip install mlflow") from error
+        server = self.uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+        require(not server.startswith("http") or answers(server), f"{server} does not answer")  # MLflow waits for minutes
         self.client = MlflowClient(self.uri)
         self.id = copied.record["mlflow"]["id"] if self.has(copied.record) else self._created()
         self.client.update_run(self.id, status="RUNNING")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import wandb
 
 AXES = {"examples": "examples", "time": "seconds"}  # of curves, besides batches
+WELL = ("finished", "pruned")  # statuses that are no failure
 ENVIRONMENT = {
     "id": "WANDB_RUN_ID", "project": "WANDB_PROJECT", "name": "WANDB_NAME", "dir": "WANDB_DIR",
     "group": "WANDB_RUN_GROUP",
@@ -141,7 +142,8 @@ class Wandb(Mirror):
         variables = ENVIRONMENT if not in_sweep else {key: ENVIRONMENT[key] for key in ENVIRONMENT if key != "id"}
         usual: dict[str, Any] = {"id": secrets.token_hex(4), "project": "genmodels", "name": self.folder.name}
         usual |= {"dir": str(self.folder), "group": record.get("config_hash")}
-        usual |= {"resume": "allow", "reinit": "create_new"}
+        usual |= {"reinit": "create_new"}
+        usual |= {} if {"fork_from", "resume_from"} & self.arguments.keys() else {"resume": "allow"}  # one excludes others
         return usual | {key: os.environ[name] for key, name in variables.items() if os.environ.get(name)}
 
     def initialized(self, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
@@ -197,7 +199,7 @@ class Wandb(Mirror):
             self.run.log({"scores": wandb.Table(list(COLUMNS), rows)})
         if self.artifacts != "none":
             self.upload(copied)
-        self.close(exit_code=int(copied.record.get("status") != "finished"))
+        self.close(exit_code=int(copied.record.get("status") not in WELL))
 
     def upload(self, copied: Copied) -> None:
         """Log the checkpoint with what restores it, and the samples that were drawn, as artifacts."""
