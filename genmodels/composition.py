@@ -169,7 +169,7 @@ def check_places(config: DictConfig, overrides: list[str]) -> None:
         is_place = isinstance(value, str) and (key.endswith(PLACES) or os.path.isabs(value) or ".." in value)
         require(
             not is_place or key in named or inside(os.path.abspath(value), folder),
-            f"{key}={value} lies outside of the run folder; set it to a path below {folder}, or confirm it in this way.",
+            f"{key}={value} lies outside of the run folder; set it to a path below {folder}, or confirm it like this.",
         )
 
 

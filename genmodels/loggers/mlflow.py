@@ -63,7 +63,8 @@ class MLflow(Mirror):
         except ImportError as error:
             raise UserError("mlflow is not installed; for the next time: pip install mlflow") from error
         server = self.uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-        require(not server.startswith("http") or answers(server), f"{server} does not answer")  # MLflow waits for minutes
+        reached = not server.startswith("http") or answers(server)  # MLflow itself would wait for minutes
+        require(reached, f"{server} does not answer")
         self.client = MlflowClient(self.uri)
         self.id = copied.record["mlflow"]["id"] if self.has(copied.record) else self._created()
         self.client.update_run(self.id, status="RUNNING")

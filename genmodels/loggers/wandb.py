@@ -142,8 +142,8 @@ class Wandb(Mirror):
         variables = ENVIRONMENT if not in_sweep else {key: ENVIRONMENT[key] for key in ENVIRONMENT if key != "id"}
         usual: dict[str, Any] = {"id": secrets.token_hex(4), "project": "genmodels", "name": self.folder.name}
         usual |= {"dir": str(self.folder), "group": record.get("config_hash")}
-        usual |= {"reinit": "create_new"}
-        usual |= {} if {"fork_from", "resume_from"} & self.arguments.keys() else {"resume": "allow"}  # one excludes others
+        forked = {"fork_from", "resume_from"} & self.arguments.keys()  # which excludes resume
+        usual |= {"reinit": "create_new"} | ({} if forked else {"resume": "allow"})
         return usual | {key: os.environ[name] for key, name in variables.items() if os.environ.get(name)}
 
     def initialized(self, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
