@@ -423,6 +423,7 @@ def test_a_job_of_an_agent_records_its_sweep_and_run(tmp_path, monkeypatch):
     parameters = tmp_path / "parameters.yaml"
     parameters.write_text(yaml.safe_dump({"wandb_version": 1, "model.optimizer.lr": {"value": 0.002}}))
     monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(parameters))
+    monkeypatch.setattr(wandb, "termwarn", lambda *said, **_: pytest.fail(f"wandb warns: {said}"))  # of locked keys
     logger = Wandb(tmp_path)
     copied = Copied(tmp_path, {"model": {"optimizer": {"lr": 0.002}, "beta": 1.0}}, {"model": "VAE"})
     found = logger.begin(copied)["wandb"]
