@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -74,6 +74,37 @@ class Group:
     def expected(self) -> list[Any]:
         """The results that the recipe of the runs expects, each with its source."""
         return self.runs[0].expected
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Values by which rows are sorted, such as those that a search has minimized.
+
+    Attributes:
+        name: heading of their column.
+        values: one value per run that has one, by the name of its folder.
+        better: ``lower`` or ``higher``.
+        best: names of the runs that are marked as the best.
+    """
+
+    name: str
+    values: Mapping[str, float]
+    better: str = "lower"
+    best: frozenset[str] = frozenset()
+
+    def of(self, group: Group) -> float | None:
+        """Mean over the group's runs; ``None`` if none has a value."""
+        values = [self.values[run.name] for run in group.runs if run.name in self.values]
+        return statistics.fmean(values) if values else None
+
+    def is_best(self, group: Group) -> bool:
+        """Whether a run of the group is marked."""
+        return any(run.name in self.best for run in group.runs)
+
+    def sort_key(self, group: Group) -> float:
+        """Sort key of a row: the best value first, rows without one last."""
+        value = self.of(group)
+        return math.inf if value is None or math.isnan(value) else value if self.better == "lower" else -value
 
 
 @dataclass(frozen=True)
@@ -183,6 +214,7 @@ class Results:
         refusals: group and reason, for metrics that do not apply.
         remarks: notes on runs that were left out, and on groups of several commits.
         unreadable: names and reasons of those among ``unfinished`` whose run.json is missing or cannot be read.
+        objectives: values by the first of which the rows are sorted, before any score; each is a column of its own.
     """
 
     groups: tuple[Group, ...]
@@ -190,6 +222,22 @@ class Results:
     refusals: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
+    objectives: tuple[Objective, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The number of runs that are compared, and how many others there are of each status."""
+        count, others = len(self.runs), Counter(reason.partition(":")[0] for _, reason in self.unfinished)
+        listed = "".join(f", {number} {status}" for status, number in sorted(others.items()))
+        return f"Comparison of {count} run{'s' * (count != 1)}{listed}"
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """The names of unfinished runs and the reasons, each reason once."""
+        names: dict[str, list[str]] = defaultdict(list)
+        for name, reason in self.unfinished:
+            names[reason].append(name)
+        return [(listed(own), reason) for reason, own in names.items()]
 
     @property
     def runs(self) -> list[Run]:
@@ -210,11 +258,16 @@ class Results:
     def of(self, data: str) -> list[Group]:
         """The groups trained on ``data``, ordered by the first column that ranks them, a likelihood if any is ranked.
 
-        Groups without a place in it follow, ordered by the next column.
+        Groups without a place in it follow, ordered by the next column. An objective comes before all columns.
         """
         columns = [(column, cells) for column, cells in self.columns_of(data).items() if column.ranks(cells)]
         groups = [group for group in self.groups if group.data == data]
-        return sorted(groups, key=lambda group: [column.sort_key(cells.get(group.label)) for column, cells in columns])
+
+        def key(group: Group) -> tuple[list[float], list[tuple[float, float]]]:
+            scores = [column.sort_key(cells.get(group.label)) for column, cells in columns]
+            return [objective.sort_key(group) for objective in self.objectives], scores
+
+        return sorted(groups, key=key)
 
     @property
     def ordered(self) -> list[Group]:
@@ -247,7 +300,9 @@ def ranked(column: Column, cells: Mapping[str, Cell]) -> dict[str, Cell]:
     return {label: replace(cell, place=found.get(label)) for label, cell in cells.items()}
 
 
-def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> Results:
+def compared(
+    runs: Iterable[Run], failures: Iterable[tuple[str, str]] = (), objectives: Iterable[Objective] = ()
+) -> Results:
     """The comparison of ``runs``.
 
     A finished run without any score is compared by its cost; its refusals are the reasons why it has none.
@@ -255,6 +310,7 @@ def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> R
     Args:
         runs: runs of one or more sweeps.
         failures: names and reasons of failed jobs, which may have left no run folder.
+        objectives: values by which the rows are sorted, see :class:`Objective`.
     """
     runs = list(runs)
     by_config: dict[tuple[object, ...], dict[str, Run]] = defaultdict(dict)
@@ -276,7 +332,9 @@ def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> R
     known = {name for name, _ in unfinished}
     unfinished += [(name, f"failed: {reason}") for name, reason in failures if name not in known]
     refusals = [(group.title, f"no {name}: {why}") for group in groups for name, why in group.refusals.items()]
-    return Results(tuple(groups), tuple(unfinished), tuple(refusals), tuple(remarks), unreadable)
+    return Results(
+        tuple(groups), tuple(unfinished), tuple(refusals), tuple(remarks), unreadable, tuple(objectives)
+    )
 
 
 def precedence(run: Run) -> tuple[bool, str]:
@@ -290,8 +348,7 @@ def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
     found = []
     for runs in groups:
         siblings = [other[0] for other in groups if (other[0].model, other[0].data) == (runs[0].model, runs[0].data)]
-        shared = set.intersection(*(set(run.overrides) for run in siblings))
-        own = [word for word in runs[0].overrides if word not in shared and not word.startswith(NOT_IN_LABEL)]
+        own = short(runs[0].overrides, [run.overrides for run in siblings])
         status = [] if runs[0].status == "finished" else [f"({runs[0].status})"]
         found.append(" ".join([runs[0].model, *own, *status]))
     taken: dict[tuple[str, str], int] = defaultdict(int)
@@ -301,6 +358,42 @@ def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
         Group(runs, f"{label} [{runs[0].config_hash[-6:]}]" if taken[runs[0].data, label] > 1 else label)
         for runs, label in zip(groups, found, strict=True)
     ]
+
+
+def short(own: Sequence[str], all_own: Sequence[Sequence[str]]) -> list[str]:
+    """The overrides that not all have, with the last part of their keys and four digits of their numbers.
+
+    Whatever would make two different overrides look the same is left as it is.
+
+    >>> short(["model.lr=0.00123456", "x=1"], [["model.lr=0.00123456", "x=1"], ["model.lr=0.5", "x=1"]])
+    ['lr=0.001235']
+    >>> short(["model.net.width=8"], [["model.net.width=8"], ["model.head.width=8"]])
+    ['model.net.width=8']
+    """
+    words = sorted({word for each in all_own for word in each})
+    shared = set.intersection(*map(set, all_own))
+
+    def unique(change: Callable[[str], str], things: Iterable[str]) -> dict[str, str]:
+        counts = Counter(map(change, things := sorted(set(things))))
+        return {thing: change(thing) if counts[change(thing)] == 1 else thing for thing in things}
+
+    keys = unique(lambda key: key.rpartition(".")[2], (word.partition("=")[0] for word in words))
+    values = unique(rounded, words)
+    found = []
+    for word in own:
+        if word not in shared and not word.startswith(NOT_IN_LABEL):
+            key, *value = values[word].split("=", 1)
+            found.append("=".join([keys[key], *value]))
+    return found
+
+
+def rounded(word: str) -> str:
+    """An override whose value, if it is a number with a fraction, has four significant digits."""
+    key, _, value = word.partition("=")
+    try:
+        return f"{key}={float(value):.4g}" if len(value) > 6 and not value.isdecimal() else word
+    except ValueError:
+        return word
 
 
 def commit(run: Run) -> str:
