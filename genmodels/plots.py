@@ -203,8 +203,8 @@ MARKERS = "os^DvPX"  # one more than the colors, so that pairs repeat late
 GLYPHS = "●■▲◆▼✚✖"  # the same as characters
 SVG = "http://www.w3.org/2000/svg"
 INK = "#010203"  # placeholder for the text color of the page, light or dark
-LEGEND = 48  # characters per row of a legend
-NAMES = 52  # characters of all names below an axis, which are left out if they are more
+LEGEND = 40  # characters per row of a legend
+NAMES = 40  # characters of all names below an axis, which are left out if they are more
 FRONT = -1  # style of the Pareto front, which belongs to no model
 MOST = 1000  # points of a line; of more, evenly spaced ones are drawn
 
@@ -263,7 +263,7 @@ def chart(
     ink: tuple[Any, ...] = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     options = {"svg.fonttype": "none", "svg.hashsalt": "genmodels", "path.simplify": False}
     with rc_context({**dict.fromkeys(ink, INK), **options}):
-        figure = Figure(figsize=(4.4, 3.1), layout="constrained")
+        figure = Figure(figsize=(3.7, 2.8), layout="constrained")
         axes = figure.add_subplot()
         for index, curve in enumerate(curves):
             draw_curve(axes, curve, f"curve-{index}")
@@ -340,7 +340,7 @@ def draw_curve(axes: Axes, curve: Curve, name: str) -> None:
     color, marker = SERIES[curve.style % len(SERIES)], MARKERS[curve.style % len(MARKERS)]
     style: dict[str, Any] = {"color": color, "label": plain_text(curve.label), "marker": marker, "gid": points}
     if curve.dots:
-        axes.plot(curve.x, curve.y, **style, ms=3.5, alpha=0.55, markeredgewidth=0, linestyle="none")
+        axes.plot(curve.x, curve.y, **{**style, "marker": "o"}, ms=4, alpha=0.6, markeredgewidth=0, linestyle="none")
         return
     if len(curve.x) > 1:
         every = max(1, len(curve.x) // 6)

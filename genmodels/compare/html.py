@@ -18,7 +18,7 @@ from genmodels.untrusted import read_bytes
 
 HERE = Path(__file__).parent
 PNG = b"\x89PNG\r\n\x1a\n"
-SMALL = 300  # pixels; pictures of a smaller width are enlarged without smoothing
+SMALL = 224  # pixels; pictures of a smaller width are enlarged without smoothing
 LARGEST = 20 * 2**20  # bytes; larger files are left out of the page
 
 Content = Element | str | None

@@ -16,15 +16,16 @@ SIGNS = {  # sign, and what it says: the pattern of text in which it occurs
     ("= before a number", "marks an exact value"): r"^= ",
     ("±", "is the standard error, over seeds where there are several, else over examples or sets of samples"): "±",
     ("n", "is the number of examples or samples"): r"\bn=\d",
-    ("#2", "is the second place, by two standard errors"): r"#\d",
+    ("#2", "is the second place, by two standard errors; likelihoods are placed by the code length that they guarantee, a "
+     "bound by itself"): r"#\d",
     ("= after a place", "is a tie"): r"#\d+=",
-    ("*", "marks the shortest code that a model guarantees; likelihoods are placed by it, a bound by itself"): r"#\d+=?\*",
+    ("*", "marks the shortest code that is guaranteed"): r"#\d+=?\*",
     ("†", "marks a likelihood that is shown to be worse than another, however loose the bounds are"): "†",
     ("floor", "is the distance of real test data"): r"\bfloor\b",
     ("real data", "is what real test data score"): r"\breal data\b",
     ("best", "marks the best by the objective"): r" best$",
-    ("-", "is what was not measured"): "^-$",
-}
+    ("-", "stands where nothing was measured"): "^-$",
+}  # fmt: skip
 
 
 class Entry(NamedTuple):
