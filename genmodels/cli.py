@@ -296,7 +296,8 @@ def compare(options: Options, places: list[str]) -> None:
     runs = find_runs(*places)
     require(bool(runs), f"there is no run.json under {', '.join(places)}.")
     html = Path(options["html"]).expanduser() if options["html"] else None
-    command = shlex.join(["genmodels", "compare", *places, *(f"{key}={value}" for key, value in options.items() if value)])
+    given = [f"{key}={value}" for key, value in options.items() if value]
+    command = shlex.join(["genmodels", "compare", *places, *given])
 
     def keep(results: Results) -> None:
         if html is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -255,15 +255,11 @@ def chart(
         legend: draw a legend.
         names: names of the abscissae 0, 1, ...; written below the axis if there is room for them.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
 
     curves = [curve.thinned for curve in curves]
-    ink: tuple[Any, ...] = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    options = {"svg.fonttype": "none", "svg.hashsalt": "genmodels", "path.simplify": False}
-    with rc_context({**dict.fromkeys(ink, INK), **options}):
-        figure = Figure(figsize=(3.7, 2.8), layout="constrained")
+
+    def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for index, curve in enumerate(curves):
             draw_curve(axes, curve, f"curve-{index}")
@@ -281,9 +277,23 @@ def chart(
         axes.spines[["top", "right"]].set_visible(False)
         if legend:
             add_legend(figure, axes)
+
+    return annotated(as_svg(draw, (3.7, 2.8)), curves, x if not names else "", y)
+
+
+def as_svg(draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
+    """What ``draw`` draws on a figure of ``size`` inches, as SVG with a transparent background and the page's ink."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    ink: tuple[Any, ...] = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+    options: Any = {"svg.fonttype": "none", "svg.hashsalt": "genmodels", "path.simplify": False}
+    with rc_context({**dict.fromkeys(ink, INK), **options}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
         buffer = StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return annotated(buffer.getvalue().replace(INK, "currentColor"), curves, x if not names else "", y)
+    return buffer.getvalue().replace(INK, "currentColor")
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:

@@ -4,11 +4,10 @@ from genmodels.compare.live import watch
 from genmodels.compare.output import FORMATS, markdown, print_tables
 from genmodels.compare.records import Run, find_runs, scores_by_name
 from genmodels.compare.report import Section, write_report
-from genmodels.compare.results import Objective, Results, compared
+from genmodels.compare.results import Results, compared
 
 __all__ = [
     "FORMATS",
-    "Objective",
     "Results",
     "Run",
     "Section",

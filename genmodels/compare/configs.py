@@ -13,9 +13,11 @@ from genmodels.compare.results import Group, differences
 from genmodels.errors import UserError
 from genmodels.nested import leaves
 from genmodels.runs import RunFolder
-from genmodels.runs.identity import NOT_IN_HASH, moved, within
+from genmodels.runs.identity import moved, within
+from genmodels.settings import NOT_IN_HASH
 
 LACKING = "-"  # for a key that a config does not have
+LEFT_OUT = (*NOT_IN_HASH, "data.seed")  # keys that do not define the experiment
 
 
 def settings(group: Group) -> dict[str, str] | None:
@@ -29,7 +31,7 @@ def settings(group: Group) -> dict[str, str] | None:
     except UserError:
         return None
     plain = moved(config, os.path.abspath(path), "run_dir")
-    return {key: text(value) for key, value in leaves(plain) if not within(key, NOT_IN_HASH)}
+    return {key: text(value) for key, value in leaves(plain) if not within(key, LEFT_OUT)}
 
 
 def text(value: Any) -> str:

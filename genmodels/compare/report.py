@@ -55,16 +55,15 @@ ABOUT_COSTS = (
     "training batches, data loading included; peak MiB are those of the whole process; samples/s are measured in calls "
     "of as many samples as the heading says; passes per sample are evaluations of the network."
 )
-ABOUT_SEEDS = "A small dot per seed, and beside it their mean. Bars are two standard errors; an arrow points to the side "
-ABOUT_SEEDS += "of a bound on which the true value lies."
+ABOUT_BARS = "Bars are two standard errors; an arrow points to the side of a bound on which the true value lies."
+ABOUT_SEEDS = f"A small dot per seed, and beside it their mean. {ABOUT_BARS}"
 ABOUT_COST = (
-    "Cost rises to the right; lower is better, except for nats. Small dots are seeds, large ones their means. Bars are "
-    "two standard errors; an arrow points to the side of a bound on which the true value lies; the dashed line is the "
-    "Pareto front of the means."
+    "Cost rises to the right; lower is better, except for nats. Small dots are seeds, large marks their means. "
+    f"{ABOUT_BARS} The dashed line is the Pareto front of the means."
 )
 ABOUT_TRAINING = (
-    "Every line is one seed. Lower is better. Seconds are batches times the run's mean time per batch. Losses are those "
-    "of training batches as each model defines its own: they do not compare."
+    "Every line is one seed. Lower is better. Seconds are batches times the run's mean time per batch. Losses are "
+    "those of training batches as each model defines its own: they do not compare."
 )
 ABOUT_DIFFUSION = "The bound's terms, and distortion against rate."
 ABOUT_CONFIGS = "Keys of config.yaml whose values differ, of the first seed of each row; seeds and paths are left out."
@@ -152,8 +151,9 @@ def unfinished(results: Results) -> Element | None:
     for names, reason in results.told:
         status, _, why = reason.partition(": ")
         by_status.setdefault(status, []).append((names, why))
+    counts = results.statuses
     parts = [
-        node("details", node("summary", f"{len(entries)} {status}"), items(entries), **opened(status != "pruned"))
+        node("details", node("summary", f"{counts[status]} {status}"), items(entries), **opened(status != "pruned"))
         for status, entries in by_status.items()
     ]
     return node("section", node("h2", "Not finished"), *parts) if parts else None

@@ -77,37 +77,6 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Objective:
-    """Values by which rows are sorted, such as those that a search has minimized.
-
-    Attributes:
-        name: heading of their column.
-        values: one value per run that has one, by the name of its folder.
-        better: ``lower`` or ``higher``.
-        best: names of the runs that are marked as the best.
-    """
-
-    name: str
-    values: Mapping[str, float]
-    better: str = "lower"
-    best: frozenset[str] = frozenset()
-
-    def of(self, group: Group) -> float | None:
-        """Mean over the group's runs; ``None`` if none has a value."""
-        values = [self.values[run.name] for run in group.runs if run.name in self.values]
-        return statistics.fmean(values) if values else None
-
-    def is_best(self, group: Group) -> bool:
-        """Whether a run of the group is marked."""
-        return any(run.name in self.best for run in group.runs)
-
-    def sort_key(self, group: Group) -> float:
-        """Sort key of a row: the best value first, rows without one last."""
-        value = self.of(group)
-        return math.inf if value is None or math.isnan(value) else value if self.better == "lower" else -value
-
-
-@dataclass(frozen=True)
 class Column:
     """The properties that two scores must share to be in one column.
 
@@ -214,7 +183,6 @@ class Results:
         refusals: group and reason, for metrics that do not apply.
         remarks: notes on runs that were left out, and on groups of several commits.
         unreadable: names and reasons of those among ``unfinished`` whose run.json is missing or cannot be read.
-        objectives: values by the first of which the rows are sorted, before any score; each is a column of its own.
     """
 
     groups: tuple[Group, ...]
@@ -222,14 +190,18 @@ class Results:
     refusals: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
-    objectives: tuple[Objective, ...] = ()
 
     @property
     def summary(self) -> str:
         """The number of runs that are compared, and how many others there are of each status."""
-        count, others = len(self.runs), Counter(reason.partition(":")[0] for _, reason in self.unfinished)
-        listed = "".join(f", {number} {status}" for status, number in sorted(others.items()))
-        return f"Comparison of {count} run{'s' * (count != 1)}{listed}"
+        count = len(self.runs)
+        others = "".join(f", {number} {status}" for status, number in sorted(self.statuses.items()))
+        return f"Comparison of {count} run{'s' * (count != 1)}{others}"
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """The number of unfinished runs of each status."""
+        return Counter(reason.partition(":")[0] for _, reason in self.unfinished)
 
     @property
     def told(self) -> list[tuple[str, str]]:
@@ -258,16 +230,11 @@ class Results:
     def of(self, data: str) -> list[Group]:
         """The groups trained on ``data``, ordered by the first column that ranks them, a likelihood if any is ranked.
 
-        Groups without a place in it follow, ordered by the next column. An objective comes before all columns.
+        Groups without a place in it follow, ordered by the next column.
         """
         columns = [(column, cells) for column, cells in self.columns_of(data).items() if column.ranks(cells)]
         groups = [group for group in self.groups if group.data == data]
-
-        def key(group: Group) -> tuple[list[float], list[tuple[float, float]]]:
-            scores = [column.sort_key(cells.get(group.label)) for column, cells in columns]
-            return [objective.sort_key(group) for objective in self.objectives], scores
-
-        return sorted(groups, key=key)
+        return sorted(groups, key=lambda group: [column.sort_key(cells.get(group.label)) for column, cells in columns])
 
     @property
     def ordered(self) -> list[Group]:
@@ -300,9 +267,7 @@ def ranked(column: Column, cells: Mapping[str, Cell]) -> dict[str, Cell]:
     return {label: replace(cell, place=found.get(label)) for label, cell in cells.items()}
 
 
-def compared(
-    runs: Iterable[Run], failures: Iterable[tuple[str, str]] = (), objectives: Iterable[Objective] = ()
-) -> Results:
+def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> Results:
     """The comparison of ``runs``.
 
     A finished run without any score is compared by its cost; its refusals are the reasons why it has none.
@@ -310,7 +275,6 @@ def compared(
     Args:
         runs: runs of one or more sweeps.
         failures: names and reasons of failed jobs, which may have left no run folder.
-        objectives: values by which the rows are sorted, see :class:`Objective`.
     """
     runs = list(runs)
     by_config: dict[tuple[object, ...], dict[str, Run]] = defaultdict(dict)
@@ -332,9 +296,7 @@ def compared(
     known = {name for name, _ in unfinished}
     unfinished += [(name, f"failed: {reason}") for name, reason in failures if name not in known]
     refusals = [(group.title, f"no {name}: {why}") for group in groups for name, why in group.refusals.items()]
-    return Results(
-        tuple(groups), tuple(unfinished), tuple(refusals), tuple(remarks), unreadable, tuple(objectives)
-    )
+    return Results(tuple(groups), tuple(unfinished), tuple(refusals), tuple(remarks), unreadable)
 
 
 def precedence(run: Run) -> tuple[bool, str]:

@@ -7,25 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from genmodels.compare.records import Run
-from genmodels.compare.results import NOT_RECORDED, Cell, Column, Group, Objective, Results, differences
+from genmodels.compare.results import NOT_RECORDED, Cell, Column, Group, Results, differences
 from genmodels.core.score import UNITS_OF_LIKELIHOOD, Score, readable
 
-SIGNS = {  # sign, and what it says: the pattern of text in which it occurs
-    ("<= and >=", "mark bounds"): r"[<>]= ",
-    ("~", "marks an estimate"): r"~ ",
-    ("= before a number", "marks an exact value"): r"^= ",
-    ("±", "is the standard error, over seeds where there are several, else over examples or sets of samples"): "±",
-    ("n", "is the number of examples or samples"): r"\bn=\d",
-    ("#2", "is the second place, by two standard errors; likelihoods are placed by the code length that they guarantee, a "
-     "bound by itself"): r"#\d",
-    ("= after a place", "is a tie"): r"#\d+=",
-    ("*", "marks the shortest code that is guaranteed"): r"#\d+=?\*",
-    ("†", "marks a likelihood that is shown to be worse than another, however loose the bounds are"): "†",
-    ("floor", "is the distance of real test data"): r"\bfloor\b",
-    ("real data", "is what real test data score"): r"\breal data\b",
-    ("best", "marks the best by the objective"): r" best$",
-    ("-", "stands where nothing was measured"): "^-$",
-}  # fmt: skip
+SIGNS = {  # pattern of the text in which a sign occurs: the sign, and what it says
+    r"[<>]= ": ("<= and >=", "mark bounds"),
+    r"~ ": ("~", "marks an estimate"),
+    r"^= ": ("= before a number", "marks an exact value"),
+    r"±": ("±", "is the standard error, over seeds where there are several, else over examples or sets of samples"),
+    r"\bn=\d": ("n", "is the number of examples or samples"),
+    r"#\d": ("#2", "is the second place, by two standard errors: likelihoods by the code length that they guarantee"),
+    r"#\d+=": ("= after a place", "is a tie"),
+    r"#\d+=?\*": ("*", "marks the shortest code that is guaranteed, a bound counting by itself"),
+    r"†": ("†", "marks a likelihood that is shown to be worse than another, however loose the bounds are"),
+    r"\bfloor\b": ("floor", "is the distance of real test data"),
+    r"\breal data\b": ("real data", "is what real test data score"),
+    r"^-$": ("-", "stands where nothing was measured"),
+}
 
 
 class Entry(NamedTuple):
@@ -75,7 +73,7 @@ def signs(tables: Iterable[Table]) -> list[tuple[str, str]]:
     """The signs that occur in tables, and what each says."""
     texts = {text for table in tables for row in table.rows for text, *_ in row[1:]}
     texts |= {line for table in tables for heading in table.headings for line in heading}
-    return [said for said, pattern in SIGNS.items() if any(re.search(pattern, text) for text in texts)]
+    return [said for pattern, said in SIGNS.items() if any(re.search(pattern, text) for text in texts)]
 
 
 def caption(tables: Iterable[Table]) -> str:
@@ -94,26 +92,12 @@ def quality(results: Results, data: str) -> Table:
     """One row per group, one column per score that any group has."""
     columns = results.columns_of(data)
     common = {column: common_baselines(list(cells.values())) for column, cells in columns.items()}
-    headings = [
-        ("model",),
-        *((objective.name, "objective") for objective in results.objectives),
-        *(heading(column, common[column], list(columns)) for column in columns),
-    ]
+    headings = [("model",), *(heading(column, common[column], list(columns)) for column in columns)]
     rows = [
-        [
-            Entry(group.label),
-            *(sought(objective, group) for objective in results.objectives),
-            *(entry(cells.get(group.label), common[column]) for column, cells in columns.items()),
-        ]
+        [Entry(group.label), *(entry(cells.get(group.label), common[column]) for column, cells in columns.items())]
         for group in results.of(data)
     ]
     return Table(f"{data}: quality", headings, rows, tuple(range(len(rows))))
-
-
-def sought(objective: Objective, group: Group) -> Entry:
-    """The group's value of an objective, marked if it is the best."""
-    value = objective.of(group)
-    return Entry("-") if value is None else Entry(readable(value) + " best" * objective.is_best(group), value)
 
 
 def heading(column: Column, common: Mapping[str, float], others: Sequence[Column]) -> tuple[str, ...]:
