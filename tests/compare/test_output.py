@@ -9,7 +9,7 @@ import math
 import runpy
 
 import pytest
-from compare.folders import fd, printed, write_run, write_several
+from compare.folders import bits, fd, printed, write_run, write_several
 from conformance.kinds import ROOT
 
 from genmodels.cli import main
@@ -27,6 +27,20 @@ def test_the_terminal_output_is_complete_and_within_the_width(several):
     for expected in ("<= 1.200 ± 0.010 #1*", "fd_digits_10000", "samples/s", "Somebody & Co. 2019", "peak", "256"):
         assert expected in text
     assert "2_c: failed: the loss is not finite." in text and "B on digits: no ode: it is no diffusion" in text
+
+
+def test_long_labels_are_folded_and_never_cut(tmp_path):
+    keys = ("model.network.width", "model.network.depth", "scheduler.name")
+    for i in range(2):
+        words = [*(f"{key}={i}" for key in keys), f"model.optimizer.lr=0.00123456789{i + 2}", "data.limit=3"]
+        sampled = {f"m{n}": fd(float(i + 1), n=n) for n in (360, 1000, 2000, 5000)}
+        write_run(tmp_path / f"{i}", "VAE", bits(1.0 + i), *sampled.values(), config_hash=str(i), overrides=words)
+    text = printed(compared(find_runs(tmp_path)), width=80)
+    assert "…" not in text and max(map(len, text.splitlines())) <= 80
+    (label, _) = (group.label for group in compared(find_runs(tmp_path)).groups)
+    assert label == "VAE width=0 depth=0 name=0 model.optimizer.lr=0.001234567892".replace("model.optimizer.", "")
+    first = text[text.index("VAE width=0") :].split("VAE width=1")[0]
+    assert " ".join(line[:32].strip() for line in first.splitlines()[:3]).split() == label.split()
 
 
 def test_the_table_of_one_group_is_transposed(several):

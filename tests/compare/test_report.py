@@ -153,7 +153,8 @@ def test_every_seed_has_a_dot_and_every_model_its_losses(tmp_path):
     ]  # fmt: skip
     players = re.findall(r'data-label="(.*?)"', by_caption["GAN: training losses"])
     assert players == ["discriminator_loss", "generator_loss"]
-    assert "validation mmd against batches of training" not in by_caption  # the run has no cost, and so no pace
+    assert "validation mmd against batches of training" in by_caption
+    assert "validation mmd against seconds of training" not in by_caption  # the run has not recorded its batches
 
 
 def test_reasons_are_told_once_and_pruned_trials_in_a_closed_box(tmp_path):
