@@ -172,22 +172,43 @@ def pace(run: Run, unit: str) -> float:
 
 
 def losses(logs: Sequence[Log]) -> list[Chart]:
-    """The training losses of every group, those of several players in several colors, of all its seeds."""
+    """The training losses of every model, of all seeds.
+
+    Several groups of one model share a chart for each loss; the players of a single group share one in their colors.
+    """
     charts = []
-    for style, group in {log.style: log.group for log in logs}.items():
-        own = [log for log in logs if log.style == style]
+    for model in dict.fromkeys(log.group.model for log in logs):
+        own = [log for log in logs if log.group.model == model]
         names = sorted({name for log in own for name in log.names(is_loss)})
-        curves = [
-            plots.Curve(name.removeprefix("train/"), x, y, color if len(names) > 1 else style, note=seed(log))
-            for log in own
-            for color, name in enumerate(names)
-            for x, y in [series(log.rows, "step", name)]
-            if len(x) > 1
-        ]
-        if curves:
-            svg = plots.chart(curves, "batches", "loss", legend=len(names) > 1)
-            charts.append(Chart(svg, f"{group.label}: training loss" + "es" * (len(names) > 1), style))
+        styles = {log.style for log in own}
+        if len(styles) > 1:
+            for name in names:
+                curves = [curve for log in own for curve in loss(log, name, log.group.label, log.style)]
+                charts += drawn(curves, f"{model}: {words_of(name)} of training batches", None)
+        else:
+            players = [*enumerate(names)] if len(names) > 1 else [(own[0].style, name) for name in names]
+            curves = [
+                curve for log in own for color, name in players for curve in loss(log, name, words_of(name), color)
+            ]
+            words = "losses" if len(names) > 1 else "loss"
+            charts += drawn(curves, f"{own[0].group.label}: training {words}", own[0].style, len(names) > 1)
     return charts
+
+
+def loss(log: Log, name: str, label: str, style: int) -> list[plots.Curve]:
+    """The curve of a loss, if it has more than one point."""
+    x, y = series(log.rows, "step", name)
+    return [plots.Curve(label, x, y, style, note=seed(log))] if len(x) > 1 else []
+
+
+def words_of(name: str) -> str:
+    """A column of metrics.csv in a legend."""
+    return name.removeprefix("train/")
+
+
+def drawn(curves: Sequence[plots.Curve], caption: str, style: int | None, legend: bool = False) -> list[Chart]:
+    """The chart of losses, if there are any."""
+    return [Chart(plots.chart(curves, "batches", "loss", legend=legend), caption, style)] if curves else []
 
 
 def is_loss(name: str) -> bool:

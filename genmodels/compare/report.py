@@ -63,7 +63,7 @@ ABOUT_COST = (
 )
 ABOUT_TRAINING = (
     "Every line is one seed. Lower is better. Seconds are batches times the run's mean time per batch. Losses are "
-    "those of training batches as each model defines its own: they do not compare."
+    "those of training batches, as each model defines its own: they do not compare between models."
 )
 ABOUT_DIFFUSION = "The bound's terms, and distortion against rate."
 ABOUT_CONFIGS = "Keys of config.yaml whose values differ, of the first seed of each row; seeds and paths are left out."

@@ -157,6 +157,17 @@ def test_every_seed_has_a_dot_and_every_model_its_losses(tmp_path):
     assert "validation mmd against seconds of training" not in by_caption  # the run has not recorded its batches
 
 
+def test_losses_of_several_configs_of_one_model_share_a_chart(tmp_path):
+    for i in range(2):
+        write_run(tmp_path / f"{i}", "VAE", bits(1.0 + i), config_hash=str(i), overrides=[f"model.beta={i}"])
+        write_csv(tmp_path / f"{i}" / "metrics.csv", [{"step": n, "train/loss": n + i} for n in (1, 2)])
+    page = page_of(tmp_path)
+    (chart,) = re.findall(r"<svg[^>]*>(?:(?!</svg>).)*</svg><figcaption>VAE: loss of training batches", page, re.S)
+    assert re.findall(r'data-series="(\d)" data-label="(.*?)" data-note="seed 0"', chart) == [
+        ("0", "VAE beta=0"), ("1", "VAE beta=1"),
+    ]  # fmt: skip
+
+
 def test_reasons_are_told_once_and_pruned_trials_in_a_closed_box(tmp_path):
     for number, status in enumerate(("failed", "failed", "pruned", "refused")):
         write_run(tmp_path / f"{number}", "A", status=status, error="too high." if status == "failed" else "")
