@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Mapping
@@ -35,6 +37,7 @@ Any other word overrides the run's config in the grammar of train.py: key=value,
 FRAMES = 40  # of an animation of samples
 MOST_DIGITS = 15  # of a number of samples
 ARTIFACT = "wandb:"  # beginning of the name of a run that is on Weights & Biases
+SHORTEST = 0.1  # seconds between two looks of a watch
 OF_NO_RECIPE = ("experiment=", "seed=", "data.root=", "run_dir=", "hydra.", "logger")  # what no recipe decides
 
 Options = dict[str, str | None]
@@ -289,20 +292,28 @@ def expected(record: Mapping[str, Any], given: list[str]) -> list[Any]:
 def compare(options: Options, places: list[str]) -> None:
     """Print tables of all runs under the given folders, and write a report if ``html`` names a file."""
     require(bool(places), "name one or more folders: genmodels compare FOLDER ...")
+    form, interval = options["format"], watching(options)
 
-    from genmodels.compare import FORMATS, compared, find_runs, print_tables, write_report
+    from genmodels.compare import FORMATS, Results, compared, find_runs, print_tables, watch, write_report
 
-    form, html = options["format"], options["html"]
     require(form is None or form in FORMATS, f"format={form} is not known; {nearest(str(form), FORMATS)}")
     runs = find_runs(*places)
     require(bool(runs), f"there is no run.json under {', '.join(places)}.")
-    results = compared(runs)
-    if form is None:
-        print_tables(results)
+    html = Path(options["html"]).expanduser() if options["html"] else None
+    given = [f"{key}={value}" for key, value in options.items() if value]
+    command = shlex.join(["genmodels", "compare", *places, *given])
+
+    def keep(results: Results) -> None:
+        if html is not None:
+            write_report(results, html, command=command)
+
+    if interval is not None:
+        results = watch(places, interval, keep)
     else:
-        print(FORMATS[form](results))
+        results = compared(runs)
+        print_tables(results) if form is None else print(FORMATS[form](results))
+        keep(results)
     if html is not None:
-        write_report(results, Path(html).expanduser())
         print(html, file=sys.stderr)  # since the standard output may go into a file
     if switched(options, "wandb"):
         from genmodels.compare.mirror import log_again
@@ -321,6 +332,22 @@ def switched(options: Options, name: str) -> bool:
     value = options[name] or "false"
     require(value in ("true", "false"), f"{name} must be true or false, got {value}.")
     return value == "true"
+
+
+def watching(options: Options) -> float | None:
+    """Seconds between two looks of ``watch=true``; ``None`` for a single look.
+
+    Raises:
+        UserError: for a value of another kind, and for options that exclude each other.
+    """
+    interval = options["interval"]
+    if not switched(options, "watch"):
+        require(interval is None, "interval= is that of watch=true, which is missing.")
+        return None
+    require(options["format"] is None, "watch=true shows tables on the terminal; leave out format=.")
+    seconds = float(interval or 5) if re.fullmatch(r"\d{1,5}(\.\d{1,3})?", interval or "5") else 0.0
+    require(seconds >= SHORTEST, f"interval must be a number of seconds of at least {SHORTEST}, got {interval}.")
+    return seconds
 
 
 def run_folder(options: Options) -> Path:
@@ -380,12 +407,14 @@ COMMANDS = {
     ),
     "compare": Command(
         compare,
-        "FOLDER [FOLDER ...] [format=md|csv|latex|json] [html=report.html] [wandb=true]",
+        "FOLDER [FOLDER ...] [format=md|csv|latex|json] [html=report.html] [watch=true] [wandb=true]",
         "Show all runs under the folders in tables, averaged over seeds.",
         {
             "format": "md, csv, latex or json, for tables to paste",
             "html": "file for a page with tables, curves and samples",
             "wandb": "true: log the comparison of a sweep's folder on Weights & Biases again",
+            "watch": "true: show them again as jobs finish, until none runs any more",
+            "interval": "seconds between two looks of watch=true (5)",
         },
     ),
 }

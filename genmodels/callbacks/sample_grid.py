@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ FRAMES = 12  # of a path
 class SampleGrid(Callback):
     """Writes ``samples/<batch>.png`` at every validation, and sends it to the loggers that take images.
 
+    Beside the samples of a finished model of images it writes ``data.png``, a grid of as many test images.
     For a model that encodes but cannot be sampled from, it shows reconstructions of validation examples. Of a finished
     model of points on the plane it writes ``plane.png``, many samples and the density, on the axes and in the colors of
     ``plane_data.png``, the same of the data; ``plane.npz`` has the arrays of both.
@@ -65,6 +67,7 @@ class SampleGrid(Callback):
         """Draw the pictures of the trained model, in the first process."""
         if is_rank_zero():
             self.draw(trainer, pl_module, "final")
+            self.draw_data(trainer, pl_module)
             self.draw_plane(trainer, pl_module)
 
     def scene(self, data: DataModule) -> Scene | None:
@@ -84,6 +87,13 @@ class SampleGrid(Callback):
             plots.save(scene.draw(scene.data), self.folder / "plane_data.png")
             scene.save_arrays(self.folder / "plane.npz", found)
             log_image(trainer, "plane", picture)
+
+    def draw_data(self, trainer: Trainer, model: BaseModel) -> None:
+        """Save images of the test split at the scale and in the columns of the grid of samples, if there is one."""
+        if isinstance(model, Samples) and model.spec.is_image:
+            x = trainer.datamodule.split("test", self.n)  # type: ignore[attr-defined]
+            grid = plots.image_grid(x, model.spec, columns=math.ceil(math.sqrt(self.n)))
+            plots.save(grid, self.folder / "data.png")
 
     def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
         """Save and log samples or reconstructions, and :func:`paths` if ``name`` is ``final``, also as GIFs."""
