@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Mapping
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from omegaconf import DictConfig
 
 from genmodels.composition import (
+    check_dashboards,
     check_origins,
     check_parts,
     check_places,
@@ -33,6 +36,8 @@ Any other word overrides the run's config in the grammar of train.py: key=value,
 
 FRAMES = 40  # of an animation of samples
 MOST_DIGITS = 15  # of a number of samples
+ARTIFACT = "wandb:"  # beginning of the name of a run that is on Weights & Biases
+SHORTEST = 0.1  # seconds between two looks of a watch
 OF_NO_RECIPE = ("experiment=", "seed=", "data.root=", "run_dir=", "hydra.", "logger")  # what no recipe decides
 
 Options = dict[str, str | None]
@@ -127,14 +132,15 @@ def evaluate(options: Options, overrides: list[str]) -> None:
 
     from genmodels.console import tell
     from genmodels.core.processes import is_rank_zero
-    from genmodels.experiment import Experiment
+    from genmodels.experiment import Experiment, keep_mirrors, mirrored
     from genmodels.files import sha256
     from genmodels.runs import RunFolder, differences, settled
 
     run = RunFolder.open(folder)
     own = run.config
     config = overridden(own, overrides)
-    config.logger = None
+    keep_mirrors(config)
+    asked = any(word.lstrip("+").startswith("logger") for word in overrides)
     with run.claimed():
         record = run.read()
         experiment = Experiment.assemble(config, record)
@@ -149,7 +155,8 @@ def evaluate(options: Options, overrides: list[str]) -> None:
             differing["checkpoint"] = str(checkpoint)
         if samples and (found := sha256(Path(samples))) != record.get("samples_sha256"):
             differing["samples"] = f"{Path(samples).name}@{found[:8]}"
-        scores = experiment.test(checkpoint, differing)
+        with mirrored(experiment, every=asked):
+            scores = experiment.test(checkpoint, differing)
     print_scores(experiment, scores)
 
 
@@ -285,29 +292,74 @@ def expected(record: Mapping[str, Any], given: list[str]) -> list[Any]:
 def compare(options: Options, places: list[str]) -> None:
     """Print tables of all runs under the given folders, and write a report if ``html`` names a file."""
     require(bool(places), "name one or more folders: genmodels compare FOLDER ...")
+    form, interval = options["format"], watching(options)
 
-    from genmodels.compare import FORMATS, compared, find_runs, print_tables, write_report
+    from genmodels.compare import FORMATS, Results, compared, find_runs, print_tables, watch, write_report
 
-    form, html = options["format"], options["html"]
     require(form is None or form in FORMATS, f"format={form} is not known; {nearest(str(form), FORMATS)}")
     runs = find_runs(*places)
     require(bool(runs), f"there is no run.json under {', '.join(places)}.")
-    results = compared(runs)
-    if form is None:
-        print_tables(results)
+    html = Path(options["html"]).expanduser() if options["html"] else None
+    given = [f"{key}={value}" for key, value in options.items() if value]
+    command = shlex.join(["genmodels", "compare", *places, *given])
+
+    def keep(results: Results) -> None:
+        if html is not None:
+            write_report(results, html, command=command)
+
+    if interval is not None:
+        results = watch(places, interval, keep)
     else:
-        print(FORMATS[form](results))
+        results = compared(runs)
+        print_tables(results) if form is None else print(FORMATS[form](results))
+        keep(results)
     if html is not None:
-        write_report(results, Path(html).expanduser())
         print(html, file=sys.stderr)  # since the standard output may go into a file
+    if switched(options, "wandb"):
+        from genmodels.compare.mirror import log_again
+
+        log_again(results, runs, places)
     unreadable = "; ".join(f"{name}: {reason}" for name, reason in results.unreadable)
     require(not unreadable, f"the comparison lacks {unreadable}")
 
 
+def switched(options: Options, name: str) -> bool:
+    """Whether a switch is on.
+
+    Raises:
+        UserError: for a value that is neither true nor false.
+    """
+    value = options[name] or "false"
+    require(value in ("true", "false"), f"{name} must be true or false, got {value}.")
+    return value == "true"
+
+
+def watching(options: Options) -> float | None:
+    """Seconds between two looks of ``watch=true``; ``None`` for a single look.
+
+    Raises:
+        UserError: for a value of another kind, and for options that exclude each other.
+    """
+    interval = options["interval"]
+    if not switched(options, "watch"):
+        require(interval is None, "interval= is that of watch=true, which is missing.")
+        return None
+    require(options["format"] is None, "watch=true shows tables on the terminal; leave out format=.")
+    seconds = float(interval or 5) if re.fullmatch(r"\d{1,5}(\.\d{1,3})?", interval or "5") else 0.0
+    require(seconds >= SHORTEST, f"interval must be a number of seconds of at least {SHORTEST}, got {interval}.")
+    return seconds
+
+
 def run_folder(options: Options) -> Path:
-    """The run folder that ``run`` names."""
+    """The run folder that ``run`` names, downloaded if it is an artifact on Weights & Biases."""
     require(bool(options["run"]), "name a run folder: run=FOLDER")
-    return Path(str(options["run"])).expanduser()
+    given = str(options["run"])
+    if not given.startswith(ARTIFACT):
+        return Path(given).expanduser()
+
+    from genmodels.runs.artifact import downloaded
+
+    return downloaded(given.removeprefix(ARTIFACT))
 
 
 def overridden(config: DictConfig, overrides: list[str], trains: bool = True) -> DictConfig:
@@ -315,14 +367,15 @@ def overridden(config: DictConfig, overrides: list[str], trains: bool = True) ->
     composed = compose_run(config, overrides)
     check_settings(composed)
     check_parts(composed)
-    check_places(composed)
+    check_places(composed, overrides)
     if trains:
+        check_dashboards(composed, overrides)
         check_origins(composed, overrides)
         check_processes(composed, overrides)
     return composed
 
 
-RUN = "the run folder"
+RUN = "the run folder, or wandb:ENTITY/PROJECT/ARTIFACT:ALIAS"
 COMMANDS = {
     "evaluate": Command(
         evaluate,
@@ -354,11 +407,14 @@ COMMANDS = {
     ),
     "compare": Command(
         compare,
-        "FOLDER [FOLDER ...] [format=md|csv|latex|json] [html=report.html]",
+        "FOLDER [FOLDER ...] [format=md|csv|latex|json] [html=report.html] [watch=true] [wandb=true]",
         "Show all runs under the folders in tables, averaged over seeds.",
         {
             "format": "md, csv, latex or json, for tables to paste",
             "html": "file for a page with tables, curves and samples",
+            "wandb": "true: log the comparison of a sweep's folder on Weights & Biases again",
+            "watch": "true: show them again as jobs finish, until none runs any more",
+            "interval": "seconds between two looks of watch=true (5)",
         },
     ),
 }

@@ -6,6 +6,7 @@ This module does not import torch.
 from __future__ import annotations
 
 import os
+import re
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -24,6 +25,8 @@ BEFORE_TRAINING = ("data", "model", "experiment", "debug", "hparams_search")  # 
 MODELS = "genmodels.models."
 WRITING = ("callbacks", "checkpoint", "logger", "trainer")  # groups whose objects write files
 LAUNCHED = ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "WORLD_SIZE")  # set by what starts the processes of a job
+LOG_OF_WANDB = re.compile(r"wandb/[\w-]+/logs/debug-core\.log")
+TELLING = ("settings", "save_code")  # keys of a logger by which a dashboard is told more than the run
 PLACES = ("folder", "dir", "dirpath", "path", "uri", "location")  # ends of the keys that name where
 
 
@@ -152,24 +155,28 @@ def budget_by_keys(budget: Any) -> Any:
     return {**plain(OmegaConf.load(config_folder() / "train.yaml"))["budget"], f"max_{kind}": amount}
 
 
-def check_places(config: DictConfig) -> None:
+def check_places(config: DictConfig, overrides: list[str]) -> None:
     """Refuse a run folder, which may be a stranger's, by which a command would write outside of it.
+
+    A place that the command line names is the user's own.
 
     Raises:
         UserError: naming the key of a path that lies elsewhere, or a link in the folder that leads elsewhere.
     """
-    folder = str(config.run_dir)
+    folder, named = str(config.run_dir), {str(override.key_or_group) for override in parse(overrides)}
     check_links(folder)
     for key, value in leaves({group: plain(config).get(group) or {} for group in WRITING}):
         is_place = isinstance(value, str) and (key.endswith(PLACES) or os.path.isabs(value) or ".." in value)
         require(
-            not is_place or inside(os.path.abspath(value), folder),
-            f"{key}={value} lies outside of the run folder; set it to a path below {folder}.",
+            not is_place or key in named or inside(os.path.abspath(value), folder),
+            f"{key}={value} lies outside of the run folder; set it to a path below {folder}, or confirm it like this.",
         )
 
 
 def check_links(folder: str) -> None:
     """Refuse a run folder with a link by which what is written into it would land elsewhere.
+
+    wandb links to a log of its own, in the folder of each of its runs, where nothing is written later.
 
     Raises:
         UserError: naming the link.
@@ -177,8 +184,9 @@ def check_links(folder: str) -> None:
     home = os.path.realpath(folder)
     for parent, folders, files in os.walk(home):
         for path in (os.path.join(parent, name) for name in (*folders, *files)):
+            log = LOG_OF_WANDB.fullmatch(os.path.relpath(path, home))
             require(
-                not os.path.islink(path) or inside(os.path.realpath(path), home),
+                bool(log) or not os.path.islink(path) or inside(os.path.realpath(path), home),
                 f"{path} is a link to {os.path.realpath(path)}, outside of the run folder; remove it.",
             )
 
@@ -208,6 +216,29 @@ def check_origins(config: DictConfig, overrides: list[str]) -> None:
         f"this run's config would keep data in {root}, which is not your folder of data, {data_root()}; "
         "write data.root=null to use yours, or data.root=... with that folder.",
     )
+
+
+def check_dashboards(config: DictConfig, overrides: list[str]) -> None:
+    """Refuse a run's config, which may be a stranger's, that says how a dashboard is reached or what it is sent.
+
+    Settings of a client hold the address of the server to which it sends the user's key.
+
+    Raises:
+        UserError: naming the key, unless the command line does.
+    """
+    named = {str(override.key_or_group).lstrip("+") for override in parse(overrides)}
+    nodes = {name: node for name, node in (plain(config).get("logger") or {}).items() if is_ours(node)}
+    found = [f"logger.{name}.{key}" for name, node in nodes.items() for key in TELLING if node.get(key)]
+    for key in found:
+        require(
+            any(word == key or word.startswith(f"{key}.") for word in named),
+            f"the run's config sets {key}; if you want this, write it on the command line, else {key}=null.",
+        )
+
+
+def is_ours(node: Any) -> bool:
+    """Whether a logger's node describes one of this package; those of others take no such keys."""
+    return isinstance(node, dict) and str(node.get("_target_")).startswith("genmodels.loggers.")
 
 
 def check_processes(config: DictConfig, overrides: list[str]) -> None:

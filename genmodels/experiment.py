@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -24,7 +23,7 @@ from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
 from genmodels.hardware import device_for, forget_peak_memory, keep_freed_memory
-from genmodels.loggers import MetricsCsv
+from genmodels.loggers import Copied, MetricsCsv, Mirror
 from genmodels.loop import use_epoch_loop
 from genmodels.metrics import Evaluation
 from genmodels.models.base import BaseModel, adopt_settings, make_optimizers
@@ -77,6 +76,14 @@ class Experiment:
         seeds = {"seed": self.config.seed, "split_seed": self.data.seed}
         return {"data_sha256": self.data.sha256[:12], **limit, "weights": self.config.weights, **seeds}
 
+    @property
+    def copied(self) -> Copied:
+        """The run as it is now, for the mirrors."""
+        tables = [logger for logger in self.trainer.loggers if isinstance(logger, MetricsCsv)]
+        curves = [row for table in tables for row in table.rows.values()]
+        record = self.folder.read() if self.folder.record_file.exists() else {}  # removed while training
+        return Copied(self.folder.path, plain(self.config), record, lambda: self.budget.spent, curves)
+
     def callback(self, kind: type[T]) -> T:
         """The trainer's callback of a class."""
         return next(each for each in self.trainer.callbacks if isinstance(each, kind))  # type: ignore[attr-defined]
@@ -112,7 +119,7 @@ class Experiment:
         wanted = {name: node for name, node in metrics.items() if chosen(node)}
         evaluations = {name: build(node, f"metrics.{name}", Evaluation) for name, node in wanted.items()}
         evaluate = cb.Evaluate(evaluations, folder.path, config.seed)
-        mirrors = [build(grouped(plain(node), config), f"logger.{name}", Logger) for name, node in loggers.items()]
+        mirrors = [build(node, f"logger.{name}", Logger) for name, node in loggers.items()]
         title = f"{type(model).__name__} on {data.name}"
         instruments = [*all_callbacks(config, folder, budget, title), evaluate]
         trainer = make_trainer(computing.settled(config), model, mirrors, instruments)
@@ -270,7 +277,7 @@ def begin(config: DictConfig, overrides: list[str]) -> list[Score]:
             **provenance(),
         }
         experiment.folder.create(config, details)
-        log_config(experiment)
+        open_loggers(experiment)
         tell(*experiment.computing.lines)
 
     return experiment.train(write)
@@ -305,7 +312,7 @@ def go_on(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Experi
     def write() -> None:
         details = {"data_sha256": experiment.data.sha256, "computing": experiment.computing.entry}
         experiment.folder.proceed(config, overrides, details)
-        log_config(experiment)
+        open_loggers(experiment)
 
     if is_rank_zero():
         tell(*experiment.computing.lines)
@@ -315,10 +322,35 @@ def go_on(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Experi
     return experiment
 
 
-def log_config(experiment: Experiment) -> None:
-    """Send the config to the loggers."""
+def open_loggers(experiment: Experiment) -> None:
+    """Send the config to the loggers, and enter in run.json where the mirrors have the run."""
     for logger in experiment.trainer.loggers:
-        logger.log_hyperparams(plain(experiment.config))
+        if not isinstance(logger, Mirror):
+            logger.log_hyperparams(plain(experiment.config))
+        elif entries := logger.begin(experiment.copied):
+            experiment.folder.update(**entries)
+
+
+def keep_mirrors(config: DictConfig) -> None:
+    """Leave only those loggers in the config that may show an evaluation: metrics.csv is of training alone."""
+    nodes = config.get("logger") or {}
+    targets = {name: str(node.get("_target_") if node else None) for name, node in nodes.items()}
+    for name, target in targets.items():
+        if not target.startswith("genmodels.loggers.") or target.endswith(f".{MetricsCsv.__name__}"):
+            del nodes[name]
+
+
+@contextmanager
+def mirrored(experiment: Experiment, every: bool) -> Iterator[None]:
+    """Context in which the mirrors that have the run already, or ``every`` one of the config, show its evaluation."""
+    record, loggers = experiment.folder.read(), experiment.trainer.loggers
+    experiment.trainer.loggers = [each for each in loggers if isinstance(each, Mirror) and (every or each.has(record))]
+    if is_rank_zero():
+        open_loggers(experiment)
+    try:
+        yield
+    finally:
+        close_loggers(experiment, str(record.get("status")))
 
 
 @contextmanager
@@ -361,13 +393,12 @@ def recorded(experiment: Experiment) -> Iterator[dict[str, float]]:
 
 
 def close_loggers(experiment: Experiment, status: str) -> None:
-    """Let the loggers write what they still hold."""
+    """Let the loggers write what they still hold, and the mirrors how the run ended."""
     for logger in experiment.trainer.loggers:
-        logger.finalize("success" if status == "finished" else "failed")
-    if "wandb" in sys.modules:
-        import wandb
-
-        wandb.finish(exit_code=int(status != "finished"))
+        if not isinstance(logger, Mirror):
+            logger.finalize("success" if status == "finished" else "failed")
+        elif logger.is_open:
+            logger.end(experiment.copied)
 
 
 def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:
@@ -408,11 +439,6 @@ def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instr
 def chosen(node: Any) -> bool:
     """Whether a metric is enabled: neither ``null`` nor only settings of a recipe, without a ``_target_``."""
     return node is not None and not (OmegaConf.is_dict(node) and "_target_" not in node)
-
-
-def grouped(logger: dict[str, Any], config: DictConfig) -> dict[str, Any]:
-    """A logger's node whose ``group``, if unset, becomes the config's hash, which runs of several seeds share."""
-    return logger | {"group": config_hash(config)} if "group" in logger and logger["group"] is None else logger
 
 
 def objective(scores: list[Score], config: DictConfig) -> float | None:

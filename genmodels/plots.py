@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from xml.etree.ElementTree import fromstring, tostring
 
 import numpy as np
 import torch
@@ -199,21 +200,27 @@ def side_by_side(pictures: Mapping[str, Image.Image], height: int = 300) -> Imag
 
 SERIES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # from the same palette
 MARKERS = "os^DvPX"  # one more than the colors, so that pairs repeat late
+GLYPHS = "●■▲◆▼✚✖"  # the same as characters
+SVG = "http://www.w3.org/2000/svg"
 INK = "#010203"  # placeholder for the text color of the page, light or dark
-LEGEND = 48  # characters per row of a legend
+LEGEND = 40  # characters per row of a legend
+NAMES = 40  # characters of all names below an axis, which are left out if they are more
 FRONT = -1  # style of the Pareto front, which belongs to no model
+MOST = 1000  # points of a line; of more, evenly spaced ones are drawn
 
 
 class Curve(NamedTuple):
     """A line of a chart, or a point if there is a single ``x``.
 
     Attributes:
-        label: entry of the legend; ``""`` for none.
+        label: entry of the legend, which has each label once; ``""`` for none.
         x: abscissae.
         y: ordinates, one per abscissa.
         style: index of color and marker, the same for one model in every chart; or :data:`FRONT`.
         error: half the length of the error bar of a point.
         bound: -1 if the true ``y`` may lie anywhere below, 1 if above, 0 if ``y`` is no bound.
+        note: what a reader is told besides the label under the pointer.
+        dots: draw small dots without a line, such as one per seed.
     """
 
     label: str
@@ -222,41 +229,99 @@ class Curve(NamedTuple):
     style: int = 0
     error: float = 0.0
     bound: int = 0
+    note: str = ""
+    dots: bool = False
+
+    @property
+    def thinned(self) -> Curve:
+        """The curve with at most :data:`MOST` points."""
+        every = math.ceil(len(self.x) / MOST)
+        return self._replace(x=self.x[::every], y=self.y[::every]) if every > 1 else self
 
 
-def chart(curves: Sequence[Curve], x: str, y: str, log: str = "") -> str:
+def chart(
+    curves: Sequence[Curve], x: str, y: str, log: str = "", legend: bool = True, names: Sequence[str] = ()
+) -> str:
     """Lines and points as SVG with a transparent background, small enough for a phone.
+
+    Every group of the SVG that is part of a curve has the attribute ``data-series``, its style. The one with its points
+    also has the label and the coordinates as text, which a script can show under the pointer.
 
     Args:
         curves: the lines and points.
         x: label of the x axis.
         y: label of the y axis.
         log: which axes are logarithmic: ``""``, ``"x"``, ``"y"`` or ``"xy"``.
+        legend: draw a legend.
+        names: names of the abscissae 0, 1, ...; written below the axis if there is room for them.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
 
-    ink: tuple[Any, ...] = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    with rc_context({**dict.fromkeys(ink, INK), "svg.fonttype": "none", "svg.hashsalt": "genmodels"}):
-        figure = Figure(figsize=(4.4, 3.3), layout="constrained")
+    curves = [curve.thinned for curve in curves]
+
+    def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for curve in curves:
-            draw_curve(axes, curve)
+        for index, curve in enumerate(curves):
+            draw_curve(axes, curve, f"curve-{index}")
         axes.set(xlabel=x, ylabel=y)
         for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
             if name in log and decades([v for curve in curves for v in getattr(curve, name)]) >= 1:
                 axes.set(**{f"{name}scale": "log"})
                 axis.set_minor_formatter(NullFormatter())
+        if names:
+            fit = sum(len(name) + 1 for name in names) <= NAMES
+            axes.set_xticks(range(len(names)), [plain_text(name) for name in names] if fit else [""] * len(names))
+            axes.set_xlim(-0.5, len(names) - 0.5)
         axes.margins(y=0.15)  # room for arrows
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        if longest := max((len(curve.label) for curve in curves), default=0):
-            columns = max(1, LEGEND // (min(longest, LEGEND) + 6))
-            figure.legend(loc="outside upper center", ncols=columns, fontsize="small", frameon=False)
+        if legend:
+            add_legend(figure, axes)
+
+    return annotated(as_svg(draw, (3.7, 2.8)), curves, x if not names else "", y)
+
+
+def as_svg(draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
+    """What ``draw`` draws on a figure of ``size`` inches, as SVG with a transparent background and the page's ink."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    ink: tuple[Any, ...] = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+    options: Any = {"svg.fonttype": "none", "svg.hashsalt": "genmodels", "path.simplify": False}
+    with rc_context({**dict.fromkeys(ink, INK), **options}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
         buffer = StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return buffer.getvalue().replace(INK, "currentColor")
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """A legend above the axes, with each label once."""
+    found = {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if longest := max(map(len, found), default=0):
+        columns = max(1, LEGEND // (min(longest, LEGEND) + 6))
+        where: dict[str, Any] = {"loc": "outside upper center", "ncols": columns}
+        figure.legend(found.values(), found, fontsize="small", frameon=False, **where)
+
+
+def annotated(svg: str, curves: Sequence[Curve], x: str, y: str) -> str:
+    """The SVG with the attributes of :func:`chart` in place of the ids of its curves."""
+    root = fromstring(svg)
+    root.attrib |= {"data-x-name": x, "data-y-name": y}
+    for group in root.iter(f"{{{SVG}}}g"):
+        _, is_curve, number = group.get("id", "").partition("curve-")
+        if not is_curve:
+            continue
+        part, of_points, number = number.partition("points-")
+        curve = curves[int(number or part)]
+        del group.attrib["id"]
+        group.set("data-series", str(curve.style))
+        if of_points:
+            numbers = {"x": curve.x, "y": curve.y}
+            texts = {f"data-{name}": " ".join(f"{v:.4g}" for v in values) for name, values in numbers.items()}
+            group.attrib |= {"data-label": curve.label, "data-note": curve.note, **texts}
+    return tostring(root, encoding="unicode")
 
 
 def decades(values: Sequence[float]) -> float:
@@ -264,20 +329,38 @@ def decades(values: Sequence[float]) -> float:
     return math.log10(max(values) / min(values)) if min(values) > 0 else 0.0
 
 
-def draw_curve(axes: Axes, curve: Curve) -> None:
-    """Draw a line, or a point with its error bar and, for a bound, an arrow in the direction of the true value."""
+def plain_text(label: str) -> str:
+    """A label that matplotlib does not read as math, nor hides for a leading ``_``, cut to the length of a row."""
+    cut = label if len(label) <= LEGEND else f"{label[: LEGEND - 1]}…"
+    return cut.replace("$", r"\$").lstrip("_")
+
+
+def draw_curve(axes: Axes, curve: Curve, name: str) -> None:
+    """Draw a line, dots, or a point with its error bar and, for a bound, an arrow in the direction of the true value.
+
+    Args:
+        axes: where to draw.
+        curve: what to draw.
+        name: id of its parts in the SVG; the part with its points has ``points-`` before the number.
+    """
+    points = name.replace("curve-", "curve-points-")
     if curve.style == FRONT:
         axes.step(curve.x, curve.y, where="post", color="#888888", linewidth=1, linestyle="--")
         return
     color, marker = SERIES[curve.style % len(SERIES)], MARKERS[curve.style % len(MARKERS)]
-    label = curve.label if len(curve.label) <= LEGEND else f"{curve.label[: LEGEND - 1]}…"
-    label = label.replace("$", r"\$").lstrip("_")  # matplotlib reads $ as math and hides a label with a leading _
+    style: dict[str, Any] = {"color": color, "label": plain_text(curve.label), "marker": marker, "gid": points}
+    if curve.dots:
+        axes.plot(curve.x, curve.y, **{**style, "marker": "o"}, ms=4, alpha=0.6, markeredgewidth=0, linestyle="none")
+        return
     if len(curve.x) > 1:
         every = max(1, len(curve.x) // 6)
-        axes.plot(curve.x, curve.y, color=color, label=label, marker=marker, ms=4, markevery=every, linewidth=1.4)
+        axes.plot(curve.x, curve.y, **style, ms=4, markevery=every, linewidth=1.4)
         return
+    axes.plot(curve.x, curve.y, **style, linestyle="none")
     bar = [[0.0 if curve.bound < 0 else curve.error], [0.0 if curve.bound > 0 else curve.error]]
-    axes.errorbar(curve.x, curve.y, yerr=bar, color=color, label=label, marker=marker, linestyle="none", capsize=3)
+    for part in axes.errorbar(curve.x, curve.y, yerr=bar, color=color, fmt="none", capsize=3).get_children():
+        part.set_gid(name)
     if curve.bound:
-        arrow = {"arrowstyle": "<-", "color": color}
-        axes.annotate("", (curve.x[0], curve.y[0]), (0, 26 * curve.bound), textcoords="offset points", arrowprops=arrow)
+        style = {"arrowstyle": "<-", "color": color, "gid": name}
+        end = (0, 26 * curve.bound)
+        axes.annotate("", (curve.x[0], curve.y[0]), end, textcoords="offset points", arrowprops=style)

@@ -47,6 +47,11 @@ class CompareSweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Remember the sweep, in case a signal or an error ends it."""
         CompareSweep.config, CompareSweep.started = config, 0
+        settings = (config.get("logger") or {}).get("wandb")
+        if settings:
+            from genmodels.loggers.connection import settle
+
+            settle("offline" if settings.offline else settings.mode, f"{config.hydra.sweep.dir}/*")
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Count the job."""
@@ -77,7 +82,7 @@ def conclude(folder: Path, config: DictConfig) -> None:
         write_report(results, folder / "report.html", f"Comparison: {folder.name}")
         print(folder / "report.html")
         settings = (config.get("logger") or {}).get("wandb")
-        if settings and "wandb" in sys.modules:
+        if settings and any(run.record.get("wandb") for run in runs):
             to_wandb(results, settings, folder)
     if any(run.status == "failed" for run in runs):
         print("the same command with retry=failed tries again what failed.", file=sys.stderr)

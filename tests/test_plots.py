@@ -1,5 +1,7 @@
 """Plots: the layout of pictures and animations."""
 
+from xml.etree.ElementTree import fromstring
+
 import numpy as np
 import torch
 from PIL import Image
@@ -45,3 +47,34 @@ def test_points_lie_on_the_axes_asked_for_with_the_data_behind_them():
     assert rows.mean() < alone.shape[0] / 2 and columns.mean() > alone.shape[1] / 2
     rows, columns = np.nonzero((alone != behind).any(2))
     assert len(rows) and rows.mean() > alone.shape[0] / 2 and columns.mean() < alone.shape[1] / 2
+
+
+def test_charts_carry_what_a_script_shows_under_the_pointer():
+    curves = [
+        plots.Curve("a<", [1, 2.00004], [3, 4], 1, note="seed 0"),
+        plots.Curve("b", [1], [0.5], 2, 0.1, bound=-1),
+        plots.Curve("", [1, 2], [2, 1], plots.FRONT),
+        plots.Curve("long", range(2500), range(2500), 3),
+    ]
+    root = fromstring(plots.chart(curves, "steps", "loss", legend=False))
+    assert (root.get("data-x-name"), root.get("data-y-name")) == ("steps", "loss")
+    told = [group.attrib for group in root.iter() if "data-x" in group.attrib]
+    assert [each["data-series"] for each in told] == ["1", "2", "3"] and len(told[2]["data-x"].split()) == 834
+    assert {key.removeprefix("data-"): value for key, value in told[0].items()} == {
+        "series": "1", "label": "a<", "note": "seed 0", "x": "1 2", "y": "3 4",
+    }  # fmt: skip
+    parts = [group for group in root.iter() if group.get("data-series") == "2"]
+    assert len(parts) > 3  # the point, its bar, the ends of the bar, and the arrow
+
+
+def test_a_legend_has_each_label_once():
+    curves = [plots.Curve(label, [1, 2], [3, 4], style) for style, label in enumerate(("generator", "critic") * 2)]
+    svg = plots.chart(curves, "x", "y")
+    assert svg.count(">generator</") == svg.count(">critic</") == 1
+    assert plots.chart(curves, "x", "y", legend=False).count(">critic</") == 0
+
+
+def test_names_below_an_axis_are_left_out_if_they_do_not_fit():
+    point = [plots.Curve("", [i], [i]) for i in range(3)]
+    assert ">first</" in plots.chart(point, "", "y", names=["first", "second", "third"])
+    assert ">first</" not in plots.chart(point, "", "y", names=["first", "second", "third" * 9])

@@ -15,6 +15,7 @@ import sys
 import pytest
 import torch
 from conformance.kinds import ROOT
+from offline_runs import offline_runs
 from omegaconf import OmegaConf
 
 from genmodels.naming import as_name, run_name, sweep_name
@@ -131,13 +132,16 @@ def test_a_job_that_another_process_is_at_is_left_to_it(sweep, tmp_path):
 
 
 @pytest.mark.parametrize("launcher", [["joblib", "hydra.launcher.n_jobs=2"], ["submitit_local"]], ids=" ".join)
-def test_jobs_of_other_processes_are_told_of_from_their_folders(launcher, sweep):
+def test_jobs_of_other_processes_are_told_of_from_their_folders(launcher, sweep, tmp_path):
     words = ("sweep=mine", f"hydra/launcher={launcher[0]}", *launcher[1:], "model.optimizer.lr=1e-3,-1")
-    status, out, err, found = sweep(*words)
+    status, out, err, found = sweep(*words, "logger=wandb", "logger.wandb.offline=true")
     assert status == 1
     assert "Comparison of 1 run\n" in out, err
     assert out.count("Invalid learning rate") == 1
     assert found["vae_gaussian_seed0"]["status"] == "finished"
+    comparison, job = sorted(offline_runs(tmp_path), key=lambda run: run.job_type, reverse=True)
+    assert (comparison.job_type, comparison.name) == ("comparison", "mine")
+    assert found["vae_gaussian_seed0"]["wandb"]["id"] == job.id and job.summary["status"] == "finished"
 
 
 def run_train(words, folder):

@@ -144,9 +144,27 @@ def test_no_other_machines_are_waited_for_and_no_crowd_is_started(refusal, monke
     check_processes(config, [])
 
 
+def test_a_place_that_the_command_line_names_is_the_users_own(foreign):
+    config = OmegaConf.create({"run_dir": str(foreign), "logger": {"mlflow": {"tracking_uri": "sqlite:////x"}}})
+    check_places(config, ["logger.mlflow.tracking_uri=sqlite:////x"])
+    with pytest.raises(UserError, match="lies outside of the run folder"):
+        check_places(config, ["logger.mlflow.run_name=x"])
+
+
+def test_wandb_may_link_to_its_own_log_only(foreign, precious):
+    logs = foreign / "wandb" / "offline-run-1-a" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(precious / "precious.txt")
+    config = OmegaConf.create({"run_dir": str(foreign)})
+    check_places(config, [])
+    (foreign / "wandb" / "debug-core.log").symlink_to(precious / "precious.txt")
+    with pytest.raises(UserError, match="is a link to"):
+        check_places(config, [])
+
+
 def test_a_link_within_the_run_folder_is_none_out_of_it(foreign):
     (foreign / "link").symlink_to("samples")
-    check_places(OmegaConf.create({"run_dir": str(foreign), "callbacks": {"folder": f"{foreign}/link/x"}}))
+    check_places(OmegaConf.create({"run_dir": str(foreign), "callbacks": {"folder": f"{foreign}/link/x"}}), [])
 
 
 @pytest.mark.parametrize("uri", ["http://evil.example", "file:~/x", "sqlite:///x"])

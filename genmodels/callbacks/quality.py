@@ -67,9 +67,10 @@ class Quality(Callback):
         self._features = {key: kept for key, kept in self._features.items() if "samples" not in key}
         show = partial(log_image, trainer)
         subject = Subject(pl_module, self._data(trainer), samples, self.seed, Path(), show, self._features)
-        values = {f"val/{k}": v for metric in self.metrics.values() for k, v in metric.quick(subject).items()}
-        pl_module.log_dict(values, logger=False)
-        log_values(trainer, values)
+        for metric in self.metrics.values():
+            values = {f"val/{name}": value for name, value in metric.quick(subject).items()}
+            pl_module.log_dict(values, logger=False)
+            log_values(trainer, values, metric.better)
 
     @staticmethod
     def _data(trainer: Trainer) -> DataModule:

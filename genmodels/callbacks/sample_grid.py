@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -17,14 +18,17 @@ from genmodels.core.randomness import fixed_seed
 from genmodels.data import DataModule
 from genmodels.errors import ensure_counts
 from genmodels.hardware import require_memory
-from genmodels.loggers import log_image
+from genmodels.loggers import log_animation, log_image
 from genmodels.models.base import BaseModel
 from genmodels.models.base.model import in_bf16
+
+FRAMES = 12  # of a path
 
 
 class SampleGrid(Callback):
     """Writes ``samples/<batch>.png`` at every validation, and sends it to the loggers that take images.
 
+    Beside the samples of a finished model of images it writes ``data.png``, a grid of as many test images.
     For a model that encodes but cannot be sampled from, it shows reconstructions of validation examples. Of a finished
     model of points on the plane it writes ``plane.png``, many samples and the density, on the axes and in the colors of
     ``plane_data.png``, the same of the data; ``plane.npz`` has the arrays of both.
@@ -63,6 +67,7 @@ class SampleGrid(Callback):
         """Draw the pictures of the trained model, in the first process."""
         if is_rank_zero():
             self.draw(trainer, pl_module, "final")
+            self.draw_data(trainer, pl_module)
             self.draw_plane(trainer, pl_module)
 
     def scene(self, data: DataModule) -> Scene | None:
@@ -83,9 +88,17 @@ class SampleGrid(Callback):
             scene.save_arrays(self.folder / "plane.npz", found)
             log_image(trainer, "plane", picture)
 
+    def draw_data(self, trainer: Trainer, model: BaseModel) -> None:
+        """Save images of the test split at the scale and in the columns of the grid of samples, if there is one."""
+        if isinstance(model, Samples) and model.spec.is_image:
+            x = trainer.datamodule.split("test", self.n)  # type: ignore[attr-defined]
+            grid = plots.image_grid(x, model.spec, columns=math.ceil(math.sqrt(self.n)))
+            plots.save(grid, self.folder / "data.png")
+
     def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
-        """Save and log samples or reconstructions, and :func:`paths` if ``name`` is ``final``."""
+        """Save and log samples or reconstructions, and :func:`paths` if ``name`` is ``final``, also as GIFs."""
         pictures: dict[str, tuple[str, Image.Image]] = {}  # file and image by title
+        ways: dict[str, Tensor] = {}
         low = torch.autocast(model.device.type, torch.bfloat16, enabled=in_bf16(trainer))
         with fixed_seed(0, model.device), torch.no_grad(), low:
             if isinstance(model, Samples):
@@ -96,12 +109,15 @@ class SampleGrid(Callback):
                 file = "reconstructions" if name == "final" else name
                 pictures["reconstructions"] = (file, plots.pairs(x, model.decode(model.encode(x)), model.spec))
             if name == "final":
-                ways = paths(model, n=8, frames=12)
+                ways = paths(model, n=8, frames=FRAMES)
                 pictures |= {title: (title, plots.strip(path, model.spec)) for title, path in ways.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         for title, (file, image) in pictures.items():
             plots.save(image, self.folder / f"{file}.png")
             log_image(trainer, title, image)
+        for title, path in ways.items():
+            plots.animation(path, model.spec, self.folder / f"{title}.gif")
+            log_animation(trainer, title, self.folder / f"{title}.gif")
 
 
 @torch.no_grad()

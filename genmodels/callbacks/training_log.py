@@ -8,6 +8,7 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from genmodels.callbacks.budget import Budget
+from genmodels.hardware import peak_memory
 from genmodels.loggers import log_values
 from genmodels.models.base import BaseModel
 from genmodels.models.base.model import as_list
@@ -18,7 +19,7 @@ class TrainingLog(Callback):
 
     ``train/<term>`` are the loss and its terms. ``train/lr`` and ``train/gradient_norm`` (before clipping) are followed
     by the number of the player if there are several, as in ``train/lr_0``. ``train/examples_per_second`` excludes the
-    time of validation.
+    time of validation; ``train/memory_bytes`` is the peak so far, of the GPU or of the process.
 
     Args:
         budget: counts examples and seconds.
@@ -49,7 +50,8 @@ class TrainingLog(Callback):
         if not self._is_logged(trainer, pl_module):
             return
         self.latest = {f"train/{name}": float(value) for name, value in outputs["terms"].items()}
-        log_values(trainer, self.latest | self._rates(pl_module) | self._speed())
+        memory = {"train/memory_bytes": peak_memory(pl_module.device)}
+        log_values(trainer, self.latest | self._rates(pl_module) | self._speed() | memory)
 
     @staticmethod
     def _is_logged(trainer: Trainer, model: BaseModel) -> bool:

@@ -7,7 +7,8 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from rich import box
@@ -18,30 +19,40 @@ from rich.text import Text
 from genmodels.compare.ranking import interval
 from genmodels.compare.records import Run
 from genmodels.compare.results import Cell, Column, Group, Results, compared, sentences
-from genmodels.compare.tables import CAPTION, Entry, Table, pretty, tables_of
+from genmodels.compare.tables import Entry, Table, caption, pretty, tables_of
 
 WIDTH = 100  # characters, if the width of the terminal is unknown
-LABEL = 28  # most characters of a row's label on a terminal
+LABEL = 32  # most characters in a line of a row's label on a terminal
+GAP = 3  # characters between two columns on a terminal
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # beginnings of what spreadsheets take for a formula
 
 
 def print_tables(results: Results, console: Console | None = None) -> None:
     """Print all tables, split to fit the width of the terminal, and the notes on them."""
-    console = console or Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-    count = len(results.runs)
-    console.print(Text(f"Comparison of {count} run{'s' * (count != 1)}", style="bold"))
+    console = console or terminal()
+    for part in shown(results, console.width):
+        console.print(part, soft_wrap=isinstance(part, Text))
+
+
+def terminal() -> Console:
+    """The terminal, or a console of a fixed width if the output is none."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+
+
+def shown(results: Results, width: int) -> Iterator[RichTable | Text]:
+    """The tables, split to fit ``width`` characters, and the notes on them."""
+    yield Text(results.summary, style="bold")
+    found = []
     for data in results.data:
         for table in tables_of(results, data):
-            shown = transposed(table) if len(table.rows) == 1 else table
-            for part in split(shown, console.width):
-                console.print(rich_table(part))
-        for sentence in sentences(results, data):
-            console.print(Text(f"{data}: {sentence}"))
-    if results.columns:
-        console.print(Text(CAPTION, style="dim"))
-    for lines in (results.remarks, [": ".join(each) for each in (*results.refusals, *results.unfinished)]):
-        for line in lines:
-            console.print(Text(line), soft_wrap=True)
+            found.append(table)
+            for part in split(transposed(table) if len(table.rows) == 1 else table, width):
+                yield rich_table(part)
+        yield from (Text(textwrap.fill(f"{data}: {sentence}", width)) for sentence in sentences(results, data))
+    if words := caption(found):
+        yield Text(textwrap.fill(words, width), style="dim")
+    yield from map(Text, results.remarks)
+    yield from (Text(": ".join(each)) for each in (*results.refusals, *results.told))
 
 
 def transposed(table: Table) -> Table:
@@ -56,9 +67,9 @@ def split(table: Table, width: int) -> list[Table]:
 
     def needed(column: int) -> int:
         lines = [*table.headings[column], *(row[column].text for row in table.rows)]
-        return max(len(line) for line in lines) + 2
+        return max(len(line) for line in lines) + GAP
 
-    first = min(needed(0), LABEL + 2)
+    first = min(needed(0), LABEL + GAP)
     parts: list[list[int]] = [[]]
     room = width - first
     for column in range(1, len(table.headings)):
@@ -75,7 +86,7 @@ def rich_table(table: Table) -> RichTable:
     found = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, heading in enumerate(table.headings):
         widest = LABEL if index == 0 else None
-        found.add_column(Text("\n".join(heading)), justify=side(table, index), max_width=widest)
+        found.add_column(Text("\n".join(heading)), justify=side(table, index), max_width=widest, overflow="fold")
     for row in table.rows:
         found.add_row(*(Text(entry.text) for entry in row))
     return found
@@ -94,8 +105,9 @@ def markdown(runs: Iterable[Run] | Results) -> str:
         for table in tables_of(results, data):
             parts += [f"**{escaped(table.title, MARKDOWN)}**", markdown_table(table)]
         parts += [escaped(f"{data}: {sentence}", MARKDOWN) for sentence in sentences(results, data)]
-    lines = [*results.remarks, *(": ".join(each) for each in (*results.without_scores, *results.unfinished))]
-    lines = [CAPTION, *lines] if results.columns else lines
+    tables = [table for data in results.data for table in tables_of(results, data)]
+    lines = [*results.remarks, *(": ".join(each) for each in (*results.without_scores, *results.told))]
+    lines = [*filter(None, [caption(tables)]), *lines]
     return "\n\n".join([*parts, *(escaped(line, MARKDOWN) for line in lines)])
 
 
@@ -125,10 +137,10 @@ def markdown_table(table: Table) -> str:
 
 def latex(results: Results) -> str:
     """A ``tabular`` for every table, which needs no package, and comments on what no table has."""
-    tables = [latex_table(table) for data in results.data for table in tables_of(results, data)]
-    lines = [*([CAPTION] if results.columns else []), *results.remarks]
-    lines += [": ".join(each) for each in (*results.without_scores, *results.unfinished)]
-    return "\n\n".join([*tables, "\n".join(f"% {' '.join(line.split())}" for line in lines)]).strip()
+    tables = [table for data in results.data for table in tables_of(results, data)]
+    lines = [*filter(None, [caption(tables)]), *results.remarks]
+    lines += [": ".join(each) for each in (*results.without_scores, *results.told)]
+    return "\n\n".join([*map(latex_table, tables), "\n".join(f"% {' '.join(line.split())}" for line in lines)]).strip()
 
 
 def latex_table(table: Table) -> str:

@@ -84,7 +84,11 @@ class Run:
 
     @cached_property
     def status(self) -> str:
-        """``finished``, ``failed``, ``interrupted``, ``running``, ``killed`` or ``unreadable``."""
+        """One word: what run.json records, or ``killed`` or ``unreadable``.
+
+        Recorded are ``finished``, ``running``, ``failed``, ``interrupted``, ``refused`` before training, and
+        ``pruned``, stopped early by a search.
+        """
         recorded = str(self.record.get("status", "finished"))
         return "killed" if recorded == "running" and not is_claimed(self.path) else recorded
 
@@ -94,6 +98,7 @@ class Run:
         reasons = {
             "running": holder(self.path),
             "killed": f"its process ended without a word; continue with: genmodels resume run={self.path}",
+            "pruned": "the search stopped it early",
             "interrupted": f"continue with: genmodels resume run={self.path}",
         }
         return str(self.record.get("error") or reasons.get(self.status, "no reason was recorded"))

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from genmodels import plots
-from genmodels.compare.html import LARGEST, drawing, facts, node, page, picture, sortable
+from genmodels.compare import charts
+from genmodels.compare.charts import Chart
+from genmodels.compare.configs import LACKING, differing
+from genmodels.compare.html import (
+    Content,
+    drawing,
+    facts,
+    folder,
+    keys,
+    marked,
+    node,
+    page,
+    picture,
+    sortable,
+)
 from genmodels.compare.records import Run
-from genmodels.compare.results import Cell, Column, Group, Results, sentences
-from genmodels.compare.tables import CAPTION, pretty, tables_of
+from genmodels.compare.results import Group, Results, commit, listed, sentences
+from genmodels.compare.tables import Table, pretty, signs, tables_of
 from genmodels.errors import UserError
 from genmodels.runs import write_whole
-from genmodels.untrusted import printable, read_text
+from genmodels.runs.provenance import git_state
 
 GALLERIES = (  # file in the run folder, title, caption, class of the figures
     ("samples/final.png", "Samples", "Samples of the finished models, from the same random numbers.", "picture"),
@@ -30,68 +45,191 @@ DETAILS = (
      "First column: the samples nearest to the training data; in each row, their nearest training examples.",
      "picture"),
 )  # fmt: skip
+DATA = ("samples/data.png", "test data", "picture")
+DATA_ON_THE_PLANE = ("samples/plane_data.png", "data", "plane")
 DECLARED = ("protocol", "quantity", "incidental", "baselines", "distance")  # fields of a score that are not shown
-VALIDATION = {"val/bits_per_dim": "validation bits/dim", "val/nats": "validation nats (negative)"}
+ABOUT_DATA = " The first picture has real test data, at the same scale."
 ABOUT_PLANES = "Points of the data and of each model, above their densities: the same axes, and the same colors."
-ABOUT_COST = (
-    "Cost rises to the right; lower is better, except for nats. Bars are two standard errors; an arrow points to "
-    "the side of a bound on which the true value lies; the dashed line is the Pareto front of the printed values."
+ABOUT_COSTS = (
+    "Means over seeds; a number in the column seeds leads to the folder of that run. Train s are the seconds of "
+    "training batches, data loading included; peak MiB are those of the whole process; samples/s are measured in calls "
+    "of as many samples as the heading says; passes per sample are evaluations of the network."
 )
+ABOUT_BARS = "Bars are two standard errors; an arrow points to the side of a bound on which the true value lies."
+ABOUT_SEEDS = f"A small dot per seed, and beside it their mean. {ABOUT_BARS}"
+ABOUT_COST = (
+    "Cost rises to the right; lower is better, except for nats. Small dots are seeds, large marks their means. "
+    f"{ABOUT_BARS} The dashed line is the Pareto front of the means."
+)
+ABOUT_TRAINING = (
+    "Every line is one seed. Lower is better. Seconds are batches times the run's mean time per batch. Losses are "
+    "those of training batches, as each model defines its own: they do not compare between models."
+)
+ABOUT_DIFFUSION = "The bound's terms, and distortion against rate."
+ABOUT_CONFIGS = "Keys of config.yaml whose values differ, of the first seed of each row; seeds and paths are left out."
 
 
-def write_report(results: Results, path: Path, title: str = "Comparison of generative models") -> None:
+@dataclass(frozen=True)
+class Section:
+    """A section of the report that its caller adds, before those of the data sets.
+
+    Attributes:
+        title: its heading.
+        words: the caption, which explains every sign in it.
+        charts: charts, whose SVG is trusted.
+        tables: tables, below the charts.
+    """
+
+    title: str
+    words: str
+    charts: Sequence[Chart] = ()
+    tables: Sequence[Table] = ()
+
+
+def write_report(
+    results: Results,
+    path: Path,
+    title: str = "Comparison of generative models",
+    command: str | None = None,
+    sections: Iterable[Section] = (),
+) -> None:
     """Write the page.
+
+    Args:
+        results: the comparison.
+        path: the file; links to run folders are relative to its folder.
+        title: title of the page.
+        command: the command that made the comparison; by default that of this process.
+        sections: further sections.
 
     Raises:
         UserError: if it cannot be written.
     """
+    command = command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     try:
-        write_whole(path, report(results, title))
+        write_whole(path, report(results, title, command, path.parent, sections))
     except OSError as error:
         raise UserError(f"the report {path} cannot be written: {error.strerror}.") from error
 
 
-def report(results: Results, title: str) -> str:
-    """The page as HTML text."""
+def report(results: Results, title: str, command: str, base: Path, sections: Iterable[Section]) -> str:
+    """The page as HTML text; ``base`` is the folder that it will be in."""
     links = [node("a", data, href=f"#data-{i}") for i, data in enumerate(results.data)]
     return page(
         title,
         node("h1", title),
+        origin(results, command),
         node("nav", *links, node("a", "Protocols", href="#protocols")),
-        listing("Not finished", results.unfinished),
-        *(section(results, data, f"data-{i}") for i, data in enumerate(results.data)),
+        unfinished(results),
+        *map(added, sections),
+        *(section(results, data, f"data-{i}", base) for i, data in enumerate(results.data)),
         listing("Scores that do not exist", results.refusals),
         node("h2", "Protocols", id="protocols"),
         *(node("p", remark) for remark in results.remarks),
-        *(protocol(group, run) for group in results.groups for run in group.runs),
+        *(protocol(group, run, base) for group in results.ordered for run in group.runs),
     )
+
+
+def origin(results: Results, command: str) -> Element:
+    """What made the page and when, and the commits of the runs."""
+    state = git_state() or {}
+    changed = " with changes" * bool(state.get("modified"))
+    here = f", by genmodels at commit {state['commit'][:8]}{changed}" if state else ""
+    commits = sorted({commit(run) for run in results.runs})
+    runs = f"{results.summary}. " + (f"The runs are of commit {listed(commits)}." if commits else "")
+    return node(
+        "div",
+        node("p", node("code", command)),
+        node("p", f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}{here}. {runs}", class_="soft"),
+        class_="origin",
+    )
+
+
+def unfinished(results: Results) -> Element | None:
+    """The runs that are not compared since they did not finish, by their status, each reason once."""
+    by_status: dict[str, list[tuple[str, str]]] = {}
+    for names, reason in results.told:
+        status, _, why = reason.partition(": ")
+        by_status.setdefault(status, []).append((names, why))
+    counts = results.statuses
+    parts = [
+        node("details", node("summary", f"{counts[status]} {status}"), items(entries), **opened(status != "pruned"))
+        for status, entries in by_status.items()
+    ]
+    return node("section", node("h2", "Not finished"), *parts) if parts else None
+
+
+def opened(whether: bool) -> dict[str, str]:
+    """The attribute of a box that is open."""
+    return {"open": ""} if whether else {}
 
 
 def listing(title: str, entries: Iterable[tuple[str, str]]) -> Element | None:
     """Names and reasons under a title, if there are any."""
-    items = [node("li", node("b", name), f": {reason}") for name, reason in entries]
-    return node("section", node("h2", title), node("ul", *items)) if items else None
+    found = list(entries)
+    return node("section", node("h2", title), items(found)) if found else None
 
 
-def section(results: Results, data: str, anchor: str) -> Element:
+def items(entries: Iterable[tuple[str, str]]) -> Element:
+    """A list of names and reasons."""
+    return node("ul", *(node("li", node("b", name), f": {reason}") for name, reason in entries))
+
+
+def added(own: Section) -> Element:
+    """A section that the caller adds."""
+    drawn = [drawing(*chart) for chart in own.charts]
+    return node(
+        "section",
+        node("h2", own.title),
+        node("p", own.words, class_="soft"),
+        node("div", *drawn, class_="charts") if drawn else None,
+        *(part for table in own.tables for part in titled(table, table.title)),
+    )
+
+
+def section(results: Results, data: str, anchor: str, base: Path) -> Element:
     """Tables, pictures and charts of one data set."""
-    groups = results.of(data)
-    styles = {group.label: index for index, group in enumerate(groups)}
-    columns = results.columns_of(data)
+    groups, columns, tables = results.of(data), results.columns_of(data), tables_of(results, data)
     shown = [(group, representative(group, groups)) for group in groups]
-    planes = on_the_plane(shown)
+    logs = charts.logs_of(groups)
+    planes = gallery(shown, "samples/plane.png", "Samples and density", ABOUT_PLANES, "plane", DATA_ON_THE_PLANE)
+    (samples, *rest) = GALLERIES
+
+    def link(run: Run) -> Content:
+        return folder(run, base, run.seed or run.name)
+
     return node(
         "section",
         node("h2", data, id=anchor),
-        *(sortable(table) for table in tables_of(results, data)),
-        node("p", pretty(CAPTION), class_="soft"),
+        keys([group.label for group in groups]),
+        *(part for table in tables for part in titled(table, words_of(table, data), link)),
+        explained(tables),
         *(node("p", sentence, class_="soft") for sentence in sentences(results, data)),
-        *([planes] if planes is not None else [gallery(shown, *each) for each in GALLERIES]),
-        charts("Quality against cost", ABOUT_COST, pareto(columns, groups, styles)),
-        charts("Training", "Seconds are batches times the run's mean time per batch.", training(groups, styles)),
-        charts("Diffusion, step by step", "The bound's terms, and distortion against rate.", diffusion(shown, styles)),
+        *([planes] if planes is not None else [gallery(shown, *samples, DATA), *(gallery(shown, *r) for r in rest)]),
+        plotted("Scores by seed", ABOUT_SEEDS, charts.by_seed(columns, groups)),
+        plotted("Quality against cost", ABOUT_COST, charts.pareto(columns, groups)),
+        plotted("Training", ABOUT_TRAINING, [*charts.validation(logs), *charts.losses(logs)]),
+        plotted("Diffusion, step by step", ABOUT_DIFFUSION, charts.diffusion(shown)),
         *(gallery(shown, *each) for each in DETAILS),
+        configs(groups),
     )
+
+
+def words_of(table: Table, data: str) -> str:
+    """The title of a table below the heading of its data set."""
+    return table.title.removeprefix(f"{data}: ").capitalize()
+
+
+def titled(table: Table, title: str, link: Callable[[Run], Content] = lambda run: run.seed) -> list[Element]:
+    """A table under its title, and the words that a table of costs needs."""
+    words = [node("p", ABOUT_COSTS, class_="soft")] if any(entry.runs for row in table.rows for entry in row) else []
+    return [node("h3", title), sortable(table, link), *words]
+
+
+def explained(tables: Sequence[Table]) -> Element | None:
+    """The signs of the tables, and what each says."""
+    found = [node("li", node("b", pretty(f"{sign} ")), words) for sign, words in signs(tables)]
+    return node("ul", *found, class_="signs soft", aria_label="signs in the tables") if found else None
 
 
 def representative(group: Group, groups: Sequence[Group]) -> Run:
@@ -101,19 +239,34 @@ def representative(group: Group, groups: Sequence[Group]) -> Run:
 
 
 def gallery(
-    shown: Sequence[tuple[Group, Run]], file: str, title: str, words: str, class_: str, before: Element | None = None
+    shown: Sequence[tuple[Group, Run]],
+    file: str,
+    title: str,
+    words: str,
+    class_: str,
+    before: tuple[str, str, str] | None = None,
 ) -> Element | None:
-    """The picture ``file`` of each group that has one, under a title; ``before`` them, if there are any, another."""
-    pictures = [picture(run.path / file, f"{group.label}, seed {run.seed}", class_) for group, run in shown]
+    """The picture ``file`` of each group that has one, under a title.
+
+    Args:
+        shown: the groups, and the run of each whose picture is shown.
+        file: path in the run folder.
+        title: the title.
+        words: the caption.
+        class_: class of the figures.
+        before: file, caption and class of a picture of the data, which is shown before them from the first run that
+            has it.
+    """
+    pictures = [
+        picture(run.path / file, f"{group.label}, seed {run.seed}", class_, i) for i, (group, run) in enumerate(shown)
+    ]
     found = [each for each in pictures if each is not None]
-    return side_by_side(title, words, [before, *found] if found and before is not None else found, "row")
-
-
-def on_the_plane(shown: Sequence[tuple[Group, Run]]) -> Element | None:
-    """Points and density of the data, then of the model of each group that has them, if these are on the plane."""
-    of_data = (picture(run.path / "samples/plane_data.png", "data", "plane") for _, run in shown)
+    if not found:
+        return None
+    of_data = (picture(run.path / before[0], *before[1:]) for _, run in shown) if before else iter(())
     data = next((each for each in of_data if each is not None), None)
-    return gallery(shown, "samples/plane.png", "Samples and density", ABOUT_PLANES, "plane", data)
+    words += ABOUT_DATA if data is not None and before == DATA else ""
+    return side_by_side(title, words, [data, *found] if data is not None else found, "row")
 
 
 def side_by_side(title: str, words: str, figures: Sequence[Element], class_: str) -> Element | None:
@@ -123,141 +276,35 @@ def side_by_side(title: str, words: str, figures: Sequence[Element], class_: str
     return node("section", node("h3", title), node("p", words, class_="soft"), node("div", *figures, class_=class_))
 
 
-def charts(title: str, words: str, drawn: Iterable[tuple[str, str]]) -> Element | None:
-    """Charts under a title, given SVG and caption of each."""
-    return side_by_side(title, words, [drawing(svg, caption) for svg, caption in drawn], "charts")
+def plotted(title: str, words: str, drawn: Sequence[Chart]) -> Element | None:
+    """Charts under a title, if there are any."""
+    return side_by_side(title, words, [drawing(*chart) for chart in drawn], "charts")
 
 
-def pareto(
-    columns: Mapping[Column, Mapping[str, Cell]], groups: Sequence[Group], styles: Mapping[str, int]
-) -> list[tuple[str, str]]:
-    """SVG and caption of every likelihood and distance against what training and sampling cost."""
-    found = []
-    for column, cells in columns.items():
-        if column.better is None or not (column.unit or column.distance):
-            continue
-        name = column.unit if column.name == "bits_per_dim" else column.name
-        for title, cost in (("train seconds", train_seconds), ("network passes per sample", passes)):
-            points = [
-                point(group.label, cost(group), cells[group.label], styles[group.label])
-                for group in groups
-                if group.label in cells and (cost(group) or 0) > 0 and math.isfinite(cells[group.label].score.value)
-            ]
-            if len({point.x[0] for point in points}) > 1:
-                svg = plots.chart([front(points, column.better), *points], title, name, log="x")
-                found.append((svg, f"{name} against {title}"))
-    return found
-
-
-def front(points: Sequence[plots.Curve], better: str) -> plots.Curve:
-    """Pareto front: line through the points that no other beats at the same or lower cost."""
-    sign = 1 if better == "lower" else -1
-    best: list[tuple[float, float]] = []
-    for x, y in sorted(((point.x[0], point.y[0]) for point in points), key=lambda p: (p[0], sign * p[1])):
-        if not best or sign * y < sign * best[-1][1]:
-            best.append((x, y))
-    return plots.Curve("", [x for x, _ in best], [y for _, y in best], plots.FRONT)
-
-
-def train_seconds(group: Group) -> float | None:
-    """Seconds of training, mean over seeds."""
-    return group.cost("train_seconds")
-
-
-def passes(group: Group) -> float | None:
-    """Network evaluations per sample."""
-    return group.speed("passes_per_sample")
-
-
-def point(label: str, cost: float | None, cell: Cell, style: int) -> plots.Curve:
-    """A group's point in a chart of quality against cost; its bar is two standard errors."""
-    bound = {"<=": -1, ">=": 1}.get(cell.score.sign, 0)
-    error = cell.error if cell.error is not None and math.isfinite(cell.error) else 0.0
-    return plots.Curve(label, [cost or 0.0], [cell.score.value], style, 2 * error, bound)
-
-
-def training(groups: Sequence[Group], styles: Mapping[str, int]) -> list[tuple[str, str]]:
-    """SVG and caption of the validation curves of all groups, then of each group's losses."""
-    found = []
-    logs = [(group, run, table(run.path / "metrics.csv")) for group in groups for run in group.runs]
-    for column, title in VALIDATION.items():
-        lines = [(group, run, *series(log, "step", column)) for group, run, log in logs]
-        lines = [each for each in lines if len(each[2]) > 1]
-        if not lines:
-            continue
-        for unit in ("batches", "seconds"):
-            curves = [
-                plots.Curve(first(group, run), [step * pace(run, unit) for step in x], y, styles[group.label])
-                for group, run, x, y in lines
-                if pace(run, unit) > 0
-            ]
-            if curves:
-                found.append((plots.chart(curves, unit, title), f"{title} against {unit} of training"))
-    for group, run, log in logs:
-        if run is group.runs[0] and (curves := losses(log)):
-            found.append((plots.chart(curves, "batches", "loss"), f"{group.label}, seed {run.seed}: training losses"))
-    return found
-
-
-def first(group: Group, run: Run) -> str:
-    """The group's label for its first run, else empty, so that the legend lists each group once."""
-    return group.label if run is group.runs[0] else ""
-
-
-def pace(run: Run, unit: str) -> float:
-    """Length of one batch in ``batches`` (one) or ``seconds``; zero if unknown."""
-    batches = run.cost.get("batches", 0)
-    return 1.0 if unit == "batches" else float(run.cost.get("train_seconds", 0)) / batches if batches > 0 else 0.0
-
-
-def losses(log: Sequence[Mapping[str, str]]) -> list[plots.Curve]:
-    """Curves of the training losses: ``train/loss``, or those of several players."""
-    names = sorted({name for row in log for name in row if name == "train/loss" or name.endswith("_loss")})
-    found = [(name.removeprefix("train/"), *series(log, "step", name)) for name in names]
-    return [plots.Curve(name, x, y, style) for style, (name, x, y) in enumerate(found) if len(x) > 1]
-
-
-def diffusion(shown: Sequence[tuple[Group, Run]], styles: Mapping[str, int]) -> list[tuple[str, str]]:
-    """SVG and caption of the bound's terms by timestep, and of distortion against rate."""
-    tables = [(group, table(run.path / "evaluation" / "timesteps.csv")) for group, run in shown]
-    kinds = (
-        ("t", "term", "timestep", "term of the bound (per dimension)", "xy"),
-        ("rate", "distortion", "rate (per dimension)", "distortion (RMSE)", ""),
+def configs(groups: Sequence[Group]) -> Element | None:
+    """A table of the settings in which the groups differ, with a column for each; the script compares two of them."""
+    names, settings = differing(groups)
+    if not names:
+        return None
+    known = [i for i, own in enumerate(settings) if own is not None]
+    lacking = listed([groups[i].label for i, own in enumerate(settings) if own is None] or [""])
+    head = node("tr", node("th", "key", scope="col"))
+    head.extend(node("th", *marked(groups[i].label, i), scope="col", data_series=str(i)) for i in known)
+    rows = []
+    for name in names:
+        row = node("tr", node("th", name, scope="row"))
+        row.extend(node("td", (settings[i] or {}).get(name, LACKING), data_series=str(i)) for i in known)
+        rows.append(row)
+    words = f"{ABOUT_CONFIGS} A - is a key that a config does not have." + (
+        f" The config of {lacking} cannot be read." if lacking else ""
     )
-    found = []
-    for x, y, x_title, y_title, log in kinds:
-        curves = [plots.Curve(group.label, *series(rows, x, y), styles[group.label]) for group, rows in tables]
-        curves = [curve for curve in curves if len(curve.x) > 1]
-        if curves:
-            found.append((plots.chart(curves, x_title, y_title, log), f"{y_title} against {x_title}"))
-    return found
+    table = node("table", node("thead", head), node("tbody", *rows))
+    whole = node("div", table, class_="scroll", tabindex="0", role="region", aria_label="differences of configs")
+    title = node("summary", f"Differences of configs ({len(names)} keys)")
+    return node("details", title, node("p", words, class_="soft"), whole, class_="configs")
 
 
-def table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file; none if it is missing or cannot be read."""
-    try:
-        reader = csv.DictReader(read_text(path, most=LARGEST).splitlines(), restkey="")
-        reader.fieldnames = [printable(name) for name in reader.fieldnames or []]
-        return list(reader)
-    except (UserError, csv.Error):
-        return []
-
-
-def series(rows: Iterable[Mapping[str, str]], x: str, y: str) -> tuple[list[float], list[float]]:
-    """Two columns of a table, in the rows where both are finite numbers."""
-    found: tuple[list[float], list[float]] = ([], [])
-    for row in rows:
-        try:
-            values = float(row[x]), float(row[y])
-        except (KeyError, TypeError, ValueError):
-            continue
-        if all(map(math.isfinite, values)):
-            found[0].append(values[0])
-            found[1].append(values[1])
-    return found
-
-
-def protocol(group: Group, run: Run) -> Element:
+def protocol(group: Group, run: Run, base: Path) -> Element:
     """Provenance of one run, and the protocol of each of its scores."""
     known = {key: value for key, value in run.record.items() if key not in ("metrics", "model", "data", "refusals")}
     scores = []
@@ -267,12 +314,13 @@ def protocol(group: Group, run: Run) -> Element:
         details = facts(flat(entries | dict(score.protocol) | conditions))
         scores.append(node("details", node("summary", pretty(score.line)), details))
     title = f"{group.label} on {group.data}, seed {run.seed}"
-    return node("details", node("summary", title), facts([("folder", run.name), *flat(known)]), *scores)
+    own = [("folder", folder(run, base, run.name)), *flat(known)]
+    return node("details", node("summary", title), facts(own), *scores)
 
 
-def flat(entries: Mapping[str, Any]) -> list[tuple[str, str]]:
+def flat(entries: Mapping[str, Any]) -> list[tuple[str, Content]]:
     """Names and values as text, with one level of nesting flattened."""
-    found = []
+    found: list[tuple[str, Content]] = []
     for name, value in entries.items():
         if isinstance(value, Mapping):
             found += [(f"{name}: {key}", format_value(inner)) for key, inner in value.items()]

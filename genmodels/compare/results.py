@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -192,6 +192,26 @@ class Results:
     unreadable: tuple[tuple[str, str], ...] = ()
 
     @property
+    def summary(self) -> str:
+        """The number of runs that are compared, and how many others there are of each status."""
+        count = len(self.runs)
+        others = "".join(f", {number} {status}" for status, number in sorted(self.statuses.items()))
+        return f"Comparison of {count} run{'s' * (count != 1)}{others}"
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """The number of unfinished runs of each status."""
+        return Counter(reason.partition(":")[0] for _, reason in self.unfinished)
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """The names of unfinished runs and the reasons, each reason once."""
+        names: dict[str, list[str]] = defaultdict(list)
+        for name, reason in self.unfinished:
+            names[reason].append(name)
+        return [(listed(own), reason) for reason, own in names.items()]
+
+    @property
     def runs(self) -> list[Run]:
         """The runs of all groups."""
         return [run for group in self.groups for run in group.runs]
@@ -290,8 +310,7 @@ def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
     found = []
     for runs in groups:
         siblings = [other[0] for other in groups if (other[0].model, other[0].data) == (runs[0].model, runs[0].data)]
-        shared = set.intersection(*(set(run.overrides) for run in siblings))
-        own = [word for word in runs[0].overrides if word not in shared and not word.startswith(NOT_IN_LABEL)]
+        own = short(runs[0].overrides, [run.overrides for run in siblings])
         status = [] if runs[0].status == "finished" else [f"({runs[0].status})"]
         found.append(" ".join([runs[0].model, *own, *status]))
     taken: dict[tuple[str, str], int] = defaultdict(int)
@@ -301,6 +320,42 @@ def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
         Group(runs, f"{label} [{runs[0].config_hash[-6:]}]" if taken[runs[0].data, label] > 1 else label)
         for runs, label in zip(groups, found, strict=True)
     ]
+
+
+def short(own: Sequence[str], all_own: Sequence[Sequence[str]]) -> list[str]:
+    """The overrides that not all have, with the last part of their keys and four digits of their numbers.
+
+    Whatever would make two different overrides look the same is left as it is.
+
+    >>> short(["model.lr=0.00123456", "x=1"], [["model.lr=0.00123456", "x=1"], ["model.lr=0.5", "x=1"]])
+    ['lr=0.001235']
+    >>> short(["model.net.width=8"], [["model.net.width=8"], ["model.head.width=8"]])
+    ['model.net.width=8']
+    """
+    words = sorted({word for each in all_own for word in each})
+    shared = set.intersection(*map(set, all_own))
+
+    def unique(change: Callable[[str], str], things: Iterable[str]) -> dict[str, str]:
+        counts = Counter(map(change, things := sorted(set(things))))
+        return {thing: change(thing) if counts[change(thing)] == 1 else thing for thing in things}
+
+    keys = unique(lambda key: key.rpartition(".")[2], (word.partition("=")[0] for word in words))
+    values = unique(rounded, words)
+    found = []
+    for word in own:
+        if word not in shared and not word.startswith(NOT_IN_LABEL):
+            key, *value = values[word].split("=", 1)
+            found.append("=".join([keys[key], *value]))
+    return found
+
+
+def rounded(word: str) -> str:
+    """An override whose value, if it is a number with a fraction, has four significant digits."""
+    key, _, value = word.partition("=")
+    try:
+        return f"{key}={float(value):.4g}" if len(value) > 6 and not value.isdecimal() else word
+    except ValueError:
+        return word
 
 
 def commit(run: Run) -> str:

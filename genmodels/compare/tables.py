@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from genmodels.compare.records import Run
 from genmodels.compare.results import NOT_RECORDED, Cell, Column, Group, Results, differences
 from genmodels.core.score import UNITS_OF_LIKELIHOOD, Score, readable
 
-CAPTION = (
-    "<= and >= mark bounds, ~ an estimate; ± is the standard error, over seeds where there are several, else over "
-    "examples or sets of samples. #2 is the second place, by two standard errors, and = a tie; likelihoods are placed "
-    "by the code length that they guarantee, a bound by itself, and * marks the shortest; † marks a likelihood that is "
-    "shown to be worse than another, however loose the bounds are."
-)
+SIGNS = {  # pattern of the text in which a sign occurs: the sign, and what it says
+    r"[<>]= ": ("<= and >=", "mark bounds"),
+    r"~ ": ("~", "marks an estimate"),
+    r"^= ": ("= before a number", "marks an exact value"),
+    r"±": ("±", "is the standard error, over seeds where there are several, else over examples or sets of samples"),
+    r"\bn=\d": ("n", "is the number of examples or samples"),
+    r"#\d": ("#2", "is the second place, by two standard errors: likelihoods by the code length that they guarantee"),
+    r"#\d+=": ("= after a place", "is a tie"),
+    r"#\d+=?\*": ("*", "marks the shortest code that is guaranteed, a bound counting by itself"),
+    r"†": ("†", "marks a likelihood that is shown to be worse than another, however loose the bounds are"),
+    r"\bfloor\b": ("floor", "is the distance of real test data"),
+    r"\breal data\b": ("real data", "is what real test data score"),
+    r"^-$": ("-", "stands where nothing was measured"),
+}
 
 
 class Entry(NamedTuple):
-    """A cell: its text, and the number by which it is sorted."""
+    """A cell: its text, the number by which it is sorted, and runs whose folders a page may link to."""
 
     text: str
     number: float | None = None
+    runs: tuple[Run, ...] = ()
 
 
 class Table(NamedTuple):
-    """A title, headings of one or more lines, and rows; the first column names the row."""
+    """A title, headings of one or more lines, and rows; the first column names the row.
+
+    Attributes:
+        title: the title.
+        headings: the lines of each column's heading.
+        rows: the cells of each row.
+        groups: the index of each row's group in the order of :meth:`Results.of`, if rows are of groups.
+    """
 
     title: str
     headings: list[tuple[str, ...]]
     rows: list[list[Entry]]
+    groups: tuple[int, ...] = ()
+
+    @property
+    def series(self) -> Sequence[int | None]:
+        """The index of each row's group."""
+        return self.groups or [None] * len(self.rows)
 
     def numeric(self, column: int) -> bool:
         """Whether a column holds numbers."""
@@ -37,12 +61,25 @@ class Table(NamedTuple):
     def columns(self, chosen: Sequence[int]) -> Table:
         """The table of the chosen columns."""
         rows = [[row[i] for i in chosen] for row in self.rows]
-        return Table(self.title, [self.headings[i] for i in chosen], rows)
+        return Table(self.title, [self.headings[i] for i in chosen], rows, self.groups)
 
 
 def pretty(text: str) -> str:
     """Text with signs of bounds as one character, for formats other than plain text."""
     return text.replace("<= ", "≤ ").replace(">= ", "≥ ")
+
+
+def signs(tables: Iterable[Table]) -> list[tuple[str, str]]:
+    """The signs that occur in tables, and what each says."""
+    texts = {text for table in tables for row in table.rows for text, *_ in row[1:]}
+    texts |= {line for table in tables for heading in table.headings for line in heading}
+    return [said for pattern, said in SIGNS.items() if any(re.search(pattern, text) for text in texts)]
+
+
+def caption(tables: Iterable[Table]) -> str:
+    """The signs of tables in one sentence; ``""`` if there are none."""
+    said = [" ".join(each) for each in signs(tables)]
+    return f"{'; '.join(said)}." if said else ""
 
 
 def tables_of(results: Results, data: str) -> list[Table]:
@@ -60,7 +97,7 @@ def quality(results: Results, data: str) -> Table:
         [Entry(group.label), *(entry(cells.get(group.label), common[column]) for column, cells in columns.items())]
         for group in results.of(data)
     ]
-    return Table(f"{data}: quality", headings, rows)
+    return Table(f"{data}: quality", headings, rows, tuple(range(len(rows))))
 
 
 def heading(column: Column, common: Mapping[str, float], others: Sequence[Column]) -> tuple[str, ...]:
@@ -103,7 +140,7 @@ def costs(groups: Sequence[Group], data: str) -> Table:
     """One row per group: cost of training and sampling, averaged over seeds, without empty columns."""
     memory = [group.cost("peak_memory_bytes") for group in groups]
     columns: list[tuple[tuple[str, ...], list[Entry]]] = [
-        (("seeds",), [Entry(str(len(group.runs)), len(group.runs)) for group in groups]),
+        (("seeds",), [Entry(str(len(group.runs)), len(group.runs), group.runs) for group in groups]),
         (("parameters",), [counted(group.cost("parameters")) for group in groups]),
         (("examples", "seen"), [counted(group.cost("examples")) for group in groups]),
         (("train s", "no validation"), [counted(group.cost("train_seconds")) for group in groups]),
@@ -115,7 +152,7 @@ def costs(groups: Sequence[Group], data: str) -> Table:
     ]
     kept = [(heading, entries) for heading, entries in columns if any(entry.text != "-" for entry in entries)]
     rows = [[Entry(group.label), *(entries[i] for _, entries in kept)] for i, group in enumerate(groups)]
-    return Table(f"{data}: cost", [("model",), *(heading for heading, _ in kept)], rows)
+    return Table(f"{data}: cost", [("model",), *(heading for heading, _ in kept)], rows, tuple(range(len(rows))))
 
 
 def batches_of_draws(groups: Sequence[Group]) -> list[str]:
@@ -133,8 +170,9 @@ def counted(value: float | None) -> Entry:
 
 def expected(results: Results, data: str) -> Table:
     """The results that recipes expect, next to those that their runs reached."""
-    rows = []
-    for group, wanted in [(one, wanted) for one in results.of(data) for wanted in one.expected]:
+    rows, indices = [], []
+    for index, group, wanted in [(i, one, each) for i, one in enumerate(results.of(data)) for each in one.expected]:
+        indices.append(index)
         metric = str(wanted.get("metric", ""))
         columns = [cells for column, cells in results.columns_of(data).items() if column.name == metric]
         reached = [cells[group.label].score for cells in columns if group.label in cells]
@@ -142,4 +180,4 @@ def expected(results: Results, data: str) -> Table:
         numbers = [Entry(str(wanted.get(key, "-"))) for key in ("value", "tolerance", "source")]
         rows.append([Entry(group.label), Entry(metric), found, *numbers])
     headings: list[tuple[str, ...]] = [("model",), ("score",), ("reached",), ("expected",), ("tolerance",), ("source",)]
-    return Table(f"{data}: expected", headings, rows)
+    return Table(f"{data}: expected", headings, rows, tuple(indices))

@@ -156,14 +156,14 @@ class DataModule(LightningDataModule):
         """Restore the position at which the next training loader starts."""
         self._position = state
 
-    def split(self, name: str) -> Tensor:
-        """All raw data ``[N, *shape]`` of ``"train"``, ``"val"`` or ``"test"``, on the CPU.
+    def split(self, name: str, n: int | None = None) -> Tensor:
+        """Raw data ``[N, *shape]`` of ``"train"``, ``"val"`` or ``"test"``, on the CPU: all, or the first ``n``.
 
         Raises:
             UserError: if there is no split of this name.
         """
         split = self._split(name)
-        return split.rows(split.x)
+        return split.rows(split.x, n)
 
     def train_and_val(self) -> Tensor:
         """Training and validation examples together, raw ``[N, *shape]``, in the order of the source if possible.
@@ -189,8 +189,7 @@ class DataModule(LightningDataModule):
 
     def first_train(self, n: int) -> Tensor:
         """The first ``n`` training examples ``[n, *shape]``, or all if there are fewer, in every process the same."""
-        split = self._split("train")
-        return split.rows(split.x, n)
+        return self.split("train", n)
 
     def _split(self, name: str) -> Split:
         self.setup()

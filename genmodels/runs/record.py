@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ COSTS = (
 )  # fmt: skip
 SPEEDS = ("passes_per_sample", "samples_per_second", "speed_batch")
 TEXTS = ("status", "model", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended")
-MAPPINGS = ("cost", "refusals", "checkpoints", "computing", "hardware")
+MAPPINGS = ("cost", "refusals", "checkpoints", "computing", "hardware", "wandb", "mlflow")
+MIRRORS = {"wandb": ("id", "project", "entity", "sweep", "group"), "mlflow": ("id",)}  # names of runs on dashboards
+NO_NAME = re.compile(r"[^\w .~@-]")
 LISTS = ("overrides", "config_sha256")
 FIELDS = ("value", "unit", "kind", "se", "n", "better", "protocol")
 COMPUTING = {"precision": one_of(*PRECISIONS), "channels_last": SWITCH, "why": TEXT}
@@ -56,6 +59,7 @@ def check_record(record: Any) -> None:
     check_types({f"refusals.{name}": reason for name, reason in record.get("refusals", {}).items()}, str)
     check_types({f"checkpoints.{name}": found for name, found in record.get("checkpoints", {}).items()}, list)
     check_computing(record.get("computing", {}), record.get("hardware", {}).get("threads", 1))
+    check_mirrors(record)
     costs = {f"cost.{name}": record.get("cost", {}).get(name, 0) for name in COSTS}
     check_types(costs, NUMBER)
     check_finite(costs)
@@ -65,6 +69,22 @@ def check_record(record: Any) -> None:
         check_types({f"metrics.{name}": entry}, dict)
         check_entries(f"metrics.{name}", entry, FIELDS)
         check_score(Score.from_dict(name, entry))
+
+
+def check_mirrors(record: Any) -> None:
+    """Check the names by which a run is found on dashboards, some of which become parts of paths.
+
+    Raises:
+        UserError: naming the entry.
+    """
+    check_types({"the content": record}, dict)
+    for mirror, names in MIRRORS.items():
+        entry = record.get(mirror, {})
+        check_types({mirror: entry, f"{mirror}.place": entry.get("place", {}) if isinstance(entry, dict) else {}}, dict)
+        found = {f"{mirror}.{name}": entry[name] for name in names if entry.get(name) is not None}
+        check_types(found, str)
+        wrong = ", ".join(key for key, name in found.items() if not name or len(name) > 128 or NO_NAME.search(name))
+        require(not wrong, f"{wrong} is not the name of a run, project or team")
 
 
 def check_computing(entry: Mapping[str, Any], threads: Any) -> None:

@@ -13,7 +13,7 @@ from genmodels.experiment import Experiment, run
 from genmodels.runs import read_checkpoint
 
 # the run stops in the middle of the second epoch, at a validation and its checkpoint
-TIMED = ("train/examples_per_second",)
+TIMED = ("train/examples_per_second", "train/memory_bytes")
 COMMON = ("scheduler=none", "data.val_size=8", "trainer.log_every_n_steps=1", "callbacks.average.decay=0.5")
 
 

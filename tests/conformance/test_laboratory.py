@@ -54,6 +54,7 @@ def test_two_steps_and_a_test(name, kind, tmp_path):
     assert bool(record["metrics"]) != bool(record["refusals"])
     model = load(tmp_path / "run")
     assert (tmp_path / "run" / "samples" / "final.png").exists() == isinstance(model, Samples)
+    assert (tmp_path / "run" / "samples" / "data.png").exists() == (isinstance(model, Samples) and model.spec.is_image)
     if isinstance(model, Samples):
         torch.manual_seed(0)
         KINDS[kind].check(model.sample(2))

@@ -1,0 +1,460 @@
+"""The report: its content, that it loads and runs nothing from outside, and how a browser renders it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import pytest
+from compare.folders import bits, fd, write_run
+from compare.test_configs import write_config
+from omegaconf import OmegaConf
+from PIL import Image
+
+from genmodels import plots
+from genmodels.compare import Section, compared, find_runs, write_report
+from genmodels.compare.charts import Chart, table
+from genmodels.compare.html import picture
+from genmodels.compare.tables import Entry, Table
+
+HOSTILE = (
+    '<img src=x onerror="document.title=\'run\'"></script><script>document.title="run"</script>&"\'$x$ \x00\x1b[31m'
+)
+
+
+def draw(path, width=40, height=30):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (width, height), plots.BLUE).save(path)
+
+
+def write_csv(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_all(tmp_path):
+    """Runs of three models, one of them a diffusion model, with all files of a run folder, and a failed job."""
+    for i, name in enumerate(("GAN", "VAE", "DDPM")):
+        folder = tmp_path / f"{i}_{name}"
+        speed = {"passes_per_sample": 100 if name == "DDPM" else 1, "samples_per_second": 50.0, "sampling": {}}
+        likelihood = [] if name == "GAN" else [bits(3.0 - i)]
+        cost = {"train_seconds": 10.0 * 20**i, "batches": 100, "parameters": 10 ** (6 - i)}
+        write_run(folder, name, *likelihood, fd(10.0 - i, **speed), fd(5.0, n=1000, **speed), cost=cost)
+        for file in ("final", "interpolation"):
+            draw(folder / "samples" / f"{file}.png")
+        draw(folder / "evaluation" / "neighbors.png", 900)
+        write_csv(
+            folder / "metrics.csv",
+            [{"step": n, "val/bits_per_dim": 3 / n, "train/loss": "" if n % 2 else 1 / n} for n in range(1, 9)],
+        )
+    draw(folder / "samples" / "denoising.png")
+    terms = [{"t": t, "term": 1 / t, "term_se": 0.1, "rate": 5 - t, "distortion": t} for t in range(1, 5)]
+    write_csv(folder / "evaluation" / "timesteps.csv", terms)
+    write_run(tmp_path / "3_gan", "GAN", status="failed", error="the loss is not finite.")
+    return tmp_path
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return write_all(tmp_path)
+
+
+def page_of(folder):
+    write_report(compared(find_runs(folder)), folder / "report.html")
+    return (folder / "report.html").read_text()
+
+
+def pictures(page):
+    """The captions of the pictures."""
+    return re.findall(r"<figcaption>(?:<span[^>]*></span>)?([^<]*)</figcaption><img", page)
+
+
+class Tags(HTMLParser):
+    """The elements of a document, with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def test_everything_is_on_the_page(runs):
+    page = page_of(runs)
+    for title in ("Samples", "Quality against cost", "Training", "Diffusion, step by step", "Denoising",
+                  "Interpolation", "Nearest neighbors", "Not finished", "Protocols"):  # fmt: skip
+        assert f">{title}</h" in page
+    captions = re.findall(r"<figcaption>(?:<span[^>]*></span>)?([^<]*)</figcaption>", page)
+    assert {"bits/dim against train seconds", "fd_digits_360 against network passes per sample",
+            "validation bits/dim against seconds of training", "VAE: training loss", "GAN: training loss",
+            "distortion (RMSE) against rate (per dimension)"} <= set(captions)  # fmt: skip
+    assert page.count("data:image/png;base64,") == 3 * 3 + 1
+    assert "the loss is not finite." in page and "fd_digits_1000" in page
+
+
+def test_the_top_says_what_made_the_page_and_of_which_runs(tmp_path):
+    for seed, commit in enumerate(("1234567890", "abcdefabcdef")):
+        write_run(tmp_path / f"{seed}", "A", bits(1.0), seed=seed, git={"commit": commit})
+    write_report(compared(find_runs(tmp_path)), tmp_path / "x.html", command="train.py -m 'model=a,b'")
+    top = (tmp_path / "x.html").read_text().partition("<nav>")[0]
+    assert "<code>train.py -m 'model=a,b'</code>" in top and re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d", top)
+    assert "Comparison of 2 runs. The runs are of commit 12345678 and abcdefab." in top
+
+
+def test_every_sign_in_a_table_is_explained_and_no_other(tmp_path):
+    write_run(tmp_path / "a", "A", bits(1.5), fd(3.0))
+    write_run(tmp_path / "b", "B", bits(1.2))
+    (signs,) = re.findall(r'<ul class="signs[^>]*>(.*?)</ul>', page_of(tmp_path))
+    found = re.findall(r"<b>(.*?) </b>", signs)
+    assert found == ["≤ and ≥", "±", "n", "#2", "*", "floor", "-"]
+
+
+def test_links_lead_to_the_run_folders(tmp_path):
+    folder = tmp_path / "sweep" / "javascript:alert(1) #?"
+    write_run(folder, "A", bits(1.0), seed=7)
+    (link,) = {a["href"] for tag, a in Tags(page_of(tmp_path)).found if tag == "a" and not a["href"].startswith("#")}
+    assert link.startswith("./sweep/javascript%3A") and (tmp_path / unquote(link)).samefile(folder)
+    assert ">7</a>" in page_of(tmp_path)
+
+
+def test_data_stand_beside_the_samples(tmp_path):
+    for model in "AB":
+        write_run(tmp_path / model, model, fd(1.0))
+        draw(tmp_path / model / "samples" / "final.png")
+    assert pictures(page_of(tmp_path)) == ["A, seed 0", "B, seed 0"]
+    draw(tmp_path / "B" / "samples" / "data.png")
+    assert pictures(page_of(tmp_path)) == ["test data", "A, seed 0", "B, seed 0"]
+
+
+def test_every_seed_has_a_dot_and_every_model_its_losses(tmp_path):
+    for seed, value in enumerate((1.0, 1.2, 1.4)):
+        write_run(tmp_path / f"v{seed}", "VAE", bits(value), seed=seed)
+        write_csv(tmp_path / f"v{seed}" / "metrics.csv", [{"step": n, "train/loss": n + seed} for n in (1, 2, 3)])
+    write_run(tmp_path / "gan", "GAN", fd(2.0))
+    rows = [{"step": n, "train/discriminator_loss": n, "train/generator_loss": 2 * n, "val/mmd": n} for n in (1, 2)]
+    write_csv(tmp_path / "gan" / "metrics.csv", rows)
+    page = page_of(tmp_path)
+    charts = dict(re.findall(r"<figure[^>]*>(<svg.*?</svg>)<figcaption>(?:<span[^>]*></span>)?([^<]*)", page, re.S))
+    by_caption = {caption: svg for svg, caption in charts.items()}
+    seeds = re.findall(r'data-note="seed (\d): ([^"]*)"', by_caption["bits/dim, one dot per seed"])
+    assert [seed for seed, _ in seeds] == ["0", "1", "2"] and seeds[1][1] == "<= 1.200 ± 0.010"
+    assert "fd_digits_360, one dot per seed" not in by_caption  # of one run
+    assert re.findall(r'data-note="(.*?)" data-x="1 2 3" data-y="(.*?)"', by_caption["VAE: training loss"]) == [
+        ("seed 0", "1 2 3"), ("seed 1", "2 3 4"), ("seed 2", "3 4 5"),
+    ]  # fmt: skip
+    players = re.findall(r'data-label="(.*?)"', by_caption["GAN: training losses"])
+    assert players == ["discriminator_loss", "generator_loss"]
+    assert "validation mmd against batches of training" in by_caption
+    assert "validation mmd against seconds of training" not in by_caption  # the run has not recorded its batches
+
+
+def test_losses_of_several_configs_of_one_model_share_a_chart(tmp_path):
+    for i in range(2):
+        write_run(tmp_path / f"{i}", "VAE", bits(1.0 + i), config_hash=str(i), overrides=[f"model.beta={i}"])
+        write_csv(tmp_path / f"{i}" / "metrics.csv", [{"step": n, "train/loss": n + i} for n in (1, 2)])
+    page = page_of(tmp_path)
+    (chart,) = re.findall(r"<svg[^>]*>(?:(?!</svg>).)*</svg><figcaption>VAE: loss of training batches", page, re.S)
+    assert re.findall(r'data-series="(\d)" data-label="(.*?)" data-note="seed 0"', chart) == [
+        ("0", "VAE beta=0"), ("1", "VAE beta=1"),
+    ]  # fmt: skip
+
+
+def test_reasons_are_told_once_and_pruned_trials_in_a_closed_box(tmp_path):
+    for number, status in enumerate(("failed", "failed", "pruned", "refused")):
+        write_run(tmp_path / f"{number}", "A", status=status, error="too high." if status == "failed" else "")
+    page = page_of(tmp_path)
+    assert "<li><b>0 and 1</b>: too high.</li>" in page
+    assert re.findall(r"<details( open)?[^>]*><summary>(\d \w+)</summary>", page) == [
+        (" open", "2 failed"), ("", "1 pruned"), (" open", "1 refused"),
+    ]  # fmt: skip
+
+
+def test_a_caller_adds_a_section(tmp_path):
+    write_run(tmp_path / "a", "A", bits(1.0))
+    svg = plots.chart([plots.Curve("trials", [1, 2], [3, 4])], "trial", "value")
+    rows = Table("trials", [("trial",), ("value",)], [[Entry("1 best"), Entry("<3>", 3.0)]])
+    own = Section("Search", "best marks the best.", [(svg, "a < b"), Chart(svg, "c")], [rows])
+    write_report(compared(find_runs(tmp_path)), tmp_path / "x.html", sections=[own])
+    page = (tmp_path / "x.html").read_text()
+    assert page.index(">Search</h2>") < page.index(">digits</h2>") and "&lt;3&gt;" in page
+    assert "<figcaption>a &lt; b</figcaption>" in page and "<figcaption>c</figcaption>" in page
+
+
+def test_models_on_the_plane_stand_in_one_row_beside_the_data(tmp_path):
+    for i, model in enumerate(("GAN", "VAE", "AE")):
+        write_run(tmp_path / model, model, fd(1.0))
+        draw(tmp_path / model / "samples" / "final.png")
+        if model != "AE":
+            draw(tmp_path / model / "samples" / "plane.png", 30 + i)
+            draw(tmp_path / model / "samples" / "plane_data.png")
+    page = page_of(tmp_path)
+    assert ">Samples and density</h" in page and ">Samples</h" not in page
+    assert [caption.split(",")[0] for caption in pictures(page)] == ["data", "GAN", "VAE"]
+
+
+def test_a_model_that_only_reconstructs_has_its_pictures_and_its_cost(tmp_path):
+    write_run(tmp_path / "ae", "AE", refusals={"fd": "AE cannot be sampled from."})
+    draw(tmp_path / "ae" / "samples" / "reconstructions.png")
+    page = page_of(tmp_path)
+    assert ">Reconstructions</h" in page and pictures(page) == ["AE, seed 0"]
+    assert ">Cost</h3>" in page
+    assert "no fd: AE cannot be sampled from." in page and page.count("data:image/png;base64,") == 1
+
+
+def test_the_page_loads_nothing_and_names_its_only_script(runs):
+    page = page_of(runs)
+    tags = Tags(page).found
+    addresses = [attributes[key] for _, attributes in tags for key in ("src", "href", "action") if key in attributes]
+    assert all(address.startswith(("data:", "#", "./")) for address in addresses)
+    assert [tag for tag, _ in tags].count("script") == 1
+    assert not {"iframe", "object", "embed", "form"} & {tag for tag, _ in tags}
+    (policy,) = (a["content"] for _, a in tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'") and "script-src 'sha256-" in policy
+    assert not re.search(r"url\((?!#)", page)
+
+
+def hostile(folder):
+    """Runs in whose records every text attempts an injection."""
+    for name in ("a", "b"):
+        record = {"overrides": [HOSTILE], "error": HOSTILE, "refusals": {HOSTILE: HOSTILE}, "seed": HOSTILE}
+        record |= {"git": {"commit": HOSTILE}, "versions": {HOSTILE: HOSTILE}, "status": HOSTILE, "started": name}
+        record |= {"expected": {"metric": HOSTILE, "value": 1.0, "tolerance": 1.0, "source": HOSTILE}}
+        record |= {"config_hash": HOSTILE + name}
+        cost = {"device": HOSTILE, "train_seconds": len(name) * 3.0 + ord(name), "batches": 10}
+        scores = [fd(1.0, flag=HOSTILE, split=HOSTILE, passes_per_sample=ord(name))]
+        scores.append(bits(1.0, name=HOSTILE, weights=HOSTILE))
+        write_run(folder / f"{name}_<b>x", HOSTILE, *scores, data=HOSTILE, cost=cost, **record)
+        write_csv(folder / f"{name}_<b>x" / "metrics.csv",
+                  [{"step": n, "val/nats": n, HOSTILE.replace("\0", "") + "_loss": n} for n in (1, 2, 3)])  # fmt: skip
+        settings = {"run_dir": "x", f"{HOSTILE[:-8]}{name}": HOSTILE[:-8], "same": {"key": HOSTILE[:-8] + name}}
+        (folder / f"{name}_<b>x" / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(settings)))
+    (folder / "c").mkdir()
+    (folder / "c" / "run.json").write_text(HOSTILE)
+    return folder
+
+
+def test_text_from_run_folders_stays_text(tmp_path):
+    page = page_of(hostile(tmp_path))
+    tags = Tags(page).found
+    assert "&lt;img src=x" in page and "Differences of configs (3 keys)" in page
+    assert [tag for tag, _ in tags].count("script") == 1 and "img" not in {tag for tag, _ in tags}
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+    assert "\x00" not in page and "\x1b" not in page
+
+
+def test_only_png_files_of_limited_size_are_embedded(runs, tmp_path_factory, monkeypatch):
+    shown = runs / "2_DDPM" / "samples" / "final.png"
+    secret = tmp_path_factory.mktemp("other") / "secret"
+    secret.write_text("secret")
+    grid = runs / "0_GAN" / "samples" / "final.png"
+    grid.unlink()
+    grid.symlink_to(secret)
+    (runs / "1_VAE" / "samples" / "final.png").write_text("<svg onload=alert(1)>")
+    assert page_of(runs).count("data:image/png;base64,") == 3 * 3 + 1 - 2
+    assert picture(shown, "", "") is not None
+    monkeypatch.setattr("genmodels.compare.html.LARGEST", 10)
+    assert picture(shown, "", "") is None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "large"])
+def test_only_regular_files_of_bounded_size_are_read(tmp_path, kind):
+    file = tmp_path / "file"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        with file.open("wb") as sparse:
+            sparse.truncate(2**40)
+    assert picture(file, "", "") is None and table(file) == []
+
+
+def test_invalid_curves_leave_the_page_intact(runs):
+    (runs / "0_GAN" / "metrics.csv").write_bytes(b"\xff\xfe\x00")
+    (runs / "1_VAE" / "metrics.csv").write_text("step,val/bits_per_dim\n1,nan\nx,2\n3\n4,5\n")
+    (runs / "2_DDPM" / "evaluation" / "timesteps.csv").write_text("t,term\n1,inf\n")
+    page = page_of(runs)
+    assert "validation bits/dim against batches" in page and "Diffusion, step by step" not in page
+
+
+def test_pictures_are_of_a_seed_that_all_have(tmp_path):
+    for model, seeds in (("A", (0, 1)), ("B", (1, 2))):
+        for seed in seeds:
+            write_run(tmp_path / f"{model}{seed}", model, fd(1.0), seed=seed)
+            draw(tmp_path / f"{model}{seed}" / "samples" / "final.png")
+    assert pictures(page_of(tmp_path)) == ["A, seed 1", "B, seed 1"]
+
+
+def test_charts_take_any_label_and_the_color_of_the_page():
+    curves = [plots.Curve("_$x$ \\alpha $ <&", [1, 2], [1, 2]), plots.Curve("b", [1], [0.5], 1, 0.1, bound=-1)]
+    svg = plots.chart([*curves, plots.Curve("", [1, 2], [2, 1], plots.FRONT)], "x", "y", log="xy")
+    assert "currentColor" in svg and plots.INK not in svg and "$x$ \\alpha $ &lt;&amp;" in svg
+
+
+# In a browser
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+in_a_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver here")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(word)
+    options.binary_location = BROWSER
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A folder with the runs and their page, which no test changes."""
+    folder = write_all(tmp_path_factory.mktemp("written"))
+    for name, limit, width in (("0_GAN", 1, 1), ("1_VAE", 1, 2), ("2_DDPM", 2, 2)):
+        write_config(folder / name, data={"limit": limit}, net={"width": width})
+    page_of(folder)
+    return folder
+
+
+def open_page(browser, folder, width=1280):
+    if not (folder / "report.html").exists():
+        page_of(folder)
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get((folder / "report.html").as_uri())
+
+
+@in_a_browser
+def test_it_renders_without_an_error(browser, written):
+    open_page(browser, written)
+    assert browser.get_log("browser") == []
+    assert browser.find_element("tag name", "h1").text == "Comparison of generative models"
+    images = browser.find_elements("tag name", "img")
+    assert len(images) == 10 and all(image.get_property("naturalWidth") > 0 for image in images)
+    charts = browser.find_elements("css selector", ".charts svg")
+    assert len(charts) >= 8 and all(chart.size["width"] > 200 and chart.size["height"] > 100 for chart in charts)
+
+
+@in_a_browser
+def test_tables_sort_on_a_click(browser, written):
+    open_page(browser, written)
+
+    def first_column():
+        return [cell.text for cell in browser.find_elements("css selector", "table:first-of-type tbody th")][:3]
+
+    (heading,) = (th for th in browser.find_elements("css selector", "thead th") if th.text.startswith("bits/dim"))
+    assert first_column() == ["DDPM", "VAE", "GAN"] and heading.get_attribute("aria-sort") == "none"
+    heading.find_element("tag name", "button").click()
+    assert first_column() == ["DDPM", "VAE", "GAN"] and heading.get_attribute("aria-sort") == "ascending"
+    heading.find_element("tag name", "button").click()
+    assert first_column() == ["VAE", "DDPM", "GAN"] and heading.get_attribute("aria-sort") == "descending"
+    (parameters,) = (th for th in browser.find_elements("css selector", "thead th") if th.text.startswith("parameters"))
+    parameters.find_element("tag name", "button").send_keys("\n")  # by keyboard; 1,000,000 sorts above 10,000
+    rows = parameters.find_elements("xpath", "./ancestor::table/tbody/tr/th")
+    assert [row.text for row in rows] == ["DDPM", "VAE", "GAN"]
+
+
+def visible(browser, selector):
+    return [each for each in browser.find_elements("css selector", selector) if each.is_displayed()]
+
+
+@in_a_browser
+def test_the_legend_and_the_filter_choose_models(browser, written):
+    open_page(browser, written)
+    keys = browser.find_elements("css selector", ".keys [data-key]")
+    assert [key.text for key in keys] == ["DDPM", "VAE", "GAN"]
+
+    def shown():
+        rows = [row.text for row in visible(browser, "tbody tr[data-series] > th:first-child")]
+        return rows, [len(visible(browser, f'{kind}[data-series="1"]')) for kind in ("figure", "svg g")]
+
+    everything = shown()
+    assert everything[0] == ["DDPM", "VAE", "GAN"] * 2 and min(everything[1]) > 2
+    keys[1].click()
+    assert shown() == (["DDPM", "GAN"] * 2, [0, 0]) and keys[1].get_attribute("aria-pressed") == "false"
+    keys[1].click()
+    assert shown() == everything
+    field = browser.find_element("css selector", ".keys input")
+    field.send_keys("ga")
+    assert shown()[0] == ["GAN"] * 2
+    field.send_keys("\b\b")
+    assert shown() == everything
+    browser.find_elements("css selector", ".keys .every")[1].click()
+    assert shown() == ([], [0, 0])
+
+
+@in_a_browser
+def test_columns_can_be_left_out(browser, written):
+    open_page(browser, written)
+    browser.find_element("css selector", ".columns summary").click()
+    table = browser.find_element("css selector", ".scroll table")
+    texts = {cell: cell.text for cell in table.find_elements("css selector", "tr > *")}
+    (box,) = [each for each in visible(browser, ".columns label") if each.text.startswith("bits/dim")]
+    box.click()
+    hidden = [text for cell, text in texts.items() if not cell.is_displayed()]
+    assert len(hidden) == 4 and hidden[0].startswith("bits/dim") and "1.000" in hidden[1]
+
+
+@in_a_browser
+def test_the_value_under_the_pointer_is_told(browser, written):
+    from selenium.webdriver import ActionChains
+
+    open_page(browser, written)
+    curve = browser.find_element("css selector", 'svg g[data-label="VAE"][data-x^="1 2 3"]')
+    svg = curve.find_element("xpath", "./ancestor::*[name()='svg']")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
+    at = browser.execute_script(
+        "const [g, svg] = arguments, d = g.querySelector(':scope > path').getAttribute('d');"
+        "const [, x, y] = d.match(/M (\\S+) (\\S+)/);"
+        "const p = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM()), b = svg.getBoundingClientRect();"
+        "return [p.x - b.x - b.width / 2, p.y - b.y - b.height / 2]", curve, svg)  # fmt: skip
+    ActionChains(browser).move_to_element_with_offset(svg, round(at[0]), round(at[1])).perform()
+    (tip,) = visible(browser, ".tip")
+    assert tip.text.splitlines()[0] in ("GAN", "VAE", "DDPM")  # three curves of the same values
+    assert tip.text.splitlines()[1:] == ["seed 0", "batches: 1", "validation bits/dim: 3"]
+    ActionChains(browser).move_to_element(browser.find_element("tag name", "h1")).perform()
+    assert visible(browser, ".tip") == []
+
+
+@in_a_browser
+def test_two_configs_are_compared(browser, written):
+    from selenium.webdriver.support.ui import Select
+
+    open_page(browser, written)
+    browser.find_element("css selector", ".configs summary").click()
+    assert [row.text for row in visible(browser, ".configs tbody th")] == ["data.limit", "net.width"]
+    for select, name in zip(browser.find_elements("css selector", ".configs select"), ("VAE", "GAN"), strict=True):
+        Select(select).select_by_visible_text(name)
+    assert [row.text for row in visible(browser, ".configs tbody th")] == ["net.width"]
+    assert [cell.text for cell in visible(browser, ".configs td")] == ["2", "1"]
+
+
+@in_a_browser
+@pytest.mark.parametrize("attacked", [False, True])
+def test_a_phone_does_not_scroll_sideways(browser, written, tmp_path, attacked):
+    open_page(browser, hostile(tmp_path) if attacked else written, width=390)
+    for details in browser.find_elements("tag name", "details"):
+        browser.execute_script("arguments[0].open = true", details)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+
+
+@in_a_browser
+def test_nothing_from_a_run_folder_runs(browser, tmp_path):
+    open_page(browser, hostile(tmp_path))
+    assert browser.title == "Comparison of generative models"
+    assert browser.get_log("browser") == []
