@@ -6,7 +6,8 @@ approximates the posterior p(z|x). Training maximizes the evidence lower bound (
     log p(x) >= E_{q(z|x)}[ log p(x|z) ] - KL( q(z|x) || p(z) )                                            (eq. 2-3)
 
 The KL divergence has a closed form (appendix B), and the expectation is estimated with the reparameterization
-``z = mean(x) + std(x) ε``, ``ε ~ N(0, I)`` (§2.4).
+``z = mean(x) + std(x) ε``, ``ε ~ N(0, I)`` (§2.4). Any other prior (:mod:`genmodels.transforms.priors`) is learned with
+the networks, by the same bound, in which the divergence is then estimated at the same z.
 """
 
 from __future__ import annotations
