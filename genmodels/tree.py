@@ -22,7 +22,7 @@ def config_folder() -> Path:
 def groups() -> list[str]:
     """Config groups, nested ones as Hydra spells them: ``model``, ``model/sampler``."""
     root = config_folder()
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_dir())
+    return sorted({file.parent.relative_to(root).as_posix() for file in root.glob("*/**/*.yaml")})
 
 
 def options(group: str) -> list[str]:
