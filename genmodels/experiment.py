@@ -312,7 +312,8 @@ def evaluate(folder: RunFolder, config: DictConfig) -> list[Score]:
     record = folder.read()
     experiment = Experiment.assemble(config, record)
     experiment.data.setup()
-    with timed(seconds := {}, "evaluation_seconds"):
+    seconds: dict[str, float] = {}
+    with timed(seconds, "evaluation_seconds"):
         scores = experiment.test()
     if is_rank_zero():
         cost = record.get("cost", {}) | {name: round(value, 3) for name, value in seconds.items()}
@@ -499,6 +500,7 @@ def objective(record: Mapping[str, Any], config: DictConfig) -> float | None:
         return None if first is None or config.objective else -first.value if first.better == "higher" else first.value
     found = value(record, config.objective)
     names = ", ".join([*scores, *record.get("validation", {})]) or "none"
-    require(found is not None or not tests(config), f"objective={config.objective} was not measured; measured: {names}.")
+    unmeasured = f"objective={config.objective} was not measured; measured: {names}."
+    require(found is not None or not tests(config), unmeasured)
     score = scores.get(config.objective.removeprefix(TEST))
     return -found if found is not None and score is not None and score.better == "higher" else found

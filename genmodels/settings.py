@@ -255,8 +255,10 @@ TRAINER = {
 }
 
 LIMITS = dict.fromkeys(("max_batches", "max_epochs", "max_examples", "max_time"), AMOUNT)
-TRIAL = {"storage": optional(TEXT), "study": optional(TEXT), "number": optional(integer(0)), "of": optional(integer(1))}
-SECTIONS = {"trainer": TRAINER, "budget": LIMITS, "default_budget": LIMITS, "trial": TRIAL}  # mappings that have no other keys
+TRIAL = {
+    **dict.fromkeys(("storage", "study"), optional(TEXT)), **dict.fromkeys(("number", "of"), optional(integer(0))),
+}  # fmt: skip
+SECTIONS = {"trainer": TRAINER, "budget": LIMITS, "default_budget": LIMITS, "trial": TRIAL}  # with no other keys
 OPEN = {"logger": PART, "callbacks": CHOSEN, "metrics": PART_OR_NULL}  # mappings with any keys
 RULES = {**ROOT, **HYDRA, **{f"{name}.{key}": rule for name, rules in SECTIONS.items() for key, rule in rules.items()}}
 

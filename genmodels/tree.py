@@ -19,6 +19,7 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
 
+@cache
 def groups() -> list[str]:
     """Config groups, nested ones as Hydra spells them: ``model``, ``model/sampler``."""
     root = config_folder()

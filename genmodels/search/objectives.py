@@ -35,8 +35,8 @@ def validation_values(config: DictConfig) -> dict[str, str]:
     found = {f"{VALIDATION}{monitored}": "lower"}
     if quality and "_target_" in quality:
         callback = build(quality, "callbacks.quality", Quality)
-        names = ((name, metric.better) for metric in callback.metrics.values() for name in metric.names(data, callback.n))
-        found |= {f"{VALIDATION}{name}": better for name, better in names}
+        for metric in callback.metrics.values():
+            found |= {f"{VALIDATION}{name}": metric.better for name in metric.names(data, callback.n)}
     return found
 
 

@@ -77,7 +77,7 @@ def plan(settings: Mapping[str, Any], space: Space, folder: Path) -> Plan:
     optuna()
     options = {" ".join(words): space.compose(space.shared(words)) for words in space.combinations}
     root = next(iter(options.values()))
-    require(not root.dry_run, "dry_run=true trains nothing, and a search has nothing to choose by; leave one of them out.")
+    require(not root.dry_run, "dry_run=true trains nothing, so that a search has nothing to choose by; leave it out.")
     objective = OmegaConf.to_container(root.objective) if OmegaConf.is_list(root.objective) else root.objective
     better = chosen(objective, options, bool(settings["allow_test"]))
     found = Plan(

@@ -66,7 +66,9 @@ def importance(trials: Sequence[FrozenTrial], index: int) -> dict[str, float]:
         if len(having) < FEWEST or len({trial.params[key] for trial in having}) < 2:
             continue
         study = library.create_study()
-        study.add_trials([library.create_trial(params=t.params, distributions=t.distributions, value=t.values[index]) for t in having])
+        for t in having:
+            kept = library.create_trial(params=t.params, distributions=t.distributions, value=t.values[index])
+            study.add_trial(kept)
         evaluator = library.importance.FanovaImportanceEvaluator(seed=0)
         shares = library.importance.get_param_importances(study, evaluator=evaluator)
         found[key] = float(shares.get(key, 0.0))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
@@ -34,7 +36,7 @@ class Parameter:
     Attributes:
         key: the key or group, with the sign before it if it adds one.
         text: its values as they were written.
-        values: the values of a choice, as words of the command line, or of a range, as numbers; ``None`` for an interval.
+        values: those of a choice, as words of the command line, or of a range, as numbers; ``None`` for an interval.
         low: lower end of a range or an interval; ``None`` for a choice.
         high: upper end, which is included.
         step: spacing of a range.
@@ -180,51 +182,80 @@ class Space:
         Raises:
             UserError: naming the nearest.
         """
+        options = [self.options(words) for words in self.combinations]
         for parameter in self.parameters:
-            options = [self.shared(words) for words in self.combinations]
-            if not any(self.applies(parameter, words) for words in options):
+            having = [words for words in options if self.applies(parameter, words)]
+            if not having:
                 known = {name for words in options for name in dotted(plain(self.compose(words)))}
                 known = {name for name in known if not name.startswith("hydra") and not name.endswith("_")}
                 raise UserError(f"unknown key '{parameter.key}'; {nearest(parameter.key, known)}")
+            if parameter.rank == 1:
+                options += [(*words, parameter.word(value)) for words in having for value in parameter.values or ()]
 
-    def shared(self, words: Sequence[str]) -> tuple[str, ...]:
-        """The ``words``, which choose options, after the fixed words that these options have."""
-        parsed = OverridesParser.create().parse_overrides(list(self.fixed))
-        kept = [each for each in parsed if is_choice(each) and "/" not in str(each.key_or_group)]
-        chosen = [*(str(each.input_line) for each in kept), *words]
-        for each in sorted((each for each in parsed if each not in kept), key=lambda each: not is_choice(each)):
-            if each.is_hydra_override() or each.is_add() or each.is_force_add() or self.has(each, tuple(chosen)):
-                chosen.append(str(each.input_line))
-        return tuple(chosen)
+    def options(self, words: Sequence[str] = ()) -> tuple[str, ...]:
+        """The fixed words that choose options, and ``words``, without parts that the other options do not have."""
+        found = [str(each.input_line) for each in self.parsed if is_choice(each) and not is_part(each)]
+        found += [word for word in words if "/" not in word.partition("=")[0]]
+        parts = [*(str(each.input_line) for each in self.parsed if is_part(each)), *words]
+        for word in parts:
+            if word not in found and self.composes((*found, word)):
+                found.append(word)
+        return tuple(found)
 
-    def has(self, override: Override, words: tuple[str, ...]) -> bool:
-        """Whether the config of ``words`` has what ``override`` changes."""
-        return self._has(str(override.key_or_group), is_choice(override), str(override.input_line), words)
+    def shared(self, words: Sequence[str] = ()) -> tuple[str, ...]:
+        """The ``words``, which choose options, and the fixed words that these options have."""
+        options = self.options(words)
+        keys = [str(each.input_line) for each in self.parsed if not is_choice(each) and self.has(each, options)]
+        return (*options, *keys)
 
-    def applies(self, parameter: Parameter, words: tuple[str, ...]) -> bool:
-        """Whether the config of ``words`` has what ``parameter`` searches."""
+    @cached_property
+    def parsed(self) -> list[Override]:
+        """The fixed words."""
+        return parsed(self.fixed)
+
+    def has(self, override: Override, options: tuple[str, ...]) -> bool:
+        """Whether the config of ``options`` has the key of ``override``, or may be given it."""
+        added = override.is_add() or override.is_force_add()
+        return added or holds(self.compose(options), str(override.key_or_group))
+
+    def applies(self, parameter: Parameter, options: tuple[str, ...]) -> bool:
+        """Whether the config of ``options`` has what ``parameter`` searches."""
         if parameter.rank == 0 or parameter.key.startswith("+"):
             return True
-        return self._has(parameter.key, parameter.is_group, parameter.example, words)
+        if parameter.is_group:
+            return self.composes((*options, parameter.example))
+        return holds(self.compose(options), parameter.key)
 
-    def _has(self, key: str, choice: bool, example: str, words: tuple[str, ...]) -> bool:
-        if choice:
-            try:
-                self.compose((*words, example))
-            except HydraException:
-                return False
-            return True
-        return holds(self.compose(words), key)
+    def composes(self, words: tuple[str, ...]) -> bool:
+        """Whether the options chosen by ``words`` go together."""
+        try:
+            self.compose(words)
+        except HydraException:
+            return False
+        return True
 
     def propose(self, trial: Trial) -> tuple[str, ...]:
         """The words of a trial, whose values the study chooses one after another, each given those before it."""
-        chosen: dict[str, str] = {}
-        words = self.shared(())
+        chosen: list[str] = []
+        keys: list[str] = []
+        options = self.options()
         for parameter in self.parameters:
-            if self.applies(parameter, words):
-                chosen[parameter.key] = parameter.word(parameter.suggested(trial))
-                words = self.shared(tuple(chosen.values())) if parameter.is_group else (*words, chosen[parameter.key])
-        return words
+            if not self.applies(parameter, options):
+                continue
+            word = parameter.word(parameter.suggested(trial))
+            if parameter.is_group:
+                chosen.append(word)
+                options = self.options(chosen)
+            else:
+                keys.append(word)
+        return (*self.shared(chosen), *keys)
+
+    def config(self, words: Sequence[str]) -> DictConfig:
+        """The config of a trial, composed from its options once, and from its keys without Hydra, which is faster."""
+        overrides = parsed(words)
+        config = deepcopy(self.compose(tuple(str(each.input_line) for each in overrides if is_choice(each))))
+        ConfigLoaderImpl._apply_overrides_to_config([each for each in overrides if not is_choice(each)], config)
+        return config
 
     @property
     def grid(self) -> dict[str, list[Any]]:
@@ -239,9 +270,19 @@ class Space:
         return {each.key: list(each.values or ()) for each in self.parameters}
 
 
+def parsed(words: Sequence[str]) -> list[Override]:
+    """Words of the command line in Hydra's grammar."""
+    return OverridesParser.create().parse_overrides(list(words))
+
+
 def is_choice(override: Override) -> bool:
     """Whether the word chooses an option of a group."""
     return override.key_or_group in groups()
+
+
+def is_part(override: Override) -> bool:
+    """Whether the word chooses a part of an option, as ``model/sampler=ddim``."""
+    return is_choice(override) and "/" in str(override.key_or_group)
 
 
 def holds(config: DictConfig, key: str) -> bool:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from genmodels.errors import UserError, require
+from genmodels.settings import is_integer
 
 if TYPE_CHECKING:
-    from genmodels.search.plan import Plan
     from optuna import Study, Trial
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
+
+    from genmodels.search.plan import Plan
 
 JOURNAL = "study.journal"
 INSTALL = "pip install 'genmodels[sweeps]'"
@@ -38,7 +40,8 @@ def optuna() -> Any:
     except ImportError as error:
         raise UserError(f"a search needs packages that are not installed ({error.name}): {INSTALL}") from error
     version = str(library.__version__)
-    require(int(version.partition(".")[0]) >= OLDEST, f"a search needs Optuna {OLDEST} or later, not {version}: {INSTALL}")
+    new = int(version.partition(".")[0]) >= OLDEST
+    require(new, f"a search needs Optuna {OLDEST} or later, not {version}: {INSTALL}")
     library.logging.set_verbosity(logging.ERROR)
     warnings.filterwarnings("ignore", category=library.exceptions.ExperimentalWarning)
     return library
@@ -53,8 +56,8 @@ def storage_at(place: str) -> BaseStorage:
     library = optuna()
     try:
         if "://" in place:
-            return library.storages.RDBStorage(place)  # type: ignore[no-any-return]
-        return library.storages.JournalStorage(journal(Path(place)))  # type: ignore[no-any-return]
+            return library.storages.RDBStorage(place)
+        return library.storages.JournalStorage(journal(Path(place)))
     except Exception as error:  # of any database
         raise UserError(f"the study {place} cannot be opened: {str(error).splitlines()[0]}.") from error
 
@@ -78,7 +81,7 @@ def make_pruner(node: Mapping[str, Any], validations: int) -> BasePruner:
         validations: number of validations of a run, which a pruner that divides a budget takes for the whole.
     """
     extra = {"max_resource": validations} if str(node["_target_"]).endswith(".HyperbandPruner") else {}
-    return make(node, "pruner", "optuna.pruners.BasePruner", extra)  # type: ignore[no-any-return]
+    return make(node, "pruner", "optuna.pruners.BasePruner", extra)
 
 
 def make_sampler(node: Mapping[str, Any], number: int, grid: Mapping[str, list[Any]]) -> BaseSampler:
@@ -93,9 +96,12 @@ def make_sampler(node: Mapping[str, Any], number: int, grid: Mapping[str, list[A
         grid: the values of each parameter.
     """
     if str(node["_target_"]).endswith(".GridSampler"):
-        return make(node, "sampler", "optuna.samplers.BaseSampler", {"search_space": grid})  # type: ignore[no-any-return]
-    extra = {"seed": seed_of(node["seed"], number)} if node.get("seed") is not None else {}
-    return make(node, "sampler", "optuna.samplers.BaseSampler", extra)  # type: ignore[no-any-return]
+        return make(node, "sampler", "optuna.samplers.BaseSampler", {"search_space": grid})
+    seed = node.get("seed")
+    known = seed is None or (is_integer(seed) and seed >= 0)
+    require(known, f"hydra.sweeper.sampler.seed={seed} is no integer of at least 0.")
+    extra = {} if seed is None else {"seed": seed_of(seed, number)}
+    return make(node, "sampler", "optuna.samplers.BaseSampler", extra)
 
 
 def seed_of(seed: int, number: int) -> int:
@@ -160,7 +166,7 @@ def check_about(plan: Plan, found: Any) -> None:
 
 def written(node: Any) -> str:
     """Words of the command line, given as a list or by key."""
-    return " ".join(f"{key}={text}" for key, text in node.items()) if isinstance(node, Mapping) else " ".join(node or [])
+    return " ".join([f"{key}={text}" for key, text in node.items()] if isinstance(node, Mapping) else node or [])
 
 
 def existing(storage: BaseStorage, name: str) -> Study:
@@ -170,7 +176,7 @@ def existing(storage: BaseStorage, name: str) -> Study:
         UserError: if there is none.
     """
     try:
-        return optuna().load_study(study_name=name, storage=storage)  # type: ignore[no-any-return]
+        return optuna().load_study(study_name=name, storage=storage)
     except KeyError as error:
         raise UserError(f"there is no study {name}, of which this run is to be a trial.") from error
 
@@ -178,4 +184,4 @@ def existing(storage: BaseStorage, name: str) -> Study:
 def trial_of(study: Study, storage: BaseStorage, number: int) -> Trial:
     """The trial ``number`` of a study, as an object that reports to it."""
     study_id = storage.get_study_id_from_name(study.study_name)
-    return optuna().trial.Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))  # type: ignore[no-any-return]
+    return optuna().trial.Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))

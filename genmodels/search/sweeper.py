@@ -15,46 +15,25 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from genmodels.errors import require
 from genmodels.search.space import Space
+from genmodels.settings import plain
 
 TARGET = "hydra_plugins.genmodels.Search"  # Hydra builds plugins of this package only
 MOST_TRIALS = 100_000
 
 
 class Search(Sweeper):
-    """A search over the values of ``params`` and of the command line.
+    """A search over the values of ``hydra.sweeper.params`` and of the command line.
 
     Args:
-        params: values by key, as they are written on the command line.
-        n_trials: number of trials in all, those of earlier calls included.
-        n_jobs: number of trials that are proposed and launched together.
-        direction: ``minimize`` or ``maximize``, or one for each objective; ``None`` for what is better.
-        allow_test: whether an objective may be a test score.
-        storage: file or URL of the study; ``None`` for a file in the sweep's folder.
-        study_name: name of the study; ``None`` for that of the folder.
-        sampler: class and arguments of the sampler.
-        pruner: class and arguments of the pruner.
+        settings: the keys of ``conf/hydra/sweeper/optuna.yaml``, which explains them.
     """
 
-    def __init__(
-        self,
-        params: Any,
-        n_trials: Any,
-        n_jobs: Any,
-        direction: Any,
-        allow_test: Any,
-        storage: Any,
-        study_name: Any,
-        sampler: Any,
-        pruner: Any,
-    ) -> None:
-        given = (params, n_trials, n_jobs, direction, allow_test, storage, study_name, sampler, pruner)
-        names = ("params", "n_trials", "n_jobs", "direction", "allow_test", "storage", "study_name", "sampler", "pruner")
-        plain = (OmegaConf.to_container(each, resolve=True) if OmegaConf.is_config(each) else each for each in given)
-        self.settings: dict[str, Any] = dict(zip(names, plain, strict=True))
+    def __init__(self, **settings: Any) -> None:
+        self.settings: dict[str, Any] = {name: plain(value) for name, value in settings.items()}
         self.config: DictConfig | None = None
         self.launcher: Launcher | None = None
         self.hydra_context: HydraContext | None = None
@@ -107,7 +86,8 @@ class Search(Sweeper):
             require(fits, f"hydra.sweeper.{name} must be an integer from 1 to {most}, got {value}.")
         for name in ("sampler", "pruner"):
             node = self.settings[name]
-            require(isinstance(node, dict) and "_target_" in node, f"choose hydra/sweeper/{name}=..., not its keys alone.")
+            chosen = isinstance(node, dict) and "_target_" in node
+            require(chosen, f"hydra.sweeper.{name}={node} is no class with arguments; choose hydra/sweeper/{name}=...")
         require(isinstance(self.settings["params"] or {}, dict), "hydra.sweeper.params must be values by key.")
 
 

@@ -44,6 +44,7 @@ class Trials:
         self.plan, self.space, self.launcher = plan, space, launcher
         self.owner = f".search-{socket.gethostname()}-{os.getpid()}"
         self.launched: set[int] = set()  # by this process, which starts no trial twice
+        self.returned: set[int] = set()  # of these, those whose launcher has come back
 
     def run(self) -> None:
         """Go on until the study has all its trials, then score the best on test."""
@@ -59,7 +60,6 @@ class Trials:
                 self.settle()
                 write(plan, self.study)
             self.score()
-            write(plan, self.study)
 
     # The study ----------------------------------------------------------------------------------------------------
 
@@ -94,15 +94,17 @@ class Trials:
         """A new trial, or ``None`` if the study has them all, or all that its space has."""
         for _ in range(MOST_REPEATS):
             trials = self.all()
-            self.study.sampler = make_sampler(self.plan.sampler, len(trials), self.space.grid if self.plan.is_grid else {})
-            done = len(counted(trials)) >= self.plan.n_trials
-            if done or (self.plan.is_grid and self.study.sampler.is_exhausted(self.study)):  # type: ignore[attr-defined]
+            sampler: Any = make_sampler(self.plan.sampler, len(trials), self.space.grid if self.plan.is_grid else {})
+            begun = [trial for trial in counted(trials) if trial.state.name != "WAITING"]  # to be tried again
+            if len(begun) >= self.plan.n_trials or (self.plan.is_grid and sampler.is_exhausted(self.study)):
                 return None
+            self.study.sampler = sampler
             trial = self.study.ask()
             words = self.space.propose(trial)
-            job = job_name(self.space.compose(words))
+            job = job_name(self.space.config(words))
+            again = "again" in trial.user_attrs  # a failed one, which is to be tried again in its folder
             twin = next((other.number for other in counted(trials) if other.user_attrs.get("job") == job), None)
-            if twin is None:
+            if twin is None or again:
                 for key, known in (("job", job), ("words", list(words)), ("owner", self.owner)):
                     trial.set_user_attr(key, known)
                 return int(trial.number)
@@ -124,7 +126,7 @@ class Trials:
             if trial.state.name != "RUNNING":
                 continue
             run = self.read(trial)
-            if run is None and (trial.number in self.launched or "job" not in trial.user_attrs):
+            if run is None and (trial.number in self.returned or "job" not in trial.user_attrs):
                 self.fail(trial, "it left no run folder")
             elif run is not None and run.status == "finished":
                 self.complete(trial, run)
@@ -161,6 +163,7 @@ class Trials:
         jobs = [self.words(known[number], keys) for number in numbers]
         self.launched.update(numbers)
         self.launcher.launch(jobs, initial_job_idx=numbers[0])
+        self.returned.update(numbers)
 
     def words(self, trial: FrozenTrial, keys: Mapping[str, Any]) -> list[str]:
         """The words of a trial's job."""
