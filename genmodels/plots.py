@@ -428,11 +428,11 @@ def parallel(axes: Sequence[Axis], color: Sequence[float], best: Sequence[int]) 
             for y, text in labels_of(axis):
                 place.annotate(text, (x, y), (3, 0), textcoords="offset points", fontsize="x-small", va="center")
         names = [shortened(axis.name) for axis in axes]
-        place.set_xticks(range(len(axes)), names, fontsize="small", rotation=20, ha="right")
+        place.set_xticks(range(len(axes)), names, fontsize="small", rotation=30, ha="right")
         place.set(yticks=[], ylim=(-0.22, 1.08), xlim=(-0.1, len(axes) - 0.5))
         place.spines[:].set_visible(False)
 
-    return as_svg(draw, (max(4.4, 1.4 * len(axes)), 3.3))
+    return as_svg(draw, (max(4.4, 0.6 * len(axes)), 3.6))
 
 
 def labels_of(axis: Axis) -> list[tuple[float, str]]:

@@ -79,18 +79,18 @@ class Searched:
         whole = f"Search of {len(self.trials)} trials ({found}) by {' and '.join(self.names)}"
         return f"{whole}; best: trial{'s' if len(self.record['best']) > 1 else ''} {best}."
 
-    @property
-    def table(self) -> Table:
-        """One row per trial."""
+    def table(self, reasons: bool = True) -> Table:
+        """One row per trial, with the ``reasons`` of failures or without."""
         keys = [printable(key) for key in self.record["space"]]
-        headings = [("trial",), *((name, self.better(name)) for name in self.names), *((key,) for key in keys)]
+        headings = [("trial",), *((name, self.better(name)) for name in self.names), ("end",)]
         rows = []
         for trial in self.trials:
             name = f"{trial['number']}{' best' if trial['number'] in self.record['best'] else ''}"
             values = trial["values"] or [None] * len(self.names)
-            cells = [*map(entry, values), *(entry(trial["params"].get(key)) for key in self.record["space"])]
-            rows.append([Entry(name), *cells, Entry(ended(trial)), Entry(printable(str(trial["job"])))])
-        return Table("search", [*headings, ("end",), ("run",)], rows)
+            chosen = [entry(trial["params"].get(key)) for key in self.record["space"]]
+            end, run = Entry(ended(trial, reasons)), Entry(printable(str(trial["job"])))
+            rows.append([Entry(name), *map(entry, values), end, *chosen, run])
+        return Table("search", [*headings, *((key,) for key in keys), ("run",)], rows)
 
     def better(self, name: str) -> str:
         """Which way an objective was optimized."""
@@ -104,14 +104,14 @@ class Searched:
 
     def tell(self) -> None:
         """Print the table."""
-        print_table(self.table)
+        print_table(self.table(reasons=False))  # they are told below
         print(self.summary)
 
     @property
     def section(self) -> Section:
         """The section of the report."""
         charts = [*self.history(), *self.importances(), *self.coordinates(), *self.front()]
-        return Section("Search", f"{self.summary} {ABOUT}{CHARTS if charts else ''}", charts, [self.table])
+        return Section("Search", f"{self.summary} {ABOUT}{CHARTS if charts else ''}", charts, [self.table()])
 
     def history(self) -> list[Chart]:
         """The objective against the number of the trial, and the best so far."""
@@ -124,7 +124,7 @@ class Searched:
             best: list[float] = []
             for _, value in points:
                 best.append(pick([value, *best[-1:]]))
-            dots = [plots.Curve("", [x], [y], 0) for x, y in points]
+            dots = [plots.Curve("", [x], [y], 0, note=f"trial {x}") for x, y in points]
             line = [plots.Curve("best so far", [x for x, _ in points], best, 1)] if len(self.names) == 1 else []
             found.append(Chart(plots.chart([*dots, *line], "trial", name), f"{name} of each finished trial"))
         return found
@@ -143,10 +143,11 @@ class Searched:
             plots.Axis(printable(key), [number(t["params"].get(key)) for t in trials], "log" in str(text))
             for key, text in self.record["space"].items()
         ]
-        signs = [-1 if direction == "maximize" else 1 for direction in self.record["directions"]]
+        axes = [axis for axis in axes if len(set(axis.values)) > 1]
         axes += [plots.Axis(name, [t["values"][i] for t in trials]) for i, name in enumerate(self.names)]
+        sign = -1 if self.record["directions"][0] == "maximize" else 1
         best = [i for i, trial in enumerate(trials) if trial["number"] in self.record["best"]]
-        svg = plots.parallel(axes, [signs[0] * t["values"][0] for t in trials], best)
+        svg = plots.parallel(axes, [sign * t["values"][0] for t in trials], best)
         return [Chart(svg, f"{len(trials)} finished trials")]
 
     def front(self) -> list[Chart]:
@@ -166,14 +167,14 @@ class Searched:
 ENDED = ("finished", "pruned")
 
 
-def ended(trial: Mapping[str, Any]) -> str:
-    """How a trial ended, and why."""
+def ended(trial: Mapping[str, Any], reasons: bool) -> str:
+    """How a trial ended, and why, if the ``reasons`` are wanted."""
     state = WORDS.get(trial["state"], trial["state"])
     seen = trial.get("validations") or {}
     if state == "pruned" and seen:
         step = max(seen, key=int)
         return f"pruned at validation {step}: {seen[step]:.4g}"
-    return printable(f"{state}: {trial['reason']}" if trial.get("reason") else state)
+    return printable(f"{state}: {trial['reason']}" if reasons and trial.get("reason") else state)
 
 
 def entry(value: Any) -> Entry:

@@ -229,7 +229,7 @@ def test_hopeless_trials_are_pruned_and_told_apart(search, tmp_path):
     pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
     assert all(trial.intermediate_values for trial in pruned)
     shown = Searched.read(tmp_path)
-    assert sum("pruned at validation" in row[-2].text for row in shown.table.rows) == len(pruned)
+    assert sum("pruned at validation" in row[2].text for row in shown.table().rows) == len(pruned)
 
 
 def test_hyperband_counts_the_validations_of_a_run(loader, tmp_path):
@@ -454,8 +454,8 @@ def test_the_section_of_the_report_has_table_and_charts(search, tmp_path):
     words = ("model=vae,realnvp", "model.latent_dim=choice(2,4)", LR)
     search(*words, n_trials=12, sampler="random", endings={3: "failed"})
     shown = Searched.read(tmp_path)
-    rows = shown.table.rows
-    assert rows[0][0].text.endswith(" best") and rows[-1][-2].text == "failed: no disk."
+    rows = shown.table().rows
+    assert rows[0][0].text.endswith(" best") and rows[-1][2].text == "failed: no disk."
     values = [row[1].number for row in rows if row[1].number is not None]
     assert values == sorted(values) and len(values) == 11
     svgs = [svg for svg, _ in shown.section.charts]
