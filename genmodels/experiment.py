@@ -308,12 +308,15 @@ def begin(config: DictConfig, overrides: list[str]) -> list[Score]:
 
 
 def evaluate(folder: RunFolder, config: DictConfig) -> list[Score]:
-    """Evaluate a finished run that was trained with ``test=false``, in a folder that this process holds."""
+    """Evaluate a finished run that was trained with ``test=false``, in a folder that this process holds.
+
+    Its metrics.csv, which is of training alone, stays as it is.
+    """
     record = folder.read()
     experiment = Experiment.assemble(config, record)
     experiment.data.setup()
     seconds: dict[str, float] = {}
-    with timed(seconds, "evaluation_seconds"):
+    with mirrored(experiment, every=True), timed(seconds, "evaluation_seconds"):
         scores = experiment.test()
     if is_rank_zero():
         cost = record.get("cost", {}) | {name: round(value, 3) for name, value in seconds.items()}

@@ -67,10 +67,12 @@ def test_a_run_without_a_test_is_scored_by_the_same_command_with_one(command, tm
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "finished" and record["metrics"] == {} and record["tested"] is False
     assert command(folder, "test=false")[1].count("skipped") == 1
+    curves = (tmp_path / "run" / "metrics.csv").read_bytes()
     status, out, err = command(folder)
     assert status == 0, err
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["tested"] is True and "nats  >= " in out and "evaluation_seconds" in record["cost"]
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == curves
     assert "skipped" in command(folder)[1]
 
 
