@@ -432,7 +432,7 @@ def parallel(axes: Sequence[Axis], color: Sequence[float], best: Sequence[int]) 
         place.set(yticks=[], ylim=(-0.22, 1.08), xlim=(-0.1, len(axes) - 0.5))
         place.spines[:].set_visible(False)
 
-    return as_svg(draw, (max(4.4, 0.6 * len(axes)), 3.6))
+    return as_svg(draw, (max(3.7, 0.6 * len(axes)), 3.1))
 
 
 def labels_of(axis: Axis) -> list[tuple[float, str]]:
@@ -458,24 +458,10 @@ def bars(values: Mapping[str, float], x: str) -> str:
         place.grid(alpha=0.25, axis="x")
         place.spines[["top", "right"]].set_visible(False)
 
-    return as_svg(draw, (4.4, 1.2 + 0.35 * len(values)))
+    return as_svg(draw, (3.7, 1.1 + 0.3 * len(values)))
 
 
 def shortened(text: str) -> str:
     """A name for a picture, which matplotlib does not read as math."""
     cut = text if len(text) <= LEGEND // 2 else f"…{text[-LEGEND // 2 + 1 :]}"
     return cut.replace("$", r"\$")
-
-
-def as_svg(draw: Callable[[Figure], None], size: tuple[float, float]) -> str:
-    """What ``draw`` draws on a figure of ``size`` inches, as SVG with a transparent background and the page's ink."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    ink: tuple[Any, ...] = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    with rc_context({**dict.fromkeys(ink, INK), "svg.fonttype": "none", "svg.hashsalt": "genmodels"}):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        buffer = StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return buffer.getvalue().replace(INK, "currentColor")

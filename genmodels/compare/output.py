@@ -57,7 +57,7 @@ def shown(results: Results, width: int) -> Iterator[RichTable | Text]:
 
 def print_table(table: Table) -> None:
     """Print a table, split to fit the width of the terminal."""
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    console = terminal()
     for part in split(table, console.width):
         console.print(rich_table(part))
 

@@ -161,7 +161,8 @@ class Searched:
         front = sorted((t["values"][1], t["values"][0]) for t in trials if t["number"] in self.record["best"])
         line = plots.Curve("", [x for x, _ in front], [y for _, y in front], plots.FRONT)
         svg = plots.chart([line, *points], self.names[1], self.names[0])
-        return [Chart(svg, f"{self.names[0]} against {self.names[1]}; orange: no other trial is better in all objectives")]
+        words = f"{self.names[0]} against {self.names[1]}; orange: no other trial is better in all objectives"
+        return [Chart(svg, words)]
 
 
 ENDED = ("finished", "pruned")
