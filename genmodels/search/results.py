@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from genmodels import plots
@@ -20,6 +21,7 @@ from genmodels.search.record import FILE
 from genmodels.untrusted import printable, read_json
 
 ENTRIES = {"objectives": dict, "directions": list, "space": dict, "best": list, "importance": dict, "trials": list}
+LONGEST = 80  # characters of a reason in the table
 MOST_LINES = 1000  # trials that charts show: the best
 ORDER = {"complete": 0, "pruned": 1, "running": 2, "fail": 3}
 WORDS = {"complete": "finished", "fail": "failed"}
@@ -90,7 +92,7 @@ class Searched:
             chosen = [entry(trial["params"].get(key)) for key in self.record["space"]]
             end, run = Entry(ended(trial, reasons)), Entry(printable(str(trial["job"])))
             rows.append([Entry(name), *map(entry, values), end, *chosen, run])
-        return Table("search", [*headings, *((key,) for key in keys), ("run",)], rows)
+        return Table("Trials", [*headings, *((key,) for key in keys), ("run",)], rows)
 
     def better(self, name: str) -> str:
         """Which way an objective was optimized."""
@@ -175,7 +177,8 @@ def ended(trial: Mapping[str, Any], reasons: bool) -> str:
     if state == "pruned" and seen:
         step = max(seen, key=int)
         return f"pruned at validation {step}: {seen[step]:.4g}"
-    return printable(f"{state}: {trial['reason']}" if reasons and trial.get("reason") else state)
+    reason = shorten(str(trial["reason"]), LONGEST, placeholder="…") if reasons and trial.get("reason") else ""
+    return printable(f"{state}: {reason}" if reason else state)
 
 
 def entry(value: Any) -> Entry:
