@@ -44,11 +44,15 @@ from genmodels.runs import (
 )
 from genmodels.runs.provenance import git_state, provenance, training_cost
 from genmodels.runs.threads import set_threads
+from genmodels.runs.values import TEST, value
+from genmodels.search.trial import reports_to
 from genmodels.settings import check_settings, plain
 from genmodels.signals import Interrupted
 
 T = TypeVar("T")
-INCIDENTAL = ("seed", "split_seed", "checkpoint", "checkpoint_sha256")  # of what scores are measured on
+INCIDENTAL = ("seed", "split_seed", "checkpoint", "checkpoint_sha256", "trials")  # of what scores are measured on
+
+ENDS = ("finished", "pruned")  # of runs that went as they should
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,17 @@ class Experiment:
         return any(isinstance(each, cb.Begin) and each.done for each in self.trainer.callbacks)  # type: ignore[attr-defined]
 
     @property
+    def pruned(self) -> bool:
+        """Whether a search has ended training before its budget was spent."""
+        return any(isinstance(each, cb.Prune) and each.pruned for each in self.trainer.callbacks)  # type: ignore[attr-defined]
+
+    @property
     def subject(self) -> dict[str, Any]:
         """What is evaluated besides the checkpoint, for the protocol of every score."""
         limit = {} if self.data.limit is None else {"limit": self.data.limit}
+        trials = {"trials": of} if (of := OmegaConf.select(self.config, "trial.of")) is not None else {}
         seeds = {"seed": self.config.seed, "split_seed": self.data.seed}
-        return {"data_sha256": self.data.sha256[:12], **limit, "weights": self.config.weights, **seeds}
+        return {"data_sha256": self.data.sha256[:12], **limit, "weights": self.config.weights, **seeds, **trials}
 
     @property
     def copied(self) -> Copied:
@@ -171,6 +181,8 @@ class Experiment:
     def train(self, begin: Callable[[], None], resume: bool = False) -> list[Score]:
         """Train, evaluate, and record how it ended; a run that never began leaves its folder as it was.
 
+        With ``test=false``, and if a search prunes the run, it is not evaluated.
+
         Args:
             begin: writes the run folder's config and record.
             resume: see :meth:`fit`.
@@ -178,6 +190,8 @@ class Experiment:
         with recorded(self) as seconds:
             with timed(seconds, "fit_seconds"):
                 self.fit(begin, resume)
+            if self.pruned or not tests(self.config):
+                return []
             with timed(seconds, "evaluation_seconds"):
                 return self.test()
 
@@ -239,15 +253,24 @@ def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:
         return None
     with folder.claimed() if is_rank_zero() else nullcontext():
         status = folder.status_of(config)
-        if status == "finished":
-            tell(f"{folder.path} is finished already{at_other_commit(folder.read())}; skipped.")
-            return objective(list(scores_by_name(folder.read()).values()), config)
+        if status in ENDS and (status == "pruned" or not tests(config) or folder.read().get("tested", True)):
+            tell(f"{folder.path} is {status} already{at_other_commit(folder.read())}; skipped.")
+            if (of := OmegaConf.select(config, "trial.of")) is not None and is_rank_zero():
+                folder.note_trials(of)
+            return objective(folder.read(), config)
         again = status != "failed" or config.retry == "failed"
         require(again, f"{folder.path} failed before; retry=failed tries it again from its last checkpoint.")
-        scores = begin(config, overrides or []) if status is None else go_on(folder, config, []).evaluate.scores
+        scores = train(folder, config, overrides or [], status)
     if is_rank_zero():
         tell(*(score.line for score in scores), str(folder.path))
-    return objective(scores, config)
+    return objective(folder.read(), config)
+
+
+def train(folder: RunFolder, config: DictConfig, overrides: list[str], status: str | None) -> list[Score]:
+    """Do what is left of a run, given its status, in a folder that this process holds; returns the scores."""
+    if status is None:
+        return begin(config, overrides)
+    return evaluate(folder, config) if status == "finished" else go_on(folder, config, []).evaluate.scores
 
 
 def at_other_commit(record: Mapping[str, Any]) -> str:
@@ -273,6 +296,7 @@ def begin(config: DictConfig, overrides: list[str]) -> list[Score]:
             "overrides": overrides,
             "config_hash": config_hash(config),
             "expected": plain(config.get("expected")),
+            "trial": {} if (number := OmegaConf.select(config, "trial.number")) is None else {"number": number},
             "computing": experiment.computing.entry,
             **provenance(),
         }
@@ -281,6 +305,23 @@ def begin(config: DictConfig, overrides: list[str]) -> list[Score]:
         tell(*experiment.computing.lines)
 
     return experiment.train(write)
+
+
+def evaluate(folder: RunFolder, config: DictConfig) -> list[Score]:
+    """Evaluate a finished run that was trained with ``test=false``, in a folder that this process holds.
+
+    Its metrics.csv, which is of training alone, stays as it is.
+    """
+    record = folder.read()
+    experiment = Experiment.assemble(config, record)
+    experiment.data.setup()
+    seconds: dict[str, float] = {}
+    with mirrored(experiment, every=True), timed(seconds, "evaluation_seconds"):
+        scores = experiment.test()
+    if is_rank_zero():
+        cost = record.get("cost", {}) | {name: round(value, 3) for name, value in seconds.items()}
+        folder.update(tested=True, cost=cost)
+    return scores
 
 
 def resume(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Experiment:
@@ -373,7 +414,7 @@ def recorded(experiment: Experiment) -> Iterator[dict[str, float]]:
     seconds: dict[str, float] = {}
     try:
         yield seconds
-        status = "finished"
+        status = "pruned" if experiment.pruned else "finished"
     except (KeyboardInterrupt, Interrupted) as signal:
         status = "interrupted"
         if isinstance(signal, Interrupted) and experiment.begun:
@@ -387,8 +428,9 @@ def recorded(experiment: Experiment) -> Iterator[dict[str, float]]:
             if experiment.begun and is_rank_zero():
                 device = experiment.trainer.strategy.root_device
                 cost = training_cost(experiment.model, experiment.budget.spent, seconds, device)
-                best = experiment.callback(cb.Checkpoint).chosen_by
-                experiment.folder.update(status=status, error=error, ended=now(), cost=cost, best=best)
+                chosen = experiment.callback(cb.Checkpoint)
+                found = {"best": chosen.chosen_by, "validation": chosen.values, "tested": tests(experiment.config)}
+                experiment.folder.update(status=status, error=error, ended=now(), cost=cost, **found)
             close_loggers(experiment, status)
 
 
@@ -396,7 +438,7 @@ def close_loggers(experiment: Experiment, status: str) -> None:
     """Let the loggers write what they still hold, and the mirrors how the run ended."""
     for logger in experiment.trainer.loggers:
         if not isinstance(logger, Mirror):
-            logger.finalize("success" if status == "finished" else "failed")
+            logger.finalize("success" if status in ENDS else "failed")
         elif logger.is_open:
             logger.end(experiment.copied)
 
@@ -407,6 +449,8 @@ def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, titl
     validate = cb.Validate(budget, config.validations)
     extra = {name: node for name, node in (config.get("callbacks") or {}).items() if chosen(node)}
     parts = {"folder": folder.checkpoints, "validate": validate, "guard": guard, "announce": folder.announce}
+    trial = plain(config.get("trial")) or {}
+    prune = [cb.Prune(*reports_to(trial), validate, budget)] if trial.get("storage") else []
     schedule = [build(config.scheduler, "scheduler", cb.LearningRate, budget=budget)] if config.get("scheduler") else []
     return [
         cb.Randomness(config.seed),
@@ -417,6 +461,7 @@ def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, titl
         *schedule,
         *(build(node, f"callbacks.{name}", Callback) for name, node in extra.items()),
         build(config.checkpoint, "checkpoint", cb.Checkpoint, **parts),
+        *prune,
         cb.ProgressBar(title, budget, validate, log),
         cb.Interrupt(),
     ]
@@ -441,12 +486,24 @@ def chosen(node: Any) -> bool:
     return node is not None and not (OmegaConf.is_dict(node) and "_target_" not in node)
 
 
-def objective(scores: list[Score], config: DictConfig) -> float | None:
-    """The value a sweep minimizes: the score named ``objective``, or the first; negated if higher is better."""
-    chosen = [s for s in scores if config.objective in (None, s.name)]
-    names = ", ".join(s.name for s in scores) or "none"
+def tests(config: DictConfig) -> bool:
+    """Whether the trained model is scored on the test split."""
+    return bool(config.get("test", True))
+
+
+def objective(record: Mapping[str, Any], config: DictConfig) -> float | None:
+    """The value a sweep minimizes: the one named ``objective``, or the first score; negated if higher is better.
+
+    Raises:
+        UserError: if it was not measured.
+    """
+    scores = scores_by_name(record)
+    if not isinstance(config.objective, str):  # several objectives are read from the run folders
+        first = next(iter(scores.values()), None)
+        return None if first is None or config.objective else -first.value if first.better == "higher" else first.value
+    found = value(record, config.objective)
+    names = ", ".join([*scores, *record.get("validation", {})]) or "none"
     unmeasured = f"objective={config.objective} was not measured; measured: {names}."
-    require(bool(chosen) or config.objective is None, unmeasured)
-    if not chosen:
-        return None
-    return -chosen[0].value if chosen[0].better == "higher" else chosen[0].value
+    require(found is not None or not tests(config), unmeasured)
+    score = scores.get(config.objective.removeprefix(TEST))
+    return -found if found is not None and score is not None and score.better == "higher" else found

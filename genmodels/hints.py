@@ -24,6 +24,7 @@ from genmodels.overrides import among
 from genmodels.tree import dotted, groups, option, options, plain
 
 SWEEPS = ("optuna", "joblib", "submitit_local", "submitit_slurm")  # options of Hydra's groups, of the extra [sweeps]
+OURS = ("genmodels.", "hydra_plugins.genmodels.")  # beginnings of the targets whose YAML lists all parameters
 ALLOCATOR = "DefaultCPUAllocator"  # named in torch's RuntimeError for the host's memory, which has no type of its own
 REMEDIES = {
     errno.ENOSPC: "free some space on that disk, or choose another folder",
@@ -172,7 +173,7 @@ def other_options(key: str) -> str:
 def addition(key: str, parent: Any) -> str:
     """Hydra's own advice, for objects of other packages, which may have more parameters than their YAML lists."""
     target = parent.get("_target_") if OmegaConf.is_dict(parent) else None
-    return f" (to add it, write +{key}=...)" if target and not str(target).startswith("genmodels.") else ""
+    return f" (to add it, write +{key}=...)" if target and not str(target).startswith(OURS) else ""
 
 
 def print_error(error: Exception, job: str = "") -> None:

@@ -364,3 +364,104 @@ def draw_curve(axes: Axes, curve: Curve, name: str) -> None:
         style = {"arrowstyle": "<-", "color": color, "gid": name}
         end = (0, 26 * curve.bound)
         axes.annotate("", (curve.x[0], curve.y[0]), end, textcoords="offset points", arrowprops=style)
+
+
+class Axis(NamedTuple):
+    """An axis of parallel coordinates.
+
+    Attributes:
+        name: what it shows.
+        values: a number or a name per line; ``None`` where a line has none.
+        log: whether numbers are spaced by their logarithms.
+    """
+
+    name: str
+    values: Sequence[float | str | None]
+    log: bool = False
+
+    @property
+    def names(self) -> list[str] | None:
+        """The names from below, or ``None`` for numbers."""
+        found = sorted({value for value in self.values if isinstance(value, str)})
+        return found or None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest number."""
+        numbers = [value for value in self.values if isinstance(value, (int, float))]
+        return (min(numbers), max(numbers)) if numbers else (0.0, 0.0)
+
+    def height(self, value: float | str | None) -> float:
+        """Where a value lies on the axis, from 0 to 1; below it for a line that has none."""
+        if value is None:
+            return -0.15
+        if isinstance(value, str):
+            names = self.names or [value]
+            return names.index(value) / (len(names) - 1) if len(names) > 1 else 0.5
+        low, high, own = *self.ends, value
+        if self.log and low > 0:
+            low, high, own = math.log(low), math.log(high), math.log(value)
+        return (own - low) / (high - low) if high > low else 0.5
+
+
+def parallel(axes: Sequence[Axis], color: Sequence[float], best: Sequence[int]) -> str:
+    """Parallel coordinates as SVG: a line for each trial of a search, the brighter the smaller its ``color``.
+
+    Args:
+        axes: the axes from left to right.
+        color: a number per line.
+        best: indices of the lines that are drawn in orange, above the others.
+    """
+
+    def draw(figure: Figure) -> None:
+        from matplotlib import colormaps
+
+        place = figure.add_subplot()
+        ranks = {value: rank for rank, value in enumerate(sorted(set(color)))}
+        lines = [[axis.height(axis.values[line]) for axis in axes] for line in range(len(color))]
+        for line, heights in sorted(enumerate(lines), key=lambda each: (each[0] in best, -color[each[0]])):
+            shade = colormaps["cividis_r"](0.1 + 0.8 * ranks[color[line]] / max(1, len(ranks) - 1))
+            color_of_line, width = (ORANGE, 2.4) if line in best else (shade, 1.2)
+            place.plot(range(len(axes)), heights, color=color_of_line, linewidth=width)
+        for x, axis in enumerate(axes):
+            place.axvline(x, ymin=0.0, color="#888888", linewidth=0.8)
+            for y, text in labels_of(axis):
+                place.annotate(text, (x, y), (3, 0), textcoords="offset points", fontsize="x-small", va="center")
+        names = [shortened(axis.name) for axis in axes]
+        place.set_xticks(range(len(axes)), names, fontsize="small", rotation=30, ha="right")
+        place.set(yticks=[], ylim=(-0.22, 1.08), xlim=(-0.1, len(axes) - 0.5))
+        place.spines[:].set_visible(False)
+
+    return as_svg(draw, (max(3.7, 0.6 * len(axes)), 3.1))
+
+
+def labels_of(axis: Axis) -> list[tuple[float, str]]:
+    """Heights and texts of the labels beside an axis of parallel coordinates."""
+    names: Sequence[float | str] = axis.names or sorted(set(axis.ends))
+    texts = [(axis.height(value), shortened(value) if isinstance(value, str) else f"{value:.3g}") for value in names]
+    return [*texts, *([(axis.height(None), "none")] if None in axis.values else [])]
+
+
+def bars(values: Mapping[str, float], x: str) -> str:
+    """Horizontal bars as SVG, the longest on top.
+
+    Args:
+        values: lengths by name.
+        x: label of the x axis.
+    """
+
+    def draw(figure: Figure) -> None:
+        place = figure.add_subplot()
+        found = sorted(values.items(), key=lambda each: each[1])
+        place.barh([shortened(name) for name, _ in found], [value for _, value in found], color=BLUE, height=0.6)
+        place.set(xlabel=x, xlim=(0, None))
+        place.grid(alpha=0.25, axis="x")
+        place.spines[["top", "right"]].set_visible(False)
+
+    return as_svg(draw, (3.7, 1.1 + 0.3 * len(values)))
+
+
+def shortened(text: str) -> str:
+    """A name for a picture, which matplotlib does not read as math."""
+    cut = text if len(text) <= LEGEND // 2 else f"…{text[-LEGEND // 2 + 1 :]}"
+    return cut.replace("$", r"\$")

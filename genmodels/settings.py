@@ -20,6 +20,7 @@ EXPECTED = ("metric", "value", "tolerance", "source")  # keys of a result that a
 ENOUGH_DEVICES = 4096
 NOT_IN_HASH = (  # root keys that do not define the experiment
     "seed", "run_dir", "logger", "dry_run", "expected", "hydra", "sweep", "retry", "test", "objective", "failure_value",
+    "trial",
 )  # fmt: skip
 PRECISIONS = (
     *(16, 32, 64, "16", "32", "64", "bf16", "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true"),
@@ -62,6 +63,12 @@ def is_text(value: Any) -> bool:
 def is_name(value: Any) -> bool:
     """Whether ``value`` can be the name of a folder on any system."""
     return isinstance(value, str) and bool(re.fullmatch(r"\w[\w.,=+-]{0,99}", value))
+
+
+def is_names(value: Any) -> bool:
+    """Whether ``value`` is a text, or a list of different texts."""
+    names = value if isinstance(value, list) else [value]
+    return bool(names) and all(map(is_text, names)) and len(set(names)) == len(names)
 
 
 def is_share(value: Any) -> bool:
@@ -173,7 +180,8 @@ ROOT = {
     "test": SWITCH,
     "sweep": optional(Rule(is_name, "the name of a folder, of letters, digits and any of _.,=+-")),
     "retry": one_of("failed", None),
-    "objective": optional(Rule(is_text, "the name of a score")),
+    "objective": optional(Rule(is_names, "a name such as val/bits_per_dim, or a list of names")),
+    "trial": Rule(lambda value: isinstance(value, dict), "a mapping with storage, study, number and of"),
     "expected": Rule(is_expected, f"null, one entry of {', '.join(EXPECTED)}, or a list of such entries"),
     "failure_value": Rule(is_number, "a finite number", required=True),
     "data": NODE,
@@ -247,7 +255,10 @@ TRAINER = {
 }
 
 LIMITS = dict.fromkeys(("max_batches", "max_epochs", "max_examples", "max_time"), AMOUNT)
-SECTIONS = {"trainer": TRAINER, "budget": LIMITS, "default_budget": LIMITS}  # mappings that have no other keys
+TRIAL = {
+    **dict.fromkeys(("storage", "study"), optional(TEXT)), **dict.fromkeys(("number", "of"), optional(integer(0))),
+}  # fmt: skip
+SECTIONS = {"trainer": TRAINER, "budget": LIMITS, "default_budget": LIMITS, "trial": TRIAL}  # with no other keys
 OPEN = {"logger": PART, "callbacks": CHOSEN, "metrics": PART_OR_NULL}  # mappings with any keys
 RULES = {**ROOT, **HYDRA, **{f"{name}.{key}": rule for name, rules in SECTIONS.items() for key, rule in rules.items()}}
 

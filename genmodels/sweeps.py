@@ -71,15 +71,20 @@ def conclude(folder: Path, config: DictConfig) -> None:
     """Print the tables and write the report of all runs in a sweep's folder; log the comparison where the runs are."""
     from genmodels.compare import compared, find_runs, print_tables, write_report
     from genmodels.compare.mirror import to_wandb
+    from genmodels.search.results import Searched
 
     runs, lost = find_runs(folder) if folder.is_dir() else [], list(CompareSweep.failures)
     CompareSweep.failures += [(run.name, run.reason) for run in runs if run.status not in WELL]
     if not runs and not lost:
         return forget_refused(folder, runs)
-    results = compared(runs, lost)
+    search = Searched.read(folder)
+    results = compared(search.shown(runs) if search else runs, lost)
+    if search:
+        search.tell()
     print_tables(results)
     if any(run.status != "refused" for run in runs):
-        write_report(results, folder / "report.html", f"Comparison: {folder.name}")
+        sections = [search.section] if search else []
+        write_report(results, folder / "report.html", f"Comparison: {folder.name}", sections=sections)
         print(folder / "report.html")
         settings = (config.get("logger") or {}).get("wandb")
         if settings and any(run.record.get("wandb") for run in runs):

@@ -19,10 +19,11 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
 
+@cache
 def groups() -> list[str]:
     """Config groups, nested ones as Hydra spells them: ``model``, ``model/sampler``."""
     root = config_folder()
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_dir())
+    return sorted({file.parent.relative_to(root).as_posix() for file in root.glob("*/**/*.yaml")})
 
 
 def options(group: str) -> list[str]:

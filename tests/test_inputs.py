@@ -106,7 +106,7 @@ VALUES = {
     "channels_last": ("null", "1", "abc"),
     "compile": ("null", "0", "abc"),
     "dry_run": ("null", "1", "abc"),
-    "objective": ("3", "[a,b]", "''", "true"),
+    "objective": ("3", "[a,a]", "[]", "''", "true"),
     "expected": ("3", "abc", "[null]", "[3]", "'{metric: a}'"),
     "failure_value": ("null", "nan", "inf", "-inf", "abc", "true", "[1]"),
     "logger.csv": ("null", "3", "[1]"),

@@ -10,6 +10,7 @@ from genmodels.callbacks.interrupt import Interrupt
 from genmodels.callbacks.learning_rate import Constant, Cosine, LearningRate, Linear, Plateau
 from genmodels.callbacks.model_checkpoint import ModelCheckpoint
 from genmodels.callbacks.progress import ProgressBar
+from genmodels.callbacks.prune import Prune
 from genmodels.callbacks.quality import Quality
 from genmodels.callbacks.randomness import Randomness
 from genmodels.callbacks.sample_grid import SampleGrid
@@ -32,6 +33,7 @@ __all__ = [
     "ModelCheckpoint",
     "Plateau",
     "ProgressBar",
+    "Prune",
     "Quality",
     "Randomness",
     "SampleGrid",

@@ -15,7 +15,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from genmodels.callbacks.finite import StopOnNaN
-from genmodels.callbacks.validate import Validate
+from genmodels.callbacks.validate import MONITOR, Validate
 from genmodels.core.processes import is_rank_zero
 from genmodels.errors import UserError, ensure
 from genmodels.files import atomic, sha256
@@ -38,6 +38,7 @@ class Checkpoint(Callback):
 
     Attributes:
         best_score: the best value so far, by :attr:`monitor`.
+        values: every validation value, by name, of the checkpoint that will be scored: the best, or else the last.
 
     Raises:
         ValueError: for an unknown mode, or minutes that are not positive.
@@ -58,6 +59,7 @@ class Checkpoint(Callback):
         self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
         self.monitor, self.mode, self.minutes = monitor, mode, minutes
         self.best_score: float | None = None
+        self.values: dict[str, float] = {}
         self.best_batch: int | None = None
         self._validate, self._guard, self._announce = validate, guard, announce
         self._training = self._saved = False
@@ -83,11 +85,13 @@ class Checkpoint(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Save ``last.ckpt``, and copy it to ``best.ckpt`` if the monitored value is the best so far."""
-        better = (self.monitor is not None or pl_module.keeps_best) and self._is_better(
-            float(trainer.callback_metrics[self.monitor or self._validate.key])
-        )
+        chooses = self.monitor is not None or pl_module.keeps_best
+        better = chooses and self._is_better(float(trainer.callback_metrics[self.monitor or self._validate.key]))
         if better:
             self.best_batch = pl_module.batches
+        if better or not chooses:
+            found = trainer.callback_metrics.items()
+            self.values = {name: float(value) for name, value in found if name.startswith("val/") and name != MONITOR}
         self.save(trainer, best=better)
         trainer.strategy.barrier()  # the other processes read these files next
 
@@ -149,12 +153,13 @@ class Checkpoint(Callback):
         self._announce(self.last.name, found)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score and its batch, for the checkpoint."""
-        return {"best_score": self.best_score, "best_batch": self.best_batch}
+        """The best score, its batch, and the values beside it, for the checkpoint."""
+        return {"best_score": self.best_score, "best_batch": self.best_batch, "values": self.values}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score, self.best_batch = state_dict["best_score"], state_dict["best_batch"]
+        self.values = state_dict.get("values", {})
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class Validate(Callback):
 
     def __init__(self, budget: Budget, validations: int = 10) -> None:
         self.budget, self.validations = budget, validations
-        self._done = 0
+        self.done = 0
         self._validated = False  # since the last batch
         self.score: float | None = None
         self.key = MONITOR
@@ -59,12 +59,12 @@ class Validate(Callback):
         For a checkpoint saved at a validation, ``val_check_batch`` must say that one was due: Lightning then continues
         with the batch after it.
         """
-        self._done = min(self._done, self._due())
+        self.done = min(self.done, self._due())
         trainer.val_check_batch = 1 if self._validated else UNTIL_DUE
 
     def catch_up(self, trainer: Trainer) -> None:
         """Validate now, if training goes on from a checkpoint that was saved before or during a validation."""
-        if self._due() > self._done:
+        if self._due() > self.done:
             loop = trainer.fit_loop.epoch_loop.val_loop
             loop.restarting = False  # from its first batch
             trainer.validating = True
@@ -82,7 +82,7 @@ class Validate(Callback):
         self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
         """Request a validation after this batch if the budget spent makes one due."""
-        trainer.val_check_batch = 1 if self._due() > self._done else UNTIL_DUE
+        trainer.val_check_batch = 1 if self._due() > self.done else UNTIL_DUE
 
     def _due(self) -> int:
         return math.floor(self.budget.fraction * self.validations + 1e-9)
@@ -120,7 +120,7 @@ class Validate(Callback):
         Raises:
             UserError: for a value that is not logged, naming those that are.
         """
-        self._done, self._validated = self._due(), True
+        self.done, self._validated = self._due(), True
         known = trainer.callback_metrics
         names = ", ".join(sorted(known))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -132,11 +132,11 @@ class Validate(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The number of validations, and whether one followed the last batch, for the checkpoint."""
-        return {"done": self._done, "validated": self._validated}
+        return {"done": self.done, "validated": self._validated}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._done, self._validated = state_dict["done"], state_dict["validated"]
+        self.done, self._validated = state_dict["done"], state_dict["validated"]
 
     def _compute(self, model: BaseModel) -> tuple[str, float]:
         if self._likelihood.update_called:
@@ -144,8 +144,15 @@ class Validate(Callback):
                 nats = self._likelihood.compute().mean
             except UserError as error:
                 raise diverged("the validation likelihood", model.batches) from error
-            return ("bits_per_dim", bits_per_dim(nats, model.spec)) if model.spec.is_discrete else ("nats", -nats)
+            return name_of(model, True), bits_per_dim(nats, model.spec) if model.spec.is_discrete else -nats
         mean = float(self._mean.compute())
         if not math.isfinite(mean):
             raise diverged(f"the validation {model.monitor_name}", model.batches)
-        return model.monitor_name, mean
+        return name_of(model, False), mean
+
+
+def name_of(model: BaseModel, is_likelihood: bool) -> str:
+    """Name, after ``val/``, of the validation value of ``model``, which may be a likelihood."""
+    if not is_likelihood:
+        return model.monitor_name
+    return "bits_per_dim" if model.spec.is_discrete else "nats"

@@ -55,6 +55,13 @@ def shown(results: Results, width: int) -> Iterator[RichTable | Text]:
     yield from (Text(": ".join(each)) for each in (*results.refusals, *results.told))
 
 
+def print_table(table: Table) -> None:
+    """Print a table, split to fit the width of the terminal."""
+    console = terminal()
+    for part in split(table, console.width):
+        console.print(rich_table(part))
+
+
 def transposed(table: Table) -> Table:
     """The transpose of a table of one row, which fits any width."""
     (name, *cells), (_, *headings) = table.rows[0], table.headings

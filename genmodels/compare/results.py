@@ -16,7 +16,8 @@ from genmodels.core.likelihood import Kind
 from genmodels.core.score import UNITS_OF_LIKELIHOOD, Score
 
 NOT_RECORDED = "not recorded"
-NOT_IN_LABEL = ("model=", "data=", "seed=", "logger", "hydra.", "run_dir=", "data.", "metrics")
+NOT_IN_LABEL = ("model=", "data=", "seed=", "logger", "hydra.", "run_dir=", "data.", "metrics",
+                "objective=", "trial.", "test=", "sweep=", "retry=")  # fmt: skip
 
 
 @dataclass(frozen=True)

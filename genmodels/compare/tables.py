@@ -133,6 +133,7 @@ def remark_beside(score: Score, common: Mapping[str, float]) -> str:
     """The n of a likelihood, baselines that are not in the heading, and the flag."""
     parts = [score.on] if score.unit in UNITS_OF_LIKELIHOOD else []
     parts += [f"{words} {readable(float(value))}" for words, value in score.beside.items() if words not in common]
+    parts += [f"best of {score.protocol['trials']} trials"] if "trials" in score.protocol else []
     return ", ".join([*parts, *([str(score.protocol["flag"])] if "flag" in score.protocol else [])])
 
 

@@ -28,6 +28,7 @@ class FrechetEvaluation(FeatureEvaluation):
         allow_small_n: compute the score even with fewer samples than features.
     """
 
+    statistics = ("fd",)
     distance = True
     error_of_one_set = "infinitesimal jackknife"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -120,6 +120,7 @@ class FeatureEvaluation(Evaluation):
             than one.
 
     Attributes:
+        statistics: what is compared, in the names of the scores.
         better: ``lower`` or ``higher``.
         baseline: entry of the protocol that holds the value of real test examples.
         baseline_words: words for the baseline in print.
@@ -130,6 +131,7 @@ class FeatureEvaluation(Evaluation):
         ValueError: for an n below 2, or repeats or max_passes below 1.
     """
 
+    statistics: ClassVar[tuple[str, ...]] = ()
     better = "lower"
     baseline = baseline_words = "floor"
     error_of_one_set = "none"
@@ -175,6 +177,10 @@ class FeatureEvaluation(Evaluation):
     ) -> Mapping[str, float | None]:
         """The standard errors of values ``found`` for a single set of samples with ``features [n, d]``, by name."""
         return {name: measured.se for name, measured in found.items()}
+
+    def names(self, data: DataModule, n: int) -> list[str]:
+        """The names of the scores of ``n`` samples."""
+        return [f"{self.make_extractor(data).label(name)}_{n}" for name in self.statistics]
 
     def quick(self, subject: Subject) -> dict[str, float]:
         """The values for one set of :attr:`n` samples, by the names of their scores, without use of test data."""

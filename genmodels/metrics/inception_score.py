@@ -34,6 +34,7 @@ class InceptionScoreEvaluation(ClassEvaluation):
     The arguments are those of :class:`FeatureEvaluation`; the score of real test data is reported as a baseline.
     """
 
+    statistics = ("is",)
     better = "higher"
     baseline, baseline_words = "real", "real data"
 

@@ -74,6 +74,7 @@ class KernelEvaluation(FeatureEvaluation):
     :class:`FeatureEvaluation`.
     """
 
+    statistics = ("kd",)
     distance = True
     error_of_one_set = "jackknife"
 

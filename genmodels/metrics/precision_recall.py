@@ -95,6 +95,7 @@ class PRDCEvaluation(FeatureEvaluation):
         ValueError: for an n below 2, or another number below 1.
     """
 
+    statistics = PRDC._fields
     better = "higher"
     baseline, baseline_words = "real", "real data"
 

@@ -53,6 +53,7 @@ class RecognizedEvaluation(ClassEvaluation):
         ValueError: for an n below 2, repeats or max_passes below 1, or a threshold out of range.
     """
 
+    statistics = ("recognized",)
     better = "higher"
     baseline, baseline_words = "real", "real data"
     error_of_one_set = "binomial"

@@ -185,6 +185,13 @@ class RunFolder:
             found[labeled(name, {"batches": str(batches)}) if stale else name] = entry
         self.write(record | {"metrics": found})
 
+    def note_trials(self, of: int) -> None:
+        """Note in the protocol of each score of a search's best run how many trials it is the best of by now."""
+        record = self.read()
+        for entry in record["metrics"].values():
+            entry["protocol"] |= {"trials": of} if "trials" in entry["protocol"] else {}
+        self.write(record)
+
     def note_samples(self) -> None:
         """Note in run.json the hash of the samples that were drawn and scored, if there are any."""
         if self.drawn.is_file():

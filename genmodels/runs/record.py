@@ -19,7 +19,7 @@ COSTS = (
 )  # fmt: skip
 SPEEDS = ("passes_per_sample", "samples_per_second", "speed_batch")
 TEXTS = ("status", "model", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended")
-MAPPINGS = ("cost", "refusals", "checkpoints", "computing", "hardware", "wandb", "mlflow")
+MAPPINGS = ("cost", "refusals", "checkpoints", "computing", "hardware", "wandb", "mlflow", "validation", "trial")
 MIRRORS = {"wandb": ("id", "project", "entity", "sweep", "group"), "mlflow": ("id",)}  # names of runs on dashboards
 NO_NAME = re.compile(r"[^\w .~@-]")
 LISTS = ("overrides", "config_sha256")
@@ -63,6 +63,7 @@ def check_record(record: Any) -> None:
     costs = {f"cost.{name}": record.get("cost", {}).get(name, 0) for name in COSTS}
     check_types(costs, NUMBER)
     check_finite(costs)
+    check_types({f"validation.{name}": found for name, found in record.get("validation", {}).items()}, NUMBER)
     for entry in expectations(record.get("expected")):
         check_expectation(entry)
     for name, entry in record["metrics"].items():
