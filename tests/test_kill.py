@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import signal
 from functools import cache
@@ -11,6 +10,7 @@ import pytest
 import torch
 from conformance.killing import in_its_own_process
 from conformance.kinds import MODELS
+from curves import curves
 
 from genmodels.runs import read_checkpoint
 
@@ -36,8 +36,7 @@ def content(folder):
     """What must be the same: scores, curves, and the tensors of the checkpoints."""
     record = json.loads((folder / "run" / "run.json").read_text())
     scores = {name: (score["value"], score["se"], score["n"]) for name, score in record["metrics"].items()}
-    with (folder / "run" / "metrics.csv").open() as file:
-        rows = [{k: v for k, v in row.items() if "per_second" not in k} for row in csv.DictReader(file)]
+    rows = curves(folder / "run")
     weights = {}
     for path in (folder / "run" / "checkpoints").glob("*.ckpt"):
         state = read_checkpoint(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import multiprocessing
 import os
@@ -15,6 +14,7 @@ import sys
 import pytest
 import torch
 from conformance.kinds import ROOT
+from curves import curves
 from offline_runs import offline_runs
 from omegaconf import OmegaConf
 
@@ -136,7 +136,7 @@ def test_jobs_of_other_processes_are_told_of_from_their_folders(launcher, sweep,
     words = ("sweep=mine", f"hydra/launcher={launcher[0]}", *launcher[1:], "model.optimizer.lr=1e-3,-1")
     status, out, err, found = sweep(*words, "logger=wandb", "logger.wandb.offline=true")
     assert status == 1
-    assert "Comparison of 1 run\n" in out, err
+    assert "Comparison of 1 run" in out, err
     assert out.count("Invalid learning rate") == 1
     assert found["vae_gaussian_seed0"]["status"] == "finished"
     comparison, job = sorted(offline_runs(tmp_path), key=lambda run: run.job_type, reverse=True)
@@ -172,8 +172,7 @@ def content(folder):
     for path in folder.glob("runs/sweeps/*/*/run.json"):
         record = json.loads(path.read_text())
         scores = {name: (score["value"], score["se"], score["n"]) for name, score in record["metrics"].items()}
-        with (path.parent / "metrics.csv").open() as file:
-            rows = [{k: v for k, v in row.items() if "per_second" not in k} for row in csv.DictReader(file)]
+        rows = curves(path.parent)
         weights = read_checkpoint(path.parent / "checkpoints" / "last.ckpt")["state_dict"]
         found[path.parent.name] = (record["status"], scores, rows, {k: t.tolist() for k, t in weights.items()})
     return found

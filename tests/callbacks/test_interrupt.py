@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import signal
 
 import pytest
 import torch
 from conformance.test_laboratory import settings
+from curves import curves
 from lightning import Callback
 
 from genmodels.experiment import Experiment
@@ -56,12 +56,6 @@ def heard():
         signal.signal(signum, handler)
 
 
-def curves(folder):
-    with (folder / "run" / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [{key: value for key, value in row.items() if "per_second" not in key} for row in rows]
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
@@ -86,4 +80,4 @@ def test_an_interrupted_run_resumes_as_if_it_had_not_been(signum, batch, when, w
 
     expected, found = (read_checkpoint(f / "run" / "checkpoints" / "last.ckpt") for f in (whole, tmp_path))
     assert all(torch.equal(found["state_dict"][key], value) for key, value in expected["state_dict"].items())
-    assert curves(tmp_path) == curves(whole)
+    assert curves(tmp_path / "run") == curves(whole / "run")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
 import torch
 from conformance.kinds import SUITE
 from conformance.test_laboratory import settings
+from curves import curves
 
 from genmodels.experiment import Experiment, run
 from genmodels.runs import read_checkpoint
 
 # the run stops in the middle of the second epoch, at a validation and its checkpoint
-TIMED = ("train/examples_per_second", "train/memory_bytes")
 COMMON = ("scheduler=none", "data.val_size=8", "trainer.log_every_n_steps=1", "callbacks.average.decay=0.5")
 
 
@@ -26,9 +24,8 @@ def weights(folder):
 
 
 def losses(folder):
-    with (folder / "run" / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return {row["step"]: {k: v for k, v in row.items() if k.startswith("train/") and k not in TIMED} for row in rows}
+    rows = curves(folder / "run")
+    return {row["step"]: {k: v for k, v in row.items() if k.startswith("train/")} for row in rows}
 
 
 @pytest.mark.parametrize("name", SUITE)
