@@ -100,7 +100,7 @@ def forget_refused(folder: Path, runs: list[Run]) -> None:
         if run.status == "refused":
             (run.path / "run.json").unlink()
             remove_if_empty(run.path)
-    if all(run.status == "refused" for run in runs):
+    if folder.is_dir() and all(run.status == "refused" for run in runs):
         (folder / "multirun.yaml").unlink(missing_ok=True)
         remove_if_empty(folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ from omegaconf import OmegaConf
 
 from genmodels.naming import as_name, run_name, sweep_name
 from genmodels.runs import claimed, read_checkpoint
+from genmodels.runs import folder as folder_module
 from genmodels.sweeps import CompareSweep, refuse_nested_processes
 
 TINY = (
@@ -129,6 +131,29 @@ def test_a_job_that_another_process_is_at_is_left_to_it(sweep, tmp_path):
     assert f"{folder} is in use by process {os.getpid()}" in out
     assert re.search(r"_seed0: running: process \d+ on ", out)
     assert found["vae_gaussian_seed1"]["status"] == "finished"
+
+
+def test_a_full_disk_in_one_job_is_told_and_the_others_go_on(sweep, monkeypatch):
+    write = folder_module.write_whole
+
+    def write_unless_full(path, text):
+        if "_seed0" in str(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, text)
+
+    monkeypatch.setattr(folder_module, "write_whole", write_unless_full)
+    status, out, _, found = sweep("seed=0,1")
+    assert status == 1
+    assert len(re.findall(r"_seed0: .*No space left on device", out)) == 1
+    assert {name: record["status"] for name, record in found.items()} == {"vae_gaussian_seed1": "finished"}
+
+
+def test_a_sweep_in_the_place_of_a_file_is_refused(sweep, tmp_path):
+    (tmp_path / "runs" / "sweeps").mkdir(parents=True)
+    (tmp_path / "runs" / "sweeps" / "mine").write_text("")
+    status, _, err, _ = sweep("seed=0,1", "sweep=mine")
+    assert status == 1
+    assert err == "error: runs/sweeps/mine cannot be read or written: File exists; choose another name.\n"
 
 
 @pytest.mark.parametrize("launcher", [["joblib", "hydra.launcher.n_jobs=2"], ["submitit_local"]], ids=" ".join)

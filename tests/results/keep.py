@@ -32,9 +32,7 @@ cores beside other work. The budgets of the recipes count examples, twenty to th
 The numbers show that the models are right, not what they reach at convergence (RealNVP on MNIST: 1.06 bits/dim as
 reported by Grathwohl et al. 2019).
 
-The runs are of the commits in the last table. Those on Fashion-MNIST are older than its recipes: they were given twenty
-minutes (GAN and VAE twelve and ten), their learning rates stayed constant (VAE, RealNVP) or fell linearly, the prior of
-the VAE was N(0, I), RealNVP dequantized uniformly, and the bound of DDPM was summed over all its terms for 100 images.
+The runs are of the commits in the last table. On MNIST and Fashion-MNIST the VAE has a learned prior.
 
 Rows stand in the order of the code length that a model guarantees; a GAN guarantees none. All bits/dim here are bounds,
 which show nothing of how the models' likelihoods themselves compare. A place is missing where the error is unknown.
