@@ -93,7 +93,7 @@ def as_name(text: str) -> str:
     """A name of a folder on any system, which ends in a hash of ``text`` if that had to be changed.
 
     >>> as_name("model=gan,vae"), as_name("model=${x}")
-    ('model=gan,vae', 'model=x-4eb0f6bd')
+    ('model=gan,vae', 'model=-x-7a95001b')
     """
     name = re.sub(r"[^\w.,=+-]+", "-", text).strip("-.")
     return name if name == text and len(name) <= LONGEST else f"{name[: LONGEST - DIGITS]}-{digest(text)}"
