@@ -27,7 +27,7 @@ from genmodels.errors import UserError, nearest, require
 from genmodels.hints import print_error, sentence
 from genmodels.naming import as_written, note_existing, remove_if_empty
 from genmodels.overrides import explained
-from genmodels.search.sweeper import register
+from genmodels.search.sweeper import refuse_other_plugin, register
 from genmodels.settings import ROOT, check_settings
 from genmodels.signals import program
 from genmodels.sweeps import CompareSweep, check_sweep, refuse_nested_processes, sweeps_concluded
@@ -141,6 +141,7 @@ def understood(words: list[str]) -> Iterator[None]:
     note_existing(given.overrides)
     sweep = given.multirun or "hydra.mode=MULTIRUN" in given.overrides
     if sweep:
+        refuse_other_plugin(given.overrides)
         register()
     with explained([] if given.shell_completion else given.overrides, compose_train, sweep):
         if sweep and not (given.cfg or given.help or given.info):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from PIL import Image
 from genmodels.errors import UserError
 from genmodels.hints import sentence
 from genmodels.launch import require_one_folder
+from genmodels.search.sweeper import refuse_other_plugin
 from genmodels.sweeps import CompareSweep
 
 SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samples.n=4", "model.encoder.width=8",
@@ -189,6 +191,16 @@ def test_processes_of_torchrun_need_one_folder(monkeypatch):
     require_one_folder(["model=vae", "run_dir=runs/x"])
     monkeypatch.setenv("WORLD_SIZE", "1")
     require_one_folder([])
+
+
+def test_a_search_beside_the_plugin_for_optuna_2_says_what_to_remove(monkeypatch):
+    found = [SimpleNamespace(name="hydra-optuna-sweeper")]
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: found)
+    with pytest.raises(UserError, match="pip uninstall hydra-optuna-sweeper"):
+        refuse_other_plugin(["hparams_search=optuna", "seed=0"])
+    refuse_other_plugin(["seed=0,1"])
+    found.clear()
+    refuse_other_plugin(["hparams_search=optuna"])
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):

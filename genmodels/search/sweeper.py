@@ -6,6 +6,7 @@ neither torch nor Optuna, since Hydra builds the sweeper before it is known that
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from genmodels.settings import plain
 
 TARGET = "hydra_plugins.genmodels.Search"  # Hydra builds plugins of this package only
 MOST_TRIALS = 100_000
+OTHER = "hydra-optuna-sweeper"  # Hydra's own plugin
 
 
 class Search(Sweeper):
@@ -96,3 +98,14 @@ def register() -> None:
     plugins = Plugins.instance()
     plugins.register(Search)
     plugins.class_name_to_class[TARGET] = Search
+
+
+def refuse_other_plugin(words: Sequence[str]) -> None:
+    """Refuse a search beside Hydra's plugin for Optuna 2, whose options have the same names as ours.
+
+    Raises:
+        UserError: naming the command that removes it.
+    """
+    searching = any(word.startswith(("hparams_search=", "hydra/sweeper")) for word in words)
+    beside = searching and OTHER in {each.name for each in importlib.metadata.distributions()}
+    require(not beside, f"{OTHER}, which is for Optuna 2, has options of the same names; pip uninstall {OTHER}")
