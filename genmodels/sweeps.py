@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, OmegaConf
 
 from genmodels.composition import compose_train
 from genmodels.errors import require
@@ -124,8 +123,7 @@ def jobs(config: DictConfig) -> list[list[str]]:
     parts = (str(config.hydra.sweeper._target_), str(config.hydra.launcher._target_))
     if not (parts[0].endswith(".BasicSweeper") and parts[1].endswith(".BasicLauncher")):
         return []
-    overrides = OverridesParser.create().parse_overrides(as_written(config.hydra.overrides.task))
-    batches = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    batches = BasicSweeper.split_arguments(parse(as_written(config.hydra.overrides.task)), max_batch_size=None)
     return [list(words) for batch in batches for words in batch]
 
 
@@ -136,7 +134,7 @@ def refuse_nested_processes(config: DictConfig) -> None:
         UserError: naming the keys and the alternative.
     """
     trainer = config.trainer
-    one_device = trainer.devices in (1, "1") or (is_list(trainer.devices) and len(trainer.devices) == 1)
+    one_device = trainer.devices in (1, "1") or (OmegaConf.is_list(trainer.devices) and len(trainer.devices) == 1)
     nesting = [
         *([] if one_device else [f"trainer.devices={trainer.devices}"]),
         *([] if trainer.num_nodes == 1 else [f"trainer.num_nodes={trainer.num_nodes}"]),
@@ -147,11 +145,6 @@ def refuse_nested_processes(config: DictConfig) -> None:
         f"{' '.join(nesting)} starts the command once per process, and each would run the whole sweep; sweep with "
         "trainer=default, one device a job, or start such jobs one by one.",
     )
-
-
-def is_list(node: Any) -> bool:
-    """Whether a node of a config is a list."""
-    return isinstance(node, ListConfig)
 
 
 def check_sweep(words: list[str]) -> None:

@@ -1,6 +1,8 @@
 """Fixtures shared by all tests."""
 
+import logging
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -38,3 +40,22 @@ def real_data() -> Path:
     if binarized.is_dir() and not (root / "binarized_mnist").exists():
         shutil.copytree(binarized, root / "binarized_mnist", copy_function=shutil.copyfile)
     return root
+
+
+@pytest.fixture
+def train_py(monkeypatch, capfd):
+    """A function that runs train.py in this process and returns status, standard output and standard error."""
+    from genmodels.sweeps import CompareSweep
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["train.py", *words])
+        monkeypatch.setattr(CompareSweep, "failures", [])
+        monkeypatch.setattr(logging, "raiseExceptions", False)  # pooch's handler holds an earlier test's stderr
+        status = 0
+        try:
+            runpy.run_path(str(Path(__file__).parents[1] / "train.py"), run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capfd.readouterr()
+
+    return call

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import json
-import logging
 import os
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -27,27 +25,18 @@ from genmodels.overrides import check_override, fault, parse
 from genmodels.runs import EXPECTED
 from genmodels.settings import EXPECTED as ENTRY
 from genmodels.settings import ROOT, TRAINER, check_value
-from genmodels.sweeps import CompareSweep
 from genmodels.tree import groups, takes_none, takes_several
 
 SHORT = ("debug=fast", "data=gaussian", "metrics=[likelihood]", "dry_run=true")  # for inputs that are accepted
 
 
 @pytest.fixture
-def train(tmp_path, monkeypatch, capfd):
+def train(tmp_path, monkeypatch, train_py):
     """A function that runs train.py in this process, in an empty folder: status, standard output and error."""
 
     def call(*words):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["train.py", *words])
-        monkeypatch.setattr(CompareSweep, "failures", [])
-        monkeypatch.setattr(logging, "raiseExceptions", False)  # pooch's handler holds an earlier test's stderr
-        status = 0
-        try:
-            runpy.run_path(str(REPOSITORY / "train.py"), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capfd.readouterr()
+        return train_py(*words)
 
     return call
 

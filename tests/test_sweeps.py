@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 from genmodels.naming import as_name, run_name, sweep_name
 from genmodels.runs import claimed, read_checkpoint
 from genmodels.runs import folder as folder_module
-from genmodels.sweeps import CompareSweep, refuse_nested_processes
+from genmodels.sweeps import refuse_nested_processes
 
 TINY = (
     "debug=fast", "data=gaussian", "metrics=[likelihood]", "budget.max_batches=6", "validations=2",
@@ -31,22 +31,10 @@ TINY = (
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch, capfd):
+def sweep(tmp_path, monkeypatch, train_py):
     """A function that runs ``train.py -m`` in ``tmp_path`` and returns status, both outputs, and the jobs' records."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["train.py", "-m", *TINY, *words])
-        monkeypatch.setattr(CompareSweep, "failures", [])
-        status = 0
-        try:
-            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code
-        out, err = capfd.readouterr()
-        return status, out, err, records(tmp_path)
-
-    return call
+    return lambda *words: (*train_py("-m", *TINY, *words), records(tmp_path))
 
 
 def records(folder):

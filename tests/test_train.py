@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
-import runpy
 import signal
 import subprocess
 import sys
@@ -23,7 +21,6 @@ from genmodels.errors import UserError
 from genmodels.hints import sentence
 from genmodels.launch import require_one_folder
 from genmodels.search.sweeper import refuse_other_plugin
-from genmodels.sweeps import CompareSweep
 
 SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samples.n=4", "model.encoder.width=8",
          "model.decoder.width=8", "metrics=[likelihood]", "trainer.accelerator=cpu")  # fmt: skip
@@ -31,22 +28,9 @@ PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capfd):
+def command(tmp_path, train_py):
     """A function that runs train.py in this process and returns status, standard output and standard error."""
-
-    def call(*words, folder="run"):
-        monkeypatch.setattr(sys, "argv", ["train.py", *words, f"hydra.run.dir={tmp_path / folder}"])
-        monkeypatch.setattr(CompareSweep, "failures", [])
-        monkeypatch.setattr(logging, "raiseExceptions", False)  # pooch's handler holds an earlier test's stderr
-        status = 0
-        try:
-            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return call
+    return lambda *words, folder="run": train_py(*words, f"hydra.run.dir={tmp_path / folder}")
 
 
 def test_trains_scores_and_leaves_a_complete_folder(command, tmp_path):

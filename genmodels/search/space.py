@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genmodels.errors import UserError, nearest, require
 from genmodels.nested import leaves
+from genmodels.overrides import parse
 from genmodels.tree import dotted, groups, plain
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ class Space:
     @cached_property
     def parsed(self) -> list[Override]:
         """The fixed words."""
-        return parsed(self.fixed)
+        return parse(list(self.fixed))
 
     def has(self, override: Override, options: tuple[str, ...]) -> bool:
         """Whether the config of ``options`` has the key of ``override``, or may be given it."""
@@ -252,7 +253,7 @@ class Space:
 
     def config(self, words: Sequence[str]) -> DictConfig:
         """The config of a trial, composed from its options once, and from its keys without Hydra, which is faster."""
-        overrides = parsed(words)
+        overrides = parse(list(words))
         config = deepcopy(self.compose(tuple(str(each.input_line) for each in overrides if is_choice(each))))
         ConfigLoaderImpl._apply_overrides_to_config([each for each in overrides if not is_choice(each)], config)
         return config
@@ -268,11 +269,6 @@ class Space:
             advice = f"{each.key}={each.text} has no list of values for a grid; write choice(...) or range(...)."
             require(each.values is not None, advice)
         return {each.key: list(each.values or ()) for each in self.parameters}
-
-
-def parsed(words: Sequence[str]) -> list[Override]:
-    """Words of the command line in Hydra's grammar."""
-    return OverridesParser.create().parse_overrides(list(words))
 
 
 def is_choice(override: Override) -> bool:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-import runpy
-import sys
 
 import pytest
-from conformance.kinds import ROOT, model_on
+from conformance.kinds import model_on
 from lightning import Trainer
 from omegaconf import OmegaConf
 
@@ -17,7 +14,6 @@ from genmodels.core import DataSpec
 from genmodels.metrics.features import FeatureEvaluation
 from genmodels.runs.values import value
 from genmodels.search.results import Searched
-from genmodels.sweeps import CompareSweep
 
 TINY = ("data=gaussian", "data.limit=40", "data.batch_size=20", "callbacks=[]", "metrics=[likelihood]", "model=vae",
         "model.encoder.width=4", "model.decoder.width=4", "budget.max_batches=4", "validations=2",
@@ -25,21 +21,9 @@ TINY = ("data=gaussian", "data.limit=40", "data.batch_size=20", "callbacks=[]", 
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capfd):
+def command(train_py):
     """A function that runs train.py in this process and returns status, standard output and standard error."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["train.py", *words, *TINY])
-        monkeypatch.setattr(CompareSweep, "failures", [])
-        monkeypatch.setattr(logging, "raiseExceptions", False)
-        status = 0
-        try:
-            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code
-        return (status, *capfd.readouterr())
-
-    return call
+    return lambda *words: train_py(*words, *TINY)
 
 
 def test_a_search_trains_by_validation_and_scores_the_best_on_test(command, tmp_path):
