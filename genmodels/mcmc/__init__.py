@@ -2,6 +2,7 @@
 
 from genmodels.mcmc.annealing import (
     Annealed,
+    Defect,
     Kernel,
     Progress,
     forward,
@@ -12,6 +13,7 @@ from genmodels.mcmc.annealing import (
     upper_bound,
 )
 from genmodels.mcmc.hmc import hmc
+from genmodels.mcmc.langevin import defect, langevin, mala, metropolis
 from genmodels.mcmc.paths import (
     Base,
     DifferentiablePath,
@@ -28,6 +30,7 @@ from genmodels.mcmc.tuning import Transition, tune, with_step_sizes
 __all__ = [
     "Annealed",
     "Base",
+    "Defect",
     "DifferentiablePath",
     "GeometricPath",
     "Kernel",
@@ -36,10 +39,14 @@ __all__ = [
     "Progress",
     "State",
     "Transition",
+    "defect",
     "differentiated",
     "forward",
     "hmc",
+    "langevin",
     "lower_bound",
+    "mala",
+    "metropolis",
     "raise_bound",
     "reverse",
     "select",

@@ -13,6 +13,10 @@ Along a path ``f_b`` with normalizers ``Z_b``, inverse temperatures :math:`0 = b
 * :func:`reverse` from any given x bounds from below the log-probability with which :func:`forward` arrives at x, its
   last state ``x_T ~ p_ann``: :math:`E[f_1(x) / (Z_0 w)] = p_{ann}(x)`, see :func:`raise_bound`.
 
+Transitions with a density :math:`q_t` that are not reversible in :math:`f_{b_t}` serve as well, such as unadjusted
+Langevin steps. Their defect :math:`\log f_{b_t}(x_t)\,q_t(x_{t-1}|x_t) - \log f_{b_t}(x_{t-1})\,q_t(x_t|x_{t-1})` is
+then added to :math:`\log w`, and all three expectations hold (Doucet et al. 2022, arXiv:2208.07698, §2).
+
 For a decoder p(x|z) with prior N(0, I) the path leads from the prior to the posterior, and ``Z_1/Z_0 = p(x)`` (Wu et
 al. 2017, arXiv:1611.04273). An exact draw of the posterior is at hand for simulated data only, ``z ~ N(0, I)`` and
 ``x ~ p(x|z)``; the gap between the two bounds shows there how tight they are.
@@ -37,6 +41,8 @@ Kernel = Callable[[S, float, int], tuple[S, Tensor]]
 The acceptance probabilities are ``[N]``; a Gibbs kernel returns ones. Kernels with tuned step sizes look those of
 transition t up, see :func:`genmodels.mcmc.with_step_sizes`; others ignore t.
 """
+Defect = Callable[[S, S, float, int], Tensor]
+"""``(before, after, beta, t) -> [N]`` in nats: what transition t lacks of detailed balance in ``f_beta``."""
 Progress = Callable[[Sequence[int]], Iterable[int]]
 """Wraps the iteration over transitions, as a progress bar does."""
 
@@ -73,7 +79,14 @@ def sigmoid_schedule(temperatures: int, delta: float = 4.0) -> Tensor:
     return (b - b[0]) / (b[-1] - b[0])
 
 
-def forward(path: Path[S], kernel: Kernel[S], state: S, betas: Tensor, progress: Progress = iter) -> Annealed[S]:
+def forward(
+    path: Path[S],
+    kernel: Kernel[S],
+    state: S,
+    betas: Tensor,
+    progress: Progress = iter,
+    defect: Defect[S] | None = None,
+) -> Annealed[S]:
     """Anneal from ``f_0`` to ``f_1``: ``E[exp(log_weight)] = Z_1 / Z_0``.
 
     Args:
@@ -82,6 +95,7 @@ def forward(path: Path[S], kernel: Kernel[S], state: S, betas: Tensor, progress:
         state: exact draws of ``f_0``, one per chain.
         betas: inverse temperatures ``[T + 1]`` from 0 to 1, see :func:`sigmoid_schedule`.
         progress: wraps the iteration over transitions.
+        defect: that of the transitions; ``None`` for transitions that leave ``f_b`` invariant.
 
     Raises:
         ValueError: for fewer than two inverse temperatures.
@@ -90,12 +104,22 @@ def forward(path: Path[S], kernel: Kernel[S], state: S, betas: Tensor, progress:
     log_weight = accepted = torch.zeros((), dtype=torch.float64)
     for t in progress(range(1, len(b))):
         log_weight = log_weight + path.log_ratio(state, b[t - 1], b[t])
-        state, probability = kernel(state, b[t], t)
+        before = state
+        state, probability = kernel(before, b[t], t)
+        if defect is not None:
+            log_weight = log_weight + defect(before, state, b[t], t)
         accepted = accepted + probability.double()
     return Annealed(log_weight, state, float(accepted.mean()) / (len(b) - 1))
 
 
-def reverse(path: Path[S], kernel: Kernel[S], state: S, betas: Tensor, progress: Progress = iter) -> Annealed[S]:
+def reverse(
+    path: Path[S],
+    kernel: Kernel[S],
+    state: S,
+    betas: Tensor,
+    progress: Progress = iter,
+    defect: Defect[S] | None = None,
+) -> Annealed[S]:
     """Anneal from ``f_1`` to ``f_0``, :func:`forward` run backward: ``E[exp(-log_weight)] = Z_0 / Z_1``.
 
     Args:
@@ -106,6 +130,7 @@ def reverse(path: Path[S], kernel: Kernel[S], state: S, betas: Tensor, progress:
             of one example may start from copies of one draw.
         betas: inverse temperatures ``[T + 1]`` from 0 to 1, in the order of :func:`forward`.
         progress: wraps the iteration over transitions, of which the last comes first.
+        defect: that of the transitions of :func:`forward`; ``None`` for transitions that leave ``f_b`` invariant.
 
     Raises:
         ValueError: for fewer than two inverse temperatures.
@@ -113,7 +138,10 @@ def reverse(path: Path[S], kernel: Kernel[S], state: S, betas: Tensor, progress:
     b = inverse_temperatures(betas)
     log_weight = accepted = torch.zeros((), dtype=torch.float64)
     for t in progress(range(len(b) - 1, 0, -1)):
-        state, probability = kernel(state, b[t], t)
+        after = state
+        state, probability = kernel(after, b[t], t)
+        if defect is not None:
+            log_weight = log_weight + defect(state, after, b[t], t)
         log_weight = log_weight + path.log_ratio(state, b[t - 1], b[t])
         accepted = accepted + probability.double()
     return Annealed(log_weight, state, float(accepted.mean()) / (len(b) - 1))

@@ -1,0 +1,103 @@
+r"""Langevin dynamics along a path of densities, with and without the correction of Metropolis and Hastings.
+
+The stochastic differential equation :math:`dx = \nabla \log f\,dt + \sqrt{2 T}\,dB` has the stationary density
+:math:`f^{1/T}`. One Euler step of size η draws y from
+
+.. math:: q(y \mid x) = N(y;\ x + \eta \nabla \log f(x),\ 2 \eta T I),
+
+which is not reversible in that density: the defect in its detailed balance is of the order :math:`\eta^{3/2}`.
+Accepting y with probability :math:`\min(1, e^r)`, where r is the defect, makes it so (MALA: Roberts & Tweedie 1996,
+https://doi.org/10.2307/3318418).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genmodels.mcmc.paths import DifferentiablePath, Path, State, select
+
+
+def drift(path: DifferentiablePath, state: State, beta: float, step_size: Tensor) -> Tensor:
+    """``x + η grad log f_b(x) [N, d]``, the mean of a step of sizes η ``step_size [N]``."""
+    return state.x + step_size[:, None] * path.gradient(state, beta)
+
+
+def langevin(
+    path: DifferentiablePath, state: State, beta: float, step_size: Tensor, temperature: float = 1.0
+) -> tuple[State, Tensor]:
+    """One unadjusted step, whose stationary density approaches ``f_b^(1/T)`` as the step size goes to zero.
+
+    Args:
+        path: densities ``f_b`` on ``R^d``.
+        state: state of N chains.
+        beta: inverse temperature b in [0, 1] of the path.
+        step_size: η ``[N]``, one per chain.
+        temperature: T of the noise.
+
+    Returns:
+        The new state, and ones ``[N]``, since every step is taken.
+    """
+    noise = (2 * temperature * step_size).sqrt()[:, None] * torch.randn_like(state.x)
+    return path.state(drift(path, state, beta, step_size) + noise), torch.ones_like(state.log_g)
+
+
+def mala(
+    path: DifferentiablePath, state: State, beta: float, step_size: Tensor, temperature: float = 1.0
+) -> tuple[State, Tensor]:
+    """One Metropolis-adjusted step, which leaves ``f_b^(1/T)`` invariant and is reversible.
+
+    Arguments are those of :func:`langevin`. A proposal whose density is not finite is rejected.
+
+    Returns:
+        The new state, and the probability ``[N]`` with which the proposal of each chain was accepted.
+    """
+    proposal, _ = langevin(path, state, beta, step_size, temperature)
+    gain = log_f_gain(path, state, proposal, beta) / temperature
+    r = gain + log_proposal_ratio(path, state, proposal, beta, step_size, temperature)
+    probability = torch.where(r.isfinite(), r.clamp(max=0).exp(), 0)
+    return select(torch.rand_like(probability) < probability, proposal, state), probability
+
+
+def defect(
+    path: DifferentiablePath, before: State, after: State, beta: float, step_size: Tensor, temperature: float = 1.0
+) -> Tensor:
+    """``log f(y) q(x|y) - log f(x) q(y|x) [N]`` in nats, float64, of a step of :func:`langevin` from x to y.
+
+    It is what detailed balance in ``f = f_b`` lacks, and the correction of the weights of annealing, see
+    :func:`genmodels.mcmc.forward`.
+    """
+    gain = log_f_gain(path, before, after, beta)
+    return gain.double() + log_proposal_ratio(path, before, after, beta, step_size, temperature).double()
+
+
+def log_f_gain(path: DifferentiablePath, before: State, after: State, beta: float) -> Tensor:
+    """``log f_b(y) - log f_b(x) [N]`` in nats."""
+    return (after.log_f0 - before.log_f0).sum(1) + beta * (after.log_g - before.log_g)
+
+
+def log_proposal_ratio(
+    path: DifferentiablePath, before: State, after: State, beta: float, step_size: Tensor, temperature: float
+) -> Tensor:
+    """``log q(x|y) - log q(y|x) [N]`` in nats for x ``before`` and y ``after``."""
+    there = (after.x - drift(path, before, beta, step_size)).square()
+    back = (before.x - drift(path, after, beta, step_size)).square()
+    return (there - back).sum(1) / (4 * temperature * step_size)
+
+
+def metropolis(path: Path[Tensor], state: Tensor, beta: float, proposal: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of Metropolis et al. (1953), which leaves ``f_b`` invariant and is reversible.
+
+    Args:
+        path: densities or masses ``f_b`` of states of any type.
+        state: states ``[N, ...]`` of N chains.
+        beta: inverse temperature b in [0, 1].
+        proposal: states ``[N, ...]`` drawn from a symmetric law, ``D(y|x) = D(x|y)``, such as a random walk.
+
+    Returns:
+        The new states, and the probability ``[N]`` with which the proposal of each chain was accepted.
+    """
+    gain = path.log_f(proposal, beta) - path.log_f(state, beta)
+    probability = torch.where(gain.isnan(), 0, gain.clamp(max=0).exp())
+    accept = torch.rand_like(probability) < probability
+    return torch.where(accept.view(-1, *[1] * (state.dim() - 1)), proposal, state), probability
