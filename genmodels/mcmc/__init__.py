@@ -1,5 +1,6 @@
 """Markov chain Monte Carlo in plain torch: paths of densities, transition kernels, annealed importance sampling."""
 
+from genmodels.mcmc.annealed_law import AnnealedLaw, effective_sample_size, linear_schedule
 from genmodels.mcmc.annealing import (
     Annealed,
     Defect,
@@ -13,7 +14,7 @@ from genmodels.mcmc.annealing import (
     upper_bound,
 )
 from genmodels.mcmc.hmc import hmc
-from genmodels.mcmc.langevin import defect, langevin, mala, metropolis
+from genmodels.mcmc.langevin import LangevinAnnealed, defect, langevin, mala, metropolis
 from genmodels.mcmc.paths import (
     Base,
     DifferentiablePath,
@@ -29,11 +30,13 @@ from genmodels.mcmc.tuning import Transition, tune, with_step_sizes
 
 __all__ = [
     "Annealed",
+    "AnnealedLaw",
     "Base",
     "Defect",
     "DifferentiablePath",
     "GeometricPath",
     "Kernel",
+    "LangevinAnnealed",
     "LogDensity",
     "Path",
     "Progress",
@@ -41,9 +44,11 @@ __all__ = [
     "Transition",
     "defect",
     "differentiated",
+    "effective_sample_size",
     "forward",
     "hmc",
     "langevin",
+    "linear_schedule",
     "lower_bound",
     "mala",
     "metropolis",
