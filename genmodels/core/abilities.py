@@ -243,7 +243,7 @@ class Denoises(ABC):
 
 
 class HasDensity(ABC):
-    """A source of data whose distribution has a known density."""
+    """A source of data whose distribution is known: probabilities of integers, or a density of reals."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
