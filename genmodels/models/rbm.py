@@ -104,11 +104,13 @@ class RBM(EnergyModel, Encodes):
         self.hidden, self.sweeps, self.n_chains = hidden, sweeps, chains
         self.scale = 1.0 if units == "binary" else 2.0
         self.centered = centered
-        self.weight = nn.Parameter(0.01 * torch.randn(spec.dims, hidden))
         self.visible_bias = nn.Parameter(torch.zeros(spec.dims))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
-        if not spec.is_discrete:
-            self.log_precision = nn.Parameter(torch.zeros(spec.dims))
+        if spec.is_discrete:
+            self.weight = nn.Parameter(0.01 * torch.randn(spec.dims, hidden))
+        else:  # half of the data's variance is between the means of units given h, half within
+            self.weight = nn.Parameter(math.sqrt(2 / hidden) / self.scale * torch.randn(spec.dims, hidden))
+            self.log_precision = nn.Parameter(torch.full((spec.dims,), math.log(2)))
         self.register_buffer("mean", torch.full((spec.dims,), ((spec.levels or 1) - 1) / 2))
         self.register_buffer("std", torch.ones(spec.dims))
         self._remembered: tuple[Any, Tensor] = (None, torch.empty(0))
