@@ -100,11 +100,10 @@ class BoltzmannMachine:
                 its reversal is the opposite order. An order that reads the same backward is reversible, see
                 :func:`palindrome`, and so is :meth:`random_scan`.
         """
-        s = s.clone()
-        low, high = self.values
+        s, values = s.clone(), s.new_tensor(self.values)
         for unit in range(self.units) if order is None else order:
-            up = torch.rand(len(s), dtype=s.dtype, device=s.device) < torch.sigmoid(self.log_odds(s, unit))
-            s[:, unit] = torch.where(up, high, low).to(s)
+            up = torch.rand_like(s[:, unit]) < torch.sigmoid(self.log_odds(s, unit))
+            s[:, unit] = values[up.long()]
         return s
 
     def random_scan(self, s: Tensor, updates: int) -> Tensor:
@@ -114,13 +113,13 @@ class BoltzmannMachine:
             ValueError: if the number of updates is less than 1.
         """
         ensure_counts(updates=updates)
-        s, chains = s.clone(), torch.arange(len(s), device=s.device)
+        s, values, chains = s.clone(), s.new_tensor(self.values), torch.arange(len(s), device=s.device)
         low, high = self.values
         for _ in range(updates):
             unit = torch.randint(self.units, (len(s),), device=s.device)
             log_odds = (high - low) * ((s * self.coupling[unit]).sum(1) + self.field[unit])
             up = torch.rand_like(log_odds) < torch.sigmoid(log_odds)
-            s[chains, unit] = torch.where(up, high, low).to(s)
+            s[chains, unit] = values[up.long()]
         return s
 
     def update_matrix(self, unit: int) -> Tensor:

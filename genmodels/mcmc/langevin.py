@@ -12,10 +12,13 @@ which is not in detailed balance with that density. At T = 1, with g for the gra
           = O(\eta^{3/2}),
 
 since the trapezoidal rule for the integral of g along δ errs by :math:`O(\delta^3)`, :math:`\delta = O(\sqrt\eta)`, and
-both factors of the last term are small. On a Gaussian the error of the rule vanishes, and the chain is reversible in a
-Gaussian of variance :math:`\sigma^2 / (1 - \eta / 2 \sigma^2)`. Accepting y with probability :math:`\min(1, e^r)` makes
-the chain reversible in f (MALA: Roberts & Tweedie 1996, https://doi.org/10.2307/3318418). The best step size accepts
-about 57 % of the proposals in many dimensions (Roberts & Rosenthal 1998), as a random walk does with 23 %.
+both factors of the last term are small. On a Gaussian of variance σ² the error of the rule vanishes, and the chain is
+reversible in a Gaussian of variance :math:`\sigma^2 / (1 - \eta / 2 \sigma^2)`; for :math:`\eta \ge 2 \sigma^2` it
+diverges.
+
+Accepting y with probability :math:`\min(1, e^r)` makes the chain reversible in f (MALA: Roberts & Tweedie 1996,
+https://doi.org/10.2307/3318418). In many dimensions the best step size accepts 57 % of the proposals, and that of a
+random walk 23 % (Roberts & Rosenthal 1998, https://doi.org/10.1111/1467-9868.00123).
 """
 
 from __future__ import annotations

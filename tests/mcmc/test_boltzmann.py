@@ -87,7 +87,7 @@ def test_two_layers_are_the_restricted_machine():
     torch.testing.assert_close(own.log_likelihood(v), free - torch.logsumexp(free, 0), atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("values", [(-1.0, 1.0), BINARY], ids=["spins", "bits"])
+@pytest.mark.parametrize("values", [(-1.0, 1.0), BINARY, (0.1, 0.7)], ids=["spins", "bits", "others"])
 @pytest.mark.parametrize("kind", ["sweep", "palindrome", "random"])
 def test_chains_have_the_frequencies_of_their_matrices(kind, values):
     torch.manual_seed(0)

@@ -106,3 +106,30 @@ def test_bad_chains_are_refused(x, sentence):
     for diagnose in (effective_sample_size, split_r_hat, lambda x: meeting(x, x)):
         with pytest.raises(ValueError, match=sentence):
             diagnose(x)
+
+
+def by_loops(x):
+    """Effective sample size of chains ``[T, N]`` as the papers write it, one lag after the other."""
+    half = len(x) // 2
+    chains = [c for n in range(x.shape[1]) for c in (x[:half, n], x[-half:, n])]
+    within = sum(c.var() for c in chains) / len(chains)
+    between = half * torch.stack([c.mean() for c in chains]).var()
+    total = (half - 1) / half * within + between / half
+    rho = [1.0]
+    for lag in range(1, half):
+        covariance = [((c - c.mean())[:-lag] * (c - c.mean())[lag:]).sum() / half for c in chains]
+        rho.append(float(1 - (within - sum(covariance) / len(chains)) / total))
+    time, last = -1.0, math.inf
+    for even, odd in zip(rho[::2], rho[1::2], strict=False):
+        if even + odd <= 0:
+            break
+        last = min(last, even + odd)
+        time += 2 * last
+    return half * len(chains) / time
+
+
+@pytest.mark.parametrize("phi", [-0.2, 0.4, 0.95])
+def test_effective_sample_size_is_that_of_the_papers_term_by_term(phi):
+    torch.manual_seed(1)
+    for x in (autoregression(phi, 61, 3), autoregression(phi, 60, 1)):
+        assert effective_sample_size(x).item() == pytest.approx(by_loops(x), rel=1e-10)
