@@ -152,9 +152,11 @@ def save(image: Image.Image, file: Path, **options: Any) -> None:
 
 def picture_bytes(n: int, spec: DataSpec, smallest: int = 32) -> int:
     """Memory that a picture of ``n`` examples takes in the making, see :func:`picture`."""
-    if not spec.is_image:
+    if not (spec.is_image or spec.is_discrete):
         return 200 * n
-    height, width = (math.ceil(smallest / min(spec.shape[1:])) * side + 1 for side in spec.shape[1:])
+    shape = spec.shape[1:] if spec.is_image else (1, spec.dims)
+    zoom = math.ceil(smallest / min(shape)) if spec.is_image else row_height(spec.dims)
+    height, width = (zoom * side + 1 for side in shape)
     return n * (2 * 3 * height * width + 12 * spec.dims)
 
 
@@ -170,15 +172,27 @@ def animation(path: Tensor, spec: DataSpec, file: Path) -> None:
 
 
 def picture(x: Tensor, spec: DataSpec) -> Image.Image:
-    """Raw data ``x [N, *shape]`` as a grid of images, or as a scatter plot of vectors."""
-    return image_grid(x, spec) if spec.is_image else scatter(x)
+    """Raw data ``x [N, *shape]`` as a grid of images, as rows of pixels for integer vectors, or as a scatter plot."""
+    if spec.is_image:
+        return image_grid(x, spec)
+    return sequences(x, spec) if spec.is_discrete else scatter(x)
+
+
+def sequences(x: Tensor, spec: DataSpec) -> Image.Image:
+    """Vectors of integers ``x [N, D]``, each a row of D squares; as many columns of rows as make the picture square."""
+    columns = max(1, round(math.sqrt(len(x) / spec.dims)))
+    return image_grid(x[:, None, None], spec, columns, row_height(spec.dims))
+
+
+def row_height(dims: int) -> int:
+    """Pixels on the side of a square of :func:`sequences`: 8, or fewer for vectors of more than 80 dimensions."""
+    return max(1, min(8, 640 // dims))
 
 
 def pairs(x: Tensor, y: Tensor, spec: DataSpec) -> Image.Image:
-    """Each image of ``x [N, *shape]`` followed by its counterpart in ``y [N, *shape]``; one scatter plot of vectors."""
-    if not spec.is_image:
-        return picture(torch.cat([x, y]), spec)
-    return image_grid(torch.stack([x, y], dim=1).flatten(0, 1), spec, columns=8)
+    """Each example of ``x [N, *shape]`` before its counterpart in ``y [N, *shape]``; of points one scatter plot."""
+    both = torch.stack([x, y], dim=1).flatten(0, 1)
+    return image_grid(both, spec, columns=8) if spec.is_image else picture(both, spec)
 
 
 def side_by_side(pictures: Mapping[str, Image.Image], height: int = 300) -> Image.Image:

@@ -34,6 +34,25 @@ def test_an_animation_shows_every_frame_and_the_last_one_longest(tmp_path):
         assert times == [80, 80, 1500] and moving.info["loop"] == 0
 
 
+def test_vectors_of_integers_are_rows_of_squares():
+    spec = DataSpec((5,), 3)
+    x = torch.zeros(20, 5, dtype=torch.uint8)
+    x[3, 4], x[3, 0] = 2, 1  # the fourth vector stands in the second row and the second column
+    picture, tile = plots.picture(x, spec), (41, 9)  # squares of eight pixels, and a line
+    assert picture.size == (2 * tile[0] + 1, 10 * tile[1] + 1)
+    assert [picture.getpixel((46 + 8 * dimension, 14))[0] for dimension in range(5)] == [128, 0, 0, 0, 255]
+    assert plots.picture(torch.zeros(2, 5000, dtype=torch.uint8), DataSpec((5000,), 3)).size == (5002, 5)
+    assert plots.picture_bytes(20, spec) > 20 * 3 * tile[0] * tile[1]
+
+
+def test_pairs_of_vectors_of_integers_stand_one_after_the_other():
+    x = torch.arange(4, dtype=torch.uint8)[:, None].expand(4, 8)
+    spec = DataSpec((8,), 8)
+    assert plots.pairs(x, x + 4, spec) == plots.picture(
+        torch.tensor([0, 4, 1, 5, 2, 6, 3, 7])[:, None].expand(8, 8), spec
+    )
+
+
 def test_levels_are_stretched_to_the_whole_range():
     x = torch.tensor([[[[0, 16]]]], dtype=torch.uint8)
     picture = plots.image_grid(x, DataSpec((1, 1, 2), 17), smallest=1)

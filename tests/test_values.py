@@ -23,6 +23,7 @@ from genmodels.callbacks import Budget, LearningRate
 from genmodels.composition import compose, options
 from genmodels.core import DataSpec
 from genmodels.data import DataModule
+from genmodels.data.sources import Digits, Drawn
 from genmodels.errors import UserError, ensure_counts, ensure_numbers
 from genmodels.metrics import Evaluation
 from genmodels.models.base import BaseModel
@@ -105,7 +106,7 @@ def use(words, node):
             metric.unsupported_reason(*trained())
         return
     built = made(node, key, **({"budget": Budget(max_batches=10)} if key == "scheduler" else {}))
-    if key == "data" and ("planar" in type(built.source).__module__ or built.name == "digits"):
+    if key == "data" and isinstance(built.source, Drawn | Digits):
         built.setup()
 
 
@@ -215,6 +216,9 @@ REFUSED = {
     ("data=checkerboard", "source.cells"): [*COUNTS, 3],
     ("data=checkerboard", "source.half_width"): [*NUMBERS, 0],
     ("data=moons", "source.noise"): NUMBERS,
+    ("data=heartbeat", "source.test_size"): COUNTS,
+    ("data=bars", "source.seed"): [-1, 1.5, None, 10**12],
+    ("data=binary_digits", "source.threshold"): [*COUNTS, 17],
     ("data=npz", "source.test_size"): [*NUMBERS, 0, 1.5],
     ("data=image_folder", "source.test_size"): [*NUMBERS, 0, 1.5],
     ("data=image_folder", "source.shape"): [3, None, [1], [2, 8, 8], [1.5, 8, 8]],
@@ -293,6 +297,7 @@ def test_memory_is_measured_before_it_is_allocated(monkeypatch):
     monkeypatch.setattr(hardware.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
     assert refusal(VAE, "latent_dim", 8).startswith("model.encoder: the network needs ")
     assert "data.source with train_size=50000" in refusal("data=moons", "source.seed", 1)
+    assert "data.source with train_size=50000" in refusal("data=bars", "source.seed", 1)
     assert "n=300 samples needs" in refusal("metrics=[fd]", "fd.n", 300)
     assert "chains at a time needs" in refusal("metrics=[ais]", "ais.chains", 2)
 

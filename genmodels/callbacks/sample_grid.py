@@ -35,7 +35,7 @@ class SampleGrid(Callback):
 
     Args:
         folder: folder of the pictures.
-        n: number of images in the grid, or of points on the plane.
+        n: number of images in the grid, of rows of integers, or of points on the plane.
         points: number of points in ``plane.png``.
 
     Raises:

@@ -7,12 +7,15 @@ ability lacks the method instead of raising an error.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from genmodels.core.likelihood import Likelihood
+
+Progress = Callable[[Sequence[int]], Iterable[int]]
+"""Wraps the iteration over the steps of a long computation, as a progress bar does."""
 
 
 class Samples(ABC):
@@ -117,11 +120,54 @@ class HasImportanceWeights(HasLikelihood):
 
 
 class HasEnergy(ABC):
-    """A model of an unnormalized density, ``p(x) = exp(-energy(x)) / Z``."""
+    """A model of an unnormalized density or mass ``f``: ``p(x) = f(x) / Z`` with ``f(x) = exp(-energy(x))``."""
 
     @abstractmethod
     def energy(self, x: Tensor) -> Tensor:
-        """``-log p(x) - log Z [B]`` in nats of raw data ``x [B, *shape]``; the constant log Z is unknown."""
+        """``-log f(x) = -log p(x) - log Z [B]`` in nats of raw data ``x [B, *shape]``; log Z is unknown."""
+
+
+class HasPartition(HasEnergy):
+    """A model whose normalizer Z, the partition function, is a sum or an integral that annealing estimates."""
+
+    @property
+    def energy_is_exact(self) -> bool:
+        """Whether :meth:`energy` is that of x itself, not an upper bound in expectation, as of dequantized integers."""
+        return True
+
+    @abstractmethod
+    def log_partition(self) -> tuple[float, str] | None:
+        """``log Z`` in nats and how it was summed, such as "enumeration"; ``None`` if there are too many states."""
+
+    @abstractmethod
+    def partition_weights(self, n: int, temperatures: int, progress: Progress = iter) -> Tensor:
+        """``log w [n]`` in nats, float64, of ``n`` independent annealed chains with ``E[w] = Z``.
+
+        Args:
+            n: number of chains.
+            temperatures: number of inverse temperatures, which need not be that of :meth:`Samples.sample`.
+            progress: wraps the iteration over temperatures.
+        """
+
+
+class RunsChains(HasEnergy):
+    """A model whose Markov chains leave its distribution invariant, up to their step size."""
+
+    @abstractmethod
+    def chains_at(self, x: Tensor) -> Tensor:
+        """States of chains ``[N, ...]`` at raw data ``x [N, *shape]``."""
+
+    @abstractmethod
+    def chains_of_noise(self, n: int) -> Tensor:
+        """States ``[n, ...]`` of chains far from equilibrium, drawn from the law at which annealing begins."""
+
+    @abstractmethod
+    def run_chains(self, state: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """States ``[N, ...]`` after ``steps`` transitions, and the mean probability ``[N]`` of accepting one."""
+
+    @abstractmethod
+    def chain_energy(self, state: Tensor) -> Tensor:
+        """Energy ``[N]`` in nats of states ``[N, ...]``."""
 
 
 class HasProbabilityFlow(ABC):
@@ -197,7 +243,7 @@ class Denoises(ABC):
 
 
 class HasDensity(ABC):
-    """A source of data whose distribution has a known density."""
+    """A source of data whose distribution is known: probabilities of integers, or a density of reals."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Finite chains, paths of densities, transition kernels, annealed importance sampl
 Boltzmann machines.
 """
 
+from genmodels.mcmc.annealed_law import AnnealedLaw, effective_sample_size, linear_schedule
 from genmodels.mcmc.annealing import (
     Annealed,
     Defect,
@@ -16,7 +17,7 @@ from genmodels.mcmc.annealing import (
     sigmoid_schedule,
     upper_bound,
 )
-from genmodels.mcmc.boltzmann import BoltzmannMachine, Moments, bipartite, independent, lattice, palindrome
+from genmodels.mcmc.boltzmann import BoltzmannMachine, Moments, independent, lattice, palindrome, restricted
 from genmodels.mcmc.chains import (
     converges,
     gap,
@@ -27,9 +28,9 @@ from genmodels.mcmc.chains import (
     stationary,
     total_variation,
 )
-from genmodels.mcmc.diagnostics import Meeting, effective_sample_size, meeting, normal_scores, split_r_hat
+from genmodels.mcmc.diagnostics import Meeting, effective_draws, meeting, normal_scores, split_r_hat
 from genmodels.mcmc.hmc import hmc
-from genmodels.mcmc.langevin import defect, langevin, mala, metropolis
+from genmodels.mcmc.langevin import LangevinAnnealed, defect, langevin, mala, metropolis
 from genmodels.mcmc.partition import (
     BINARY,
     SPIN,
@@ -58,12 +59,14 @@ __all__ = [
     "BINARY",
     "SPIN",
     "Annealed",
+    "AnnealedLaw",
     "Base",
     "BoltzmannMachine",
     "Defect",
     "DifferentiablePath",
     "GeometricPath",
     "Kernel",
+    "LangevinAnnealed",
     "LogDensity",
     "MeanField",
     "Meeting",
@@ -72,10 +75,10 @@ __all__ = [
     "Progress",
     "State",
     "Transition",
-    "bipartite",
     "converges",
     "defect",
     "differentiated",
+    "effective_draws",
     "effective_sample_size",
     "enumerate_states",
     "forward",
@@ -86,6 +89,7 @@ __all__ = [
     "independent",
     "langevin",
     "lattice",
+    "linear_schedule",
     "log_partition",
     "lower_bound",
     "mala",
@@ -99,6 +103,7 @@ __all__ = [
     "palindrome",
     "power",
     "raise_bound",
+    "restricted",
     "reverse",
     "select",
     "sigmoid_schedule",

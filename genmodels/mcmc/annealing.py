@@ -24,13 +24,14 @@ al. 2017, arXiv:1611.04273). An exact draw of the posterior is at hand for simul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from genmodels.core import log_mean_exp
+from genmodels.core.abilities import Progress
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.mcmc.paths import Path
 
@@ -41,10 +42,8 @@ Kernel = Callable[[S, float, int], tuple[S, Tensor]]
 The acceptance probabilities are ``[N]``; a Gibbs kernel returns ones. Kernels with tuned step sizes look those of
 transition t up, see :func:`genmodels.mcmc.with_step_sizes`; others ignore t.
 """
-Defect = Callable[[S, S, float, int], Tensor]
+Defect = Callable[[S, S, float, int], Tensor | float]
 """``(before, after, beta, t) -> [N]`` in nats: what transition t lacks of detailed balance in ``f_beta``."""
-Progress = Callable[[Sequence[int]], Iterable[int]]
-"""Wraps the iteration over transitions, as a progress bar does."""
 
 
 class Annealed(NamedTuple, Generic[S]):

@@ -23,9 +23,13 @@ random walk 23 % (Roberts & Rosenthal 1998, https://doi.org/10.1111/1467-9868.00
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from genmodels.mcmc.annealed_law import AnnealedLaw
 from genmodels.mcmc.paths import DifferentiablePath, Path, State, select
 
 
@@ -123,3 +127,54 @@ def metropolis(path: Path[Tensor], state: Tensor, beta: float, proposal: Tensor)
     probability = acceptance(log_f - path.log_f(state, beta), log_f)
     accept = torch.rand_like(probability) < probability
     return torch.where(accept.view(-1, *[1] * (state.dim() - 1)), proposal, state), probability
+
+
+class LangevinAnnealed(AnnealedLaw[State]):
+    """The law of points after one Langevin step at each of T inverse temperatures, from N(0, I).
+
+    Args:
+        path: from the unnormalized density of N(0, I) to ``f_1`` on ``R^D``.
+        betas: inverse temperatures ``[T + 1]``.
+        step_size: η of every step.
+        adjusted: accept and reject steps (:func:`mala`); if not, every step is taken and its defect enters the weights.
+        dims: D.
+        device: of the chains.
+    """
+
+    path: DifferentiablePath
+
+    def __init__(
+        self,
+        path: DifferentiablePath,
+        betas: Tensor,
+        step_size: float,
+        adjusted: bool,
+        dims: int,
+        device: torch.device | None = None,
+    ) -> None:
+        super().__init__(path, betas, 0.5 * dims * math.log(2 * math.pi))
+        self.step_size, self.adjusted, self.dims, self.device = step_size, adjusted, dims, device
+
+    @override
+    def draw(self, n: int) -> State:
+        return self.state(torch.randn(n, self.dims, device=self.device))
+
+    @override
+    def state(self, y: Tensor) -> State:
+        return self.path.state(y)
+
+    @override
+    def position(self, state: State) -> Tensor:
+        return state.x
+
+    @override
+    def transition(self, state: State, beta: float, t: int) -> tuple[State, Tensor]:
+        step = mala if self.adjusted else langevin
+        return step(self.path, state, beta, self._step_sizes(state))
+
+    @override
+    def defect(self, before: State, after: State, beta: float, t: int) -> Tensor | float:
+        return 0.0 if self.adjusted else defect(self.path, before, after, beta, self._step_sizes(before))
+
+    def _step_sizes(self, state: State) -> Tensor:
+        return state.log_g.new_full((len(state.x),), self.step_size)

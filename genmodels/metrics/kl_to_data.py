@@ -1,4 +1,4 @@
-"""KL divergence from the true distribution, for data drawn from a known density."""
+"""KL divergence from the true distribution, for data drawn from a known one."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ KINDS = {Kind.EXACT: Kind.ESTIMATE, Kind.LOWER_BOUND: Kind.UPPER_BOUND, Kind.UPP
 class KLToDataEvaluation(LikelihoodEvaluation):
     """Scores ``kl_to_truth``: KL(p || p_model) in nats, the mean over test examples of log p(x) - log p_model(x).
 
-    Both terms are evaluated at the same examples, and the standard error is that of the mean difference. A lower bound
-    on log p_model gives an upper bound on the divergence; an exact log p_model gives an estimate, since the mean is
-    over a sample. The arguments are those of :class:`LikelihoodEvaluation`.
+    Both terms are log-masses of integers, or log-densities of reals. They are evaluated at the same examples, and the
+    standard error is that of the mean difference. A lower bound on log p_model gives an upper bound on the divergence;
+    an exact log p_model gives an estimate, since the mean is over a sample. The arguments are those of
+    :class:`LikelihoodEvaluation`.
     """
 
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         if not isinstance(data.source, HasDensity):
-            return f"the density of {data.name} is unknown."
+            return f"the distribution of {data.name} is unknown."
         return super().unsupported_reason(model, data)
 
     @override

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
 
 AT_A_TIME = 250  # rows of a distance matrix in memory at a time
+QUANTILE = 0.01  # of the distances of test examples, below which a sample is a copy
 SHOWN = 8  # samples in the picture: those nearest to the training data
 
 
@@ -56,13 +57,21 @@ class MemorizationEvaluation(Evaluation):
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         if isinstance(model, Samples):
             require_memory(5 * model.spec.dims * (self.n or 0), f"memorization of n={self.n} samples")
-            return None
+            test = data.split("test")
+            share = share_known(evenly_spaced(test, self.size(test)), data.split("train"))
+            if share <= QUANTILE:
+                return None
+            return f"{share:.0%} of the test examples of {data.name} are training examples too, and are no copies."
         return f"{type(model).__name__} cannot be sampled from, and only samples can be copies."
+
+    def size(self, test: Tensor) -> int:
+        """Number of samples, and of examples of ``test [N, *shape]`` if there are as many."""
+        return self.n or min(len(test), 1000)
 
     def measure(self, subject: Subject) -> list[Score]:
         """The scores ``nearest_ratio_<n>`` and ``copies_<n>``."""
         test, train = subject.data.split("test"), subject.data.split("train")
-        n = self.n or min(len(test), 1000)
+        n = self.size(test)
         samples = subject.samples.get(n)
         near, which = nearest(samples, train, self.neighbors, subject)
         held_out = nearest(evenly_spaced(test, n), train, 1, subject)[0][:, 0]
@@ -77,10 +86,11 @@ class MemorizationEvaluation(Evaluation):
             **subject.samples.protocol(n),
         }
         ratio, ratio_se = ratio_of_means(distance, held_out)
-        copies = float((distance < held_out.quantile(0.01)).double().mean())
+        copies = float((distance < held_out.quantile(QUANTILE)).double().mean())
         copies_se = math.sqrt(copies * (1 - copies) / n)
         ratios: dict[str, Any] = {"protocol": protocol, "incidental": SampleSets.incidental, "better": None}
-        shares = ratios | {"protocol": protocol | {"real": 0.01}, "baselines": {"real": "real data"}, "better": "lower"}
+        protocol_of_copies = protocol | {"real": QUANTILE}
+        shares = ratios | {"protocol": protocol_of_copies, "baselines": {"real": "real data"}, "better": "lower"}
         return [
             Score(f"nearest_ratio_{n}", ratio, "", n, ratio_se, quantity="nearest_ratio", **ratios),
             Score(f"copies_{n}", copies, "", n, copies_se, quantity="copies", **shares),
@@ -92,6 +102,18 @@ class MemorizationEvaluation(Evaluation):
         tiles = torch.cat([samples[rows][:, None], train[which[rows]]], dim=1).flatten(0, 1)
         picture = plots.image_grid(tiles, subject.model.spec, columns=1 + self.neighbors)
         subject.keep_picture("neighbors", picture)
+
+
+def share_known(x: Tensor, train: Tensor) -> float:
+    """Share of the examples ``x [n, *shape]`` that also are among ``train [N, *shape]``, without any difference.
+
+    >>> share_known(torch.tensor([[1, 2], [3, 4]]), torch.tensor([[3, 4], [5, 6], [3, 4]]))
+    0.5
+    """
+    rows = [row.tobytes() for row in x.numpy()]
+    wanted = set(rows)
+    known = {row for example in train.numpy() if (row := example.tobytes()) in wanted}
+    return sum(row in known for row in rows) / len(rows)
 
 
 def nearest(x: Tensor, train: Tensor, k: int, subject: Subject) -> tuple[Tensor, Tensor]:

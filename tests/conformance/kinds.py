@@ -19,7 +19,10 @@ from genmodels.models.base import BaseModel, make_optimizers, train_batch
 ROOT = Path(__file__).parents[2]
 MODELS = options("model")
 SMALL_FLOW = ["model.prior.network.width=8", "model.prior.depth=4", "model.prior.base.components=5"]
-VARIANTS = {"vae with a flow prior": ("vae", ["model/prior=flow", *SMALL_FLOW])}
+VARIANTS = {
+    "vae with a flow prior": ("vae", ["model/prior=flow", *SMALL_FLOW]),
+    "rbm beyond enumeration": ("rbm", ["model.hidden=24", "model.exact=false"]),
+}
 """Models with a part so unlike the default one that they are tested as models of their own: model and overrides."""
 CONFIGURED = [*MODELS, *VARIANTS]
 SUITE = [*CONFIGURED, *DOUBLES]

@@ -12,7 +12,8 @@ from genmodels.data.sources import Arrays
 from genmodels.errors import UserError
 from genmodels.launch import compose, options
 
-OFFLINE = ["digits", "gaussian", "mixture", "checkerboard", "moons", "swiss_roll"]
+DIGITS = ["digits", "binary_digits"]
+DRAWN = ["gaussian", "mixture", "checkerboard", "moons", "swiss_roll", "heartbeat", "bars"]
 
 
 class Images:
@@ -50,9 +51,9 @@ def test_yaml_is_the_constructors_signature(name):
     assert instantiate(cfg.data).spec.shape == tuple(cfg.data.spec.shape)
 
 
-@pytest.mark.parametrize("name", OFFLINE)
+@pytest.mark.parametrize("name", [*DIGITS, *DRAWN])
 def test_data_sets_without_files_load(name):
-    small = [] if name == "digits" else ["data.source.train_size=1000", "data.source.test_size=600"]
+    small = [] if name in DIGITS else ["data.source.train_size=1000", "data.source.test_size=600"]
     data = instantiate(config(name, *small).data)
     for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
         data.spec.check(next(iter(loader)))

@@ -17,10 +17,13 @@ from genmodels.core import DataSpec
 from genmodels.core.abilities import HasDensity
 from genmodels.data import DataModule
 from genmodels.data.sources import (
+    Bars,
+    BinaryDigits,
     Checkerboard,
     Cifar10Binary,
     Digits,
     Gaussian,
+    Heartbeat,
     Idx,
     ImageFolder,
     Mixture,
@@ -60,6 +63,16 @@ def test_digits_are_all_of_sklearns_split_evenly_by_class():
 
 def test_digits_split_is_fixed():
     assert Digits().load(NOWHERE).test.sum(dtype=torch.long) == 112_784
+
+
+def test_binary_digits_are_the_digits_with_pixels_above_a_threshold():
+    digits, binary = Digits().load(NOWHERE), BinaryDigits().load(NOWHERE)
+    for split in ("train", "test"):
+        gray, black_and_white = getattr(digits, split), getattr(binary, split)
+        assert black_and_white.dtype == torch.uint8 and torch.equal(black_and_white == 1, gray > 7)
+        assert torch.equal(getattr(binary, f"{split}_labels"), getattr(digits, f"{split}_labels"))
+        assert torch.equal(getattr(BinaryDigits(threshold=1).load(NOWHERE), split) == 1, gray > 0)
+    assert digits.train.max() == 16 and binary.train.max() == 1
 
 
 def test_idx_reads_shapes_and_labels(tmp_path):
@@ -200,17 +213,64 @@ def test_density_sums_to_one_and_predicts_the_draws(law):
     assert (frequency - mass).abs().max() < 5 * math.sqrt(0.25 / len(draws))
 
 
+def all_states(bits):
+    """All binary vectors ``[2^bits, bits]``, uint8, in parts; number i is the one whose digits spell i."""
+    for numbers in torch.arange(2**bits).split(2**16):
+        yield (numbers[:, None] >> torch.arange(bits) & 1).byte()
+
+
+@pytest.mark.parametrize(
+    ("law", "shape", "states", "entropy"),
+    [(Heartbeat(), (20,), 5, 1.609438), (Bars(), (1, 4, 4), 30, 3.379093)],
+    ids=["heartbeat", "bars"],
+)
+def test_probabilities_of_all_states_sum_to_one_and_predict_the_draws(law, shape, states, entropy):
+    bits = math.prod(shape)
+    log_p = torch.cat([law.log_prob(x.view(-1, *shape)) for x in all_states(bits)]).double()
+    p = log_p.exp()
+    assert len(p) == 2**bits and p.sum() == pytest.approx(1, abs=1e-6)
+    assert (p > 0).sum() == states and -(p * log_p)[p > 0].sum() == pytest.approx(entropy, abs=1e-5)
+    draws = law.sample(40_000, torch.Generator().manual_seed(0))
+    assert draws.shape[1:] == shape and draws.dtype == torch.uint8
+    number = (draws.flatten(1).long() << torch.arange(bits)).sum(1)
+    frequency = torch.bincount(number, minlength=2**bits) / len(draws)
+    assert ((frequency - p).abs() <= 5 * (p * (1 - p) / len(draws)).sqrt()).all()
+
+
+def test_a_heartbeat_is_every_fifth_bin_and_nothing_else():
+    beat = torch.zeros(4, 20, dtype=torch.uint8)
+    beat[:, 3::5] = 1
+    beat[1, 3], beat[2, 4] = 0, 1  # one is missing, one is too many
+    beat[3] = torch.tensor([1, 0, 0, 0, 0, 0, 1, 0, 0, 0] * 2)  # out of step
+    assert Heartbeat().log_prob(beat).tolist() == [pytest.approx(-math.log(5)), -math.inf, -math.inf, -math.inf]
+
+
+def test_an_image_that_is_both_bars_and_stripes_is_twice_as_likely():
+    rows = torch.tensor([1, 0, 1, 1], dtype=torch.uint8)[:, None].expand(4, 4)
+    images = torch.stack([rows, rows.T, torch.zeros_like(rows), torch.ones_like(rows), rows * rows.T])[:, None]
+    assert Bars().log_prob(images).exp().tolist() == pytest.approx([1 / 32, 1 / 32, 2 / 32, 2 / 32, 0])
+
+
 def test_a_source_declares_a_known_density():
-    assert all(isinstance(source, HasDensity) for source in (Gaussian(), Mixture(), Checkerboard()))
-    assert not any(isinstance(source, HasDensity) for source in (Moons(), SwissRoll(), Digits()))
+    known = (Gaussian(), Mixture(), Checkerboard(), Heartbeat(), Bars())
+    assert all(isinstance(source, HasDensity) for source in known)
+    assert not any(isinstance(source, HasDensity) for source in (Moons(), SwissRoll(), Digits(), BinaryDigits()))
 
 
-@pytest.mark.parametrize("law", [Gaussian, Mixture, Checkerboard, Moons, SwissRoll])
-def test_planar_data_are_a_function_of_the_seed(law):
+SHAPES = dict.fromkeys([Gaussian, Mixture, Checkerboard, Moons, SwissRoll], (2,)) | {Heartbeat: (20,), Bars: (1, 4, 4)}
+
+
+@pytest.mark.parametrize("law", SHAPES)
+def test_drawn_data_are_a_function_of_the_seed(law):
     one, same, other = (law(train_size=300, test_size=200, seed=seed).load(NOWHERE) for seed in (1, 1, 2))
-    assert one.train.shape == (300, 2) and one.test.shape == (200, 2) and one.train.dtype == torch.float32
+    shape = SHAPES[law]
+    assert one.train.shape == (300, *shape) and one.test.shape == (200, *shape)
+    assert one.train.dtype == (torch.float32 if shape == (2,) else torch.uint8)
     assert torch.equal(one.train, same.train) and not torch.equal(one.train, other.train)
-    assert one.train.abs().max() < 6 and one.train.mean(0).abs().max() < 1
+    assert not torch.equal(one.train[:200], one.test)
+    assert one.sha256() == same.sha256() != other.sha256()
+    if shape == (2,):
+        assert one.train.abs().max() < 6 and one.train.mean(0).abs().max() < 1
 
 
 def test_a_published_file_that_is_a_folder_is_named(tmp_path):

@@ -8,6 +8,7 @@ import torch
 
 from genmodels.core import DataSpec, Kind, Likelihood, Score
 from genmodels.core.abilities import HasDensity, HasLikelihood
+from genmodels.data.sources import Heartbeat
 from genmodels.errors import UserError
 from genmodels.metrics import (
     GeneralizationEvaluation,
@@ -241,6 +242,22 @@ def test_divergence_from_the_truth_is_zero_for_the_truth_and_known_between_gauss
         (score,) = KLToDataEvaluation().measure(Subject(model, data, None, 0, None))
         assert score.value == pytest.approx(shift**2, abs=0.02) and score.kind is Kind.ESTIMATE
     assert "unknown" in KLToDataEvaluation().unsupported_reason(model, data_of(test))
+
+
+@pytest.mark.parametrize(("kind", "shown"), [(Kind.EXACT, Kind.ESTIMATE), (Kind.LOWER_BOUND, Kind.UPPER_BOUND)])
+def test_divergence_from_the_truth_of_integers_is_one_of_probabilities(kind, shown):
+    """Independent bits of the right mean: KL = 20 H(1/5) - log 5, and the same at each of the five sequences."""
+
+    def bits(x):
+        return torch.distributions.Bernoulli(0.2).log_prob(x.float()).sum(1)
+
+    source = Heartbeat(train_size=1, test_size=500)
+    data = data_of(source.load(None).test)
+    data.source = source
+    (score,) = KLToDataEvaluation().measure(Subject(Model(DataSpec((20,), 2), bits, kind), data, None, 0, None))
+    entropy = -(0.2 * math.log(0.2) + 0.8 * math.log(0.8))
+    assert score.value == pytest.approx(20 * entropy - math.log(5), rel=1e-5) and score.se < 1e-5
+    assert score.kind is shown and score.unit == "nats"
 
 
 def test_nothing_has_no_mean():

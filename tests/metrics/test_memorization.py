@@ -63,6 +63,15 @@ def test_picture_has_a_row_a_sample(data):
     assert picture.getpixel((5, 5)) == picture.getpixel((5 + tile, 5))  # a copy next to its original
 
 
+@pytest.mark.parametrize(("known", "share"), [(0, None), (2, None), (4, "2%"), (200, "100%")])
+def test_where_training_examples_are_drawn_again_there_are_no_copies(known, share, tmp_path):
+    train = images(400, 0)
+    data = data_of(tmp_path, train, images(20, 1), torch.cat([train[7 : 7 + known], images(200 - known, 2)]))
+    reason = MemorizationEvaluation().unsupported_reason(Drawn(images(200, 9)), data)
+    refusal = f"{share} of the test examples of toy are training examples too, and are no copies."
+    assert reason == (share and refusal)
+
+
 def test_what_cannot_be_sampled_is_refused(data):
     assert "cannot be sampled" in MemorizationEvaluation().unsupported_reason(object(), data)
     assert SPEC.is_image

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from genmodels.data.sources.base import Arrays
-from genmodels.errors import UserError
+from genmodels.errors import UserError, ensure_counts
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,35 @@ class Digits:
         return Arrays(images[~test], images[test], labels[~test], labels[test])
 
 
+@dataclass(frozen=True)
+class BinaryDigits(Digits):
+    """The same digits, of the same split, with pixels of ``threshold`` or more set to one and all others to zero.
+
+    Args:
+        threshold: the lowest of the 17 levels that becomes a one.
+
+    Raises:
+        ValueError: if the threshold would leave no zero or no one.
+    """
+
+    threshold: int = 8
+
+    def __post_init__(self) -> None:
+        ensure_counts(1, 16, threshold=self.threshold)
+
+    @override
+    def load(self, root: Path) -> Arrays:
+        """Images ``[N, 1, 8, 8]`` of zeros and ones and labels 0..9; ``root`` is not used."""
+        digits = super().load(root)
+        train, test = ((x >= self.threshold).byte() for x in (digits.train, digits.test))
+        return replace(digits, train=train, test=test)
+
+
 def _read_table() -> np.ndarray:
     """Rows of 64 pixels and a label, uint8 ``[1797, 65]``."""
     sklearn = find_spec("sklearn")
     if sklearn is None or not sklearn.submodule_search_locations:
-        raise UserError("data=digits needs a file of scikit-learn: pip install scikit-learn.")
+        raise UserError("the digits are in a file of scikit-learn: pip install scikit-learn.")
     path = Path(sklearn.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
     with gzip.open(path, "rt") as file:
         return np.loadtxt(file, delimiter=",", dtype=np.uint8)

@@ -6,10 +6,8 @@ All are concentrated within a few units of the origin, so that no model needs to
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,50 +16,17 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from genmodels.core.abilities import HasDensity
-from genmodels.core.randomness import LARGEST_SEED
-from genmodels.data.sources.base import MOST, Arrays
+from genmodels.data.sources.drawn import Drawn
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
-from genmodels.hardware import require_memory
 
 SMALLEST, LARGEST = 1e-6, 1e6  # widths whose squares, and their logarithms, are finite in float32
 
 
 @dataclass(frozen=True)
-class Planar(ABC):
-    """Independent draws from a distribution on the plane.
+class Planar(Drawn):
+    """Independent draws ``[N, 2]`` from a distribution on the plane; sizes and seed are those of :class:`Drawn`."""
 
-    Args:
-        train_size: number of training examples.
-        test_size: number of test examples.
-        seed: determines the draws; independent of a run's seed, so that all runs have the same data.
-
-    Raises:
-        ValueError: if a parameter of the distribution or a size is out of range.
-    """
-
-    train_size: int = 50_000
-    test_size: int = 10_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        ensure_counts(1, MOST, train_size=self.train_size, test_size=self.test_size)
-        ensure_counts(0, LARGEST_SEED, seed=self.seed)
-
-    @abstractmethod
-    def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """``n`` draws, ``[n, 2]`` float32."""
-
-    def load(self, root: Path) -> Arrays:
-        """Draw the data; ``root`` is not used.
-
-        Raises:
-            UserError: if they do not fit into memory.
-        """
-        n = self.train_size + self.test_size
-        sizes = f"data.source with train_size={self.train_size} and test_size={self.test_size}"
-        require_memory(32 * n, sizes)  # two coordinates, four times in the making
-        x = self.sample(n, torch.Generator().manual_seed(self.seed))
-        return Arrays(train=x[self.test_size :], test=x[: self.test_size], drawn_from=repr(self))
+    example_bytes = 4 * 2 * 4  # both coordinates four times
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Base classes of all models: those with one loss, those trained as a game, and normalizing flows."""
+"""Base classes of all models: those with one loss, those trained as a game, normalizing flows, and energy models."""
 
+from genmodels.models.base.energy import EnergyModel
 from genmodels.models.base.flow import BaseDistribution, NormalizingFlow, StandardLogistic, StandardNormal, to_reals
 from genmodels.models.base.model import AdversarialModel, BaseModel, GenerativeModel
 from genmodels.models.base.training import (
@@ -17,6 +18,7 @@ __all__ = [
     "AdversarialModel",
     "BaseDistribution",
     "BaseModel",
+    "EnergyModel",
     "GenerativeModel",
     "Loss",
     "NetworkFactory",

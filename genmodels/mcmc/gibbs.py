@@ -1,0 +1,290 @@
+r"""Bipartite Boltzmann machines: block Gibbs sampling, annealing by it, and their partition function by enumeration.
+
+Visible units v and hidden units h interact only across the two layers. With codes :math:`\tilde v, \tilde h` of the
+units, which are affine in them,
+
+.. math:: \log f(v, h) = \log b(v) + a^T \tilde v + c^T \tilde h + \tilde v^T W \tilde h,
+
+so that all units of a layer are independent given the other layer, and one sweep v -> h -> v draws each in one product.
+It is reversible in the marginal f(v). Both codes are of one form, :math:`\tilde h = \kappa h - \lambda` for
+h in {0, 1}: the units themselves (κ = 1, λ = 0), centered (λ = 1/2), or ±1 (κ = 2, λ = 1).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from typing_extensions import override
+
+from genmodels.mcmc.annealed_law import AnnealedLaw
+from genmodels.mcmc.paths import Path
+
+AT_A_TIME = 2**13  # states enumerated in one product
+
+
+class Visible(ABC):
+    """The law of visible units given their field φ: ``p(v_i) = b(v_i) exp(φ_i code(v_i)) / Z_i``, for all i at once."""
+
+    @abstractmethod
+    def code(self, v: Tensor) -> Tensor:
+        """Code ``[N, D]`` of units ``v [N, D]``."""
+
+    @abstractmethod
+    def log_base(self, v: Tensor) -> Tensor:
+        """``log b(v) = sum_i log b(v_i) [N]`` in nats."""
+
+    @abstractmethod
+    def log_partition(self, field: Tensor) -> Tensor:
+        """``sum_i log Z_i [N]`` in nats at ``field [N, D]``."""
+
+    @abstractmethod
+    def mean(self, field: Tensor) -> Tensor:
+        """Means ``[N, D]`` of the units at ``field [N, D]``."""
+
+    @abstractmethod
+    def sample(self, field: Tensor) -> Tensor:
+        """A draw ``v [N, D]`` at ``field [N, D]``."""
+
+    @abstractmethod
+    def between(self, other: Visible, beta: float) -> Visible:
+        """Units of the same kind with ``log b = (1 - beta) log b_other + beta log b``."""
+
+
+@dataclass(frozen=True)
+class BinomialUnits(Visible):
+    """Integers 0 .. n with ``b(v) = C(n, v)``, which are sums of n equal Bernoulli units; for n = 1 these themselves.
+
+    Attributes:
+        n: largest value.
+        scale: κ of the code ``κ v - shift``.
+        shift: ``[D]``.
+    """
+
+    n: int
+    scale: float
+    shift: Tensor
+
+    @override
+    def code(self, v: Tensor) -> Tensor:
+        return self.scale * v - self.shift
+
+    @override
+    def log_base(self, v: Tensor) -> Tensor:
+        if self.n == 1:
+            return v.new_zeros(len(v))
+        n = torch.tensor(float(self.n), device=v.device)
+        return (torch.lgamma(n + 1) - torch.lgamma(v + 1) - torch.lgamma(n - v + 1)).sum(1)
+
+    def log_partition(self, field: Tensor) -> Tensor:
+        """``sum_i n log(1 + exp(κ φ_i)) - φ_i shift_i [N]``."""
+        return (self.n * F.softplus(self.scale * field) - field * self.shift).sum(1)
+
+    @override
+    def mean(self, field: Tensor) -> Tensor:
+        return self.n * torch.sigmoid(self.scale * field)
+
+    @override
+    def sample(self, field: Tensor) -> Tensor:
+        p = torch.sigmoid(self.scale * field)
+        return torch.bernoulli(p) if self.n == 1 else torch.binomial(torch.full_like(p, self.n), p)
+
+    @override
+    def between(self, other: Visible, beta: float) -> BinomialUnits:
+        return self
+
+
+@dataclass(frozen=True)
+class GaussianUnits(Visible):
+    """Reals with ``b(v) = exp(-τ v²/2)``, which are coded by themselves: ``v_i ~ N(φ_i / τ_i, 1 / τ_i)``.
+
+    Attributes:
+        precision: τ ``[D]``.
+    """
+
+    precision: Tensor
+
+    @override
+    def code(self, v: Tensor) -> Tensor:
+        return v
+
+    @override
+    def log_base(self, v: Tensor) -> Tensor:
+        return -0.5 * (v.square() @ self.precision)
+
+    def log_partition(self, field: Tensor) -> Tensor:
+        """``sum_i φ_i² / 2τ_i + log(2π / τ_i) / 2 [N]``."""
+        return 0.5 * (field.square() / self.precision + (2 * math.pi / self.precision).log()).sum(1)
+
+    @override
+    def mean(self, field: Tensor) -> Tensor:
+        return field / self.precision
+
+    @override
+    def sample(self, field: Tensor) -> Tensor:
+        return self.mean(field) + torch.randn_like(field) * self.precision.rsqrt()
+
+    @override
+    def between(self, other: Visible, beta: float) -> GaussianUnits:
+        assert isinstance(other, GaussianUnits)
+        return GaussianUnits((1 - beta) * other.precision + beta * self.precision)
+
+
+@dataclass(frozen=True)
+class Bipartite:
+    """A Boltzmann machine of D visible and m hidden units, without connections inside a layer.
+
+    Attributes:
+        visible: the kind of its visible units.
+        weight: W ``[D, m]``.
+        visible_bias: a ``[D]``.
+        hidden_bias: c ``[m]``.
+        scale: κ of the hidden units' code ``κ h - λ``.
+        shift: λ.
+    """
+
+    visible: Visible
+    weight: Tensor
+    visible_bias: Tensor
+    hidden_bias: Tensor
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def hidden_field(self, v: Tensor) -> Tensor:
+        """``c + W^T code(v) [N, m]`` of ``v [N, D]``; ``p(h_j = 1 | v)`` is the sigmoid of κ times it."""
+        return torch.addmm(self.hidden_bias, self.visible.code(v), self.weight)
+
+    def visible_field(self, h: Tensor) -> Tensor:
+        """``a + W code(h) [N, D]`` of ``h [N, m]``, zeros and ones, or their probabilities."""
+        return torch.addmm(self.visible_bias, self.scale * h - self.shift, self.weight.T)
+
+    def log_hidden(self, field: Tensor) -> Tensor:
+        """``log sum_h exp(field^T code(h)) [N]`` at hidden fields ``[N, m]``."""
+        return (F.softplus(self.scale * field) - self.shift * field).sum(1)
+
+    def log_f(self, v: Tensor) -> Tensor:
+        """``log f(v) = log sum_h f(v, h) [N]`` in nats, minus the free energy, of ``v [N, D]``."""
+        return self.log_visible(v) + self.log_hidden(self.hidden_field(v))
+
+    def log_visible(self, v: Tensor) -> Tensor:
+        """``log b(v) + a^T code(v) [N]`` in nats."""
+        return self.visible.log_base(v) + self.visible.code(v) @ self.visible_bias
+
+    def log_f_hidden(self, h: Tensor) -> Tensor:
+        """``log sum_v f(v, h) [N]`` in nats of ``h [N, m]``, zeros and ones; an integral over real visible units."""
+        return (self.scale * h - self.shift) @ self.hidden_bias + self.visible.log_partition(self.visible_field(h))
+
+    def sweep(self, v: Tensor) -> Tensor:
+        """One sweep of block Gibbs sampling, v -> h -> v, ``[N, D]``."""
+        h = torch.bernoulli(torch.sigmoid(self.scale * self.hidden_field(v)))
+        return self.visible.sample(self.visible_field(h))
+
+
+def configurations(index: Tensor, units: int, values: int = 2) -> Tensor:
+    """States ``[N, units]``, float32, of ``units`` units of 0 .. values - 1, with the numbers ``index [N]``.
+
+    >>> configurations(torch.arange(4), 2).tolist()
+    [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    """
+    powers = values ** torch.arange(units, device=index.device)
+    return (index[:, None] // powers % values).float()
+
+
+def enumerated(log_f: Callable[[Tensor], Tensor], units: int, values: int, device: torch.device) -> Tensor:
+    """``log f`` of all ``values ** units`` states, in the order of :func:`configurations`, float64."""
+    indices = torch.arange(values**units, device=device).split(AT_A_TIME)
+    return torch.cat([log_f(configurations(index, units, values)).double() for index in indices])
+
+
+class GibbsState(NamedTuple):
+    """Visible units of N chains, with what does not depend on the inverse temperature.
+
+    Attributes:
+        v: ``[N, D]``.
+        field: hidden fields ``c + W^T code(v) [N, m]`` of the machine at the end of the path.
+    """
+
+    v: Tensor
+    field: Tensor
+
+
+class BipartitePath(Path[GibbsState]):
+    """From independent visible units to a machine, all hidden units included (Salakhutdinov & Murray 2008, eq. 15-18).
+
+    ``f_b(v, h) = f_0(v)^(1-b) f(v, h)^b``, where f_0, the base-rate machine, has the visible units of ``base`` with the
+    biases ``base_bias [D]`` and hidden units that are 0 or 1 with equal probability. https://doi.org/10.1145/1390156.1390266
+    """
+
+    def __init__(self, machine: Bipartite, base: Visible, base_bias: Tensor) -> None:
+        self.machine, self.base, self.base_bias = machine, base, base_bias
+
+    def at(self, beta: float) -> tuple[Visible, Tensor]:
+        """The visible units at ``beta`` and their biases ``[D]``."""
+        machine = self.machine
+        bias = (1 - beta) * self.base_bias + beta * machine.visible_bias
+        return machine.visible.between(self.base, beta), bias
+
+    @override
+    def log_f(self, state: GibbsState, beta: float) -> Tensor:
+        visible, bias = self.at(beta)
+        hidden = self.machine.log_hidden(beta * state.field)
+        return visible.log_base(state.v) + visible.code(state.v) @ bias + hidden
+
+    @override
+    def log_ratio(self, state: GibbsState, before: float, after: float) -> Tensor:
+        machine, (here, bias), (there, next_bias) = self.machine, self.at(before), self.at(after)
+        units = there.code(state.v) @ (next_bias - bias) + there.log_base(state.v) - here.log_base(state.v)
+        fields = machine.scale * state.field
+        hidden = F.softplus(after * fields) - F.softplus(before * fields)  # close to each other, so before they are summed
+        return (units + (hidden - (after - before) * machine.shift * state.field).sum(1)).double()
+
+    def log_z0(self) -> Tensor:
+        """``log Z_0 = sum_i log Z_i + m log 2``, a scalar."""
+        return self.base.log_partition(self.base_bias[None])[0] + len(self.machine.hidden_bias) * math.log(2)
+
+    def sweep(self, state: GibbsState, beta: float) -> GibbsState:
+        """One sweep v -> h -> v, which leaves the marginal ``f_b(v)`` invariant and is reversible in it."""
+        machine, (visible, bias) = self.machine, self.at(beta)
+        h = torch.bernoulli(torch.sigmoid(beta * machine.scale * state.field))
+        code = beta * (machine.scale * h - machine.shift)
+        return self.state(visible.sample(torch.addmm(bias, code, machine.weight.T)))
+
+    def state(self, v: Tensor) -> GibbsState:
+        """The state of chains at ``v [N, D]``."""
+        return GibbsState(v, self.machine.hidden_field(v))
+
+
+class GibbsAnnealed(AnnealedLaw[GibbsState]):
+    """The law of visible units after one sweep of a :class:`BipartitePath` at each of T inverse temperatures.
+
+    Args:
+        path: the path from independent units to the machine.
+        betas: inverse temperatures ``[T + 1]``.
+    """
+
+    path: BipartitePath
+
+    def __init__(self, path: BipartitePath, betas: Tensor) -> None:
+        super().__init__(path, betas, float(path.log_z0()))
+
+    @override
+    def draw(self, n: int) -> GibbsState:
+        return self.state(self.path.base.sample(self.path.base_bias.expand(n, -1)))
+
+    @override
+    def state(self, y: Tensor) -> GibbsState:
+        return self.path.state(y)
+
+    @override
+    def position(self, state: GibbsState) -> Tensor:
+        return state.v
+
+    @override
+    def transition(self, state: GibbsState, beta: float, t: int) -> tuple[GibbsState, Tensor]:
+        return self.path.sweep(state, beta), torch.ones(len(state.v), device=state.v.device)

@@ -1,0 +1,184 @@
+"""The base class of energy models, whose samples and likelihood are those of the chain that is annealed to them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
+from genmodels.core.abilities import HasImportanceWeights, HasPartition, Progress, RunsChains, Samples
+from genmodels.errors import ensure_counts
+from genmodels.mcmc import AnnealedLaw
+from genmodels.models.base.model import GenerativeModel
+from genmodels.models.base.training import OptimizerFactory, SchedulerFactory
+
+
+class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, RunsChains):
+    """A model ``p(x) = f(x) / Z`` whose Z is unknown, as sampled by annealing.
+
+    Its samples end chains that are annealed from a distribution ``f_0 / Z_0`` to f, and its likelihood is a lower bound
+    on the probability of exactly these (:class:`genmodels.mcmc.AnnealedLaw`). Both speak of the same normalized law,
+    which approaches ``f / Z`` as the temperatures become many. The trajectories of the chain are its latent variables.
+
+    Chains run at positions ``y [N, D]`` on the model's own scale: see :meth:`embed`.
+
+    Args:
+        spec: the data that the model is built for.
+        optimizer: ``parameters -> Optimizer``.
+        scheduler: ``optimizer -> LRScheduler``, stepped once per batch, or ``None``.
+        clip_norm: largest global gradient norm, or ``None``.
+        temperatures: T, inverse temperatures of the annealed chain.
+        validation_temperatures: as many for the likelihood during training, which is a bound of the same kind on the
+            law of a shorter chain.
+
+    Raises:
+        ValueError: if there is not one temperature.
+    """
+
+    draws = "reverse_chains"
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None = None,
+        clip_norm: float | None = None,
+        temperatures: int = 1000,
+        validation_temperatures: int = 50,
+    ) -> None:
+        super().__init__(spec, optimizer, scheduler, clip_norm)
+        ensure_counts(temperatures=temperatures, validation_temperatures=validation_temperatures)
+        self.temperatures = temperatures
+        self.validation_temperatures = validation_temperatures
+
+    @abstractmethod
+    def annealed(self, temperatures: int) -> AnnealedLaw[Any]:
+        """The law of chains that are annealed to f over so many temperatures."""
+
+    @abstractmethod
+    def embed(self, x: Tensor) -> Tensor:
+        """Positions ``y [B, D]`` of raw data ``x [B, *shape]``, drawn at random in the bins of dequantized integers."""
+
+    def log_volume(self, y: Tensor) -> Tensor:
+        """What a log-density at ``y [B, D]`` lacks to the log-density, or mass, of x: ``[B]`` in nats, 0 by default.
+
+        That is the log-determinant of the map from x to y, and for dequantized integers the log-volume of a bin.
+        """
+        return y.new_zeros(len(y))
+
+    @abstractmethod
+    def unembed(self, y: Tensor) -> Tensor:
+        """Raw data ``x [B, *shape]`` of positions ``y [B, D]``."""
+
+    @torch.no_grad()
+    def annealed_weights(self, x: Tensor, samples: int, temperatures: int) -> Tensor:
+        """``log w [K, B]`` in nats of ``x [B, *shape]`` by K ``samples`` of the reversed chain, ``E[w] = p_ann(x)``."""
+        y = self.embed(x.repeat(samples, *[1] * (x.dim() - 1)))
+        return (self.annealed(temperatures).log_weights(y) + self.log_volume(y)).view(samples, -1)
+
+    def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
+        """Lower bound ``[B]`` in nats on the log-probability of raw data ``x [B, *shape]`` under the annealed chain.
+
+        It tightens with the number of reversed chains, ``samples``, and carries no gradient.
+
+        Raises:
+            ValueError: if samples is less than 1.
+        """
+        ensure_counts(samples=samples)
+        log_weights = self.annealed_weights(x, samples, self.temperatures)
+        return Likelihood(log_mean_exp(log_weights).float(), Kind.LOWER_BOUND)
+
+    def validation_likelihood(self, x: Tensor) -> Likelihood:
+        """The bound of a chain of ``validation_temperatures``."""
+        log_weights = self.annealed_weights(x, 1, self.validation_temperatures)
+        return Likelihood(log_weights[0].float(), Kind.LOWER_BOUND)
+
+    @property
+    def law(self) -> dict[str, Any]:
+        """What samples and likelihood are of, as plain types: the chain that is annealed."""
+        return {"law": "annealed", "temperatures": self.temperatures}
+
+    @property
+    def likelihood_protocol(self) -> dict[str, Any]:
+        """The :attr:`law`."""
+        return self.law
+
+    @property
+    def passes_per_example(self) -> int:
+        """One per temperature."""
+        return self.temperatures
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """Raw data ``[n, *shape]``: the last states of annealed chains."""
+        return self.unembed(self.annealed(self.temperatures).sample(n))
+
+    @property
+    def sampling_protocol(self) -> dict[str, Any]:
+        """The :attr:`law`."""
+        return self.law
+
+    @property
+    def passes_per_sample(self) -> int:
+        """One per temperature."""
+        return self.temperatures
+
+    # Importance weights: the latent variable is the trajectory of the chain, of which only its weight is kept ---------
+
+    @torch.no_grad()
+    def simulate(self, n: int) -> tuple[Tensor, Tensor]:
+        """``x ~ p_ann [n, *shape]`` and the log-weights ``[n, 1]`` of the chains that arrived there."""
+        law = self.annealed(self.temperatures)
+        run = law.anneal(n)
+        y = law.position(run.state)
+        return self.unembed(y), (law.weigh(run.state, run.log_weight) + self.log_volume(y))[:, None]
+
+    def log_weights(self, x: Tensor, samples: int) -> Tensor:
+        """``log w [K, B]`` in nats of ``x [B, *shape]`` by K ``samples`` of the reversed chain, ``E[w] = p_ann(x)``."""
+        return self.annealed_weights(x, samples, self.temperatures)
+
+    def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
+        """``log w [B]`` in nats of ``x [B, *shape]`` by the chains of :meth:`simulate`, whose weights z ``[B, 1]`` are."""
+        return z[:, 0]
+
+    # Partition function and chains ------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def energy(self, x: Tensor) -> Tensor:
+        """``-log f(x) [B]`` in nats of raw data ``x [B, *shape]``, in expectation at least so if they are dequantized."""
+        y = self.embed(x)
+        return self.chain_energy(y) - self.log_volume(y)
+
+    @torch.no_grad()
+    def partition_weights(self, n: int, temperatures: int, progress: Progress = iter) -> Tensor:
+        """``log w [n]`` in nats, float64, of chains annealed over so many temperatures: ``E[w] = Z``."""
+        law = self.annealed(temperatures)
+        return law.anneal(n, progress).log_weight.cpu() + law.log_z0
+
+    def chains_at(self, x: Tensor) -> Tensor:
+        """Positions ``[N, D]`` of raw data ``x [N, *shape]``."""
+        return self.embed(x)
+
+    def chains_of_noise(self, n: int) -> Tensor:
+        """Positions ``[n, D]`` drawn from ``f_0``."""
+        law = self.annealed(1)
+        return law.position(law.draw(n))
+
+    @torch.no_grad()
+    def run_chains(self, state: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """Positions ``[N, D]`` after so many transitions at temperature 1, and the mean acceptance ``[N]``."""
+        law = self.annealed(1)
+        chains, accepted = law.state(state), state.new_zeros(len(state))
+        for _ in range(steps):
+            chains, probability = law.transition(chains, 1.0, 1)
+            accepted = accepted + probability
+        return law.position(chains), accepted / max(steps, 1)
+
+    @torch.no_grad()
+    def chain_energy(self, state: Tensor) -> Tensor:
+        """``-log f [N]`` in nats at positions ``[N, D]``."""
+        law = self.annealed(1)
+        return -law.path.log_f(law.state(state), 1.0)

@@ -1,0 +1,259 @@
+r"""Energy-based model: a neural network tilts a Gaussian, ``p(z) = N(z; 0, I) exp(-f(z) / T) / Z``.
+
+The tilt of a reference density is that of Xie et al. 2016 (arXiv:1602.03264, eq. 1); it makes Z finite for every f that
+grows more slowly than a square. Here z is the data, standardized. The gradient of the negative log-likelihood,
+
+    E_data[ grad f ] - E_p[ grad f ]    (over T),
+
+lowers the energy of data and raises that of samples of the model. The samples are the ends of Langevin chains,
+
+    z <- z + η grad log p(z) + sqrt(2 η) ε,    ε ~ N(0, I)
+
+that begin where the last ones ended (Tieleman 2008; Du & Mordatch 2019, arXiv:1903.08689), at noise (short runs:
+Nijkamp et al. 2019, arXiv:1904.09770), or at data (contrastive divergence: Hinton 2002).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from genmodels.core import DataSpec
+from genmodels.core.quantization import dequantize, logit, quantize, unlogit
+from genmodels.errors import ensure_counts, ensure_numbers, require
+from genmodels.mcmc import DifferentiablePath, LangevinAnnealed, sigmoid_schedule
+from genmodels.models.base import EnergyModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
+
+CELLS, SIDE = 400, 12.0  # of the quadrature on the plane, in standard deviations of the data
+
+
+class Start(ABC):
+    """Where the chains of a training step begin. Chains that are kept lie in the model's ``chains``."""
+
+    def initial(self, noise: Callable[[int], Tensor]) -> dict[str, Tensor]:
+        """The chains to keep; ``noise(n)`` draws n from the reference density."""
+        return {}
+
+    @abstractmethod
+    def pick(
+        self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Positions ``[B, D]`` to begin at, for a batch ``data [B, D]``, and the numbers ``[B]`` of chains kept there."""
+
+
+class Data(Start):
+    """The batch itself: contrastive divergence (Hinton 2002)."""
+
+    @override
+    def pick(
+        self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        return data, None
+
+
+class Noise(Start):
+    """The reference density, for short runs (Nijkamp et al. 2019)."""
+
+    @override
+    def pick(
+        self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        return noise(len(data)), None
+
+
+class Persistent(Start):
+    """Chains that persist, some of which restart from the reference density (Du & Mordatch 2019, §3.1).
+
+    Args:
+        size: number of chains, of which a batch moves as many as it has examples.
+        restart: probability that a chain restarts.
+
+    Raises:
+        ValueError: if size is less than 1, or restart is no probability.
+    """
+
+    def __init__(self, size: int = 4096, restart: float = 0.01) -> None:
+        ensure_counts(size=size)
+        ensure_numbers(at_least=0, at_most=1, restart=restart)
+        self.size, self.restart = size, restart
+
+    @override
+    def initial(self, noise: Callable[[int], Tensor]) -> dict[str, Tensor]:
+        z = noise(self.size)
+        return {"z": z, "age": torch.zeros(self.size, device=z.device)}
+
+    @override
+    def pick(
+        self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        n = len(data)
+        require(n <= self.size, f"model.start.size is {self.size}, but a batch has {n} examples; set it to {n} or more.")
+        slots = torch.randperm(self.size, device=data.device)[:n]
+        again = torch.rand(n, device=data.device) < self.restart
+        chains["age"][slots] = torch.where(again, 0.0, chains["age"][slots])
+        return torch.where(again[:, None], noise(n), chains["z"][slots]), slots
+
+
+class EBM(EnergyModel):
+    """A network f of the energy, trained by contrast with Langevin chains.
+
+    Integers are dequantized and mapped to the reals by the logit (as for a flow, Dinh et al. 2017, §4.1), and all
+    dimensions standardized by the data's moments; the reference density is N(0, I) there. Samples and likelihood are
+    those of the annealed chain, see :class:`genmodels.models.base.EnergyModel`, whose transitions are single Langevin
+    steps of the size with which the model is trained.
+
+    Args:
+        spec: the data that the model is built for.
+        energy: ``(data shape, (1,)) -> network`` f, of standardized data.
+        start: where the chains of a training step begin.
+        optimizer: ``parameters -> Optimizer``.
+        scheduler: ``optimizer -> LRScheduler``, stepped once per batch, or ``None``.
+        clip_norm: largest global gradient norm, or ``None``.
+        steps: Langevin steps for every batch.
+        step_size: η of a Langevin step, in squared standard deviations of the data.
+        adjusted: accept steps by the rule of Metropolis and Hastings (MALA), which makes the chains exact.
+        temperature: T of the model's law ``exp(-f / T)``. As a sampler knows only f / T, T sets how fast the law
+            changes with the network's weights.
+        energy_decay: weight of the mean squared energies of data and chains in the loss (Du & Mordatch 2019, §3.2).
+        alpha: on integer data, the logit map's distance from 0 and 1, ``logit(alpha + (1 - 2 alpha) u)``.
+        temperatures: see :class:`genmodels.models.base.EnergyModel`.
+        validation_temperatures: likewise.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        energy: NetworkFactory,
+        start: Start,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None = None,
+        clip_norm: float | None = None,
+        steps: int = 20,
+        step_size: float = 0.01,
+        adjusted: bool = True,
+        temperature: float = 1.0,
+        energy_decay: float = 0.0,
+        alpha: float = 1e-6,
+        temperatures: int = 500,
+        validation_temperatures: int = 50,
+    ) -> None:
+        super().__init__(spec, optimizer, scheduler, clip_norm, temperatures, validation_temperatures)
+        ensure_counts(steps=steps)
+        ensure_numbers(above=0, step_size=step_size, temperature=temperature)
+        ensure_numbers(at_least=0, energy_decay=energy_decay)
+        ensure_numbers(above=0, below=0.5, alpha=alpha)
+        self.steps, self.step_size, self.adjusted = steps, step_size, adjusted
+        self.temperature, self.energy_decay, self.alpha = temperature, energy_decay, alpha
+        self.start = start
+        self.network = energy(spec.shape, (1,))
+        self.register_buffer("mean", torch.zeros(spec.dims))
+        self.register_buffer("std", torch.ones(spec.dims))
+
+    # Between data and the standardized reals --------------------------------------------------------------------------
+
+    def to_reals(self, x: Tensor) -> Tensor:
+        """Raw data ``x [B, *shape]`` as reals ``[B, D]``; integers as logits of points drawn in their bins."""
+        u = dequantize(x, self.spec)[0].flatten(1)
+        return logit(u, self.alpha)[0] if self.spec.is_discrete else u
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Take the moments of raw data ``x [B, *shape]``, and start the chains."""
+        y = self.to_reals(x)
+        self.mean.copy_(y.mean(0))
+        self.std.copy_(y.std(0, correction=0).clamp(min=1e-3))
+        self.chains = self.start.initial(self.chains_of_noise)
+
+    @override
+    def embed(self, x: Tensor) -> Tensor:
+        return (self.to_reals(x) - self.mean) / self.std
+
+    def log_volume(self, y: Tensor) -> Tensor:
+        """Log-determinant ``[B]`` of standardizing, of the logit, and log-volume of a bin, at ``y [B, D]``."""
+        log_det = -self.std.log().sum().expand(len(y))
+        if self.spec.levels is None:
+            return log_det
+        u = unlogit(self.mean + self.std * y, self.alpha)
+        return log_det + logit(u, self.alpha)[1] - self.spec.dims * math.log(self.spec.levels)
+
+    def unembed(self, y: Tensor) -> Tensor:
+        """Raw data ``x [B, *shape]`` of ``y [B, D]``; an integer is the level whose bin contains its point."""
+        reals = self.mean + self.std * y
+        u = unlogit(reals, self.alpha) if self.spec.is_discrete else reals
+        return quantize(u, self.spec).view(-1, *self.spec.shape)
+
+    # Energy and chains ------------------------------------------------------------------------------------------------
+
+    def tilt(self, z: Tensor) -> Tensor:
+        """``-f(z) / T [B]``, what is added to ``log N(z; 0, I)``, at ``z [B, D]``."""
+        energy: Tensor = self.network(z.view(-1, *self.spec.shape)).float().flatten()
+        return -energy / self.temperature
+
+    @override
+    def chains_of_noise(self, n: int) -> Tensor:
+        return torch.randn(n, self.spec.dims, device=self.device)
+
+    @override
+    def annealed(self, temperatures: int) -> LangevinAnnealed:
+        path, betas = DifferentiablePath(self.tilt), sigmoid_schedule(temperatures)
+        return LangevinAnnealed(path, betas, self.step_size, self.adjusted, self.spec.dims, self.device)
+
+    @property
+    def law(self) -> dict[str, Any]:
+        """The chain that is annealed, by single Langevin steps, and the temperature of the energy."""
+        return {
+            **super().law,
+            "step_size": self.step_size,
+            "adjusted": self.adjusted,
+            "temperature": self.temperature,
+        }
+
+    def loss(self, x: Tensor) -> Loss:
+        """``(E[f(data)] - E[f(chains)]) / (T D)`` for raw data ``x [B, *shape]``, plus the decay of energies.
+
+        Its gradient is that of the mean ``-log p(x)``, in nats per dimension, if the chains have the law of the model.
+        """
+        data = self.embed(x)
+        ends, acceptance = self.move_chains(data)
+        tilts = self.tilt(torch.cat([data, ends]))
+        on_data, on_chains = tilts.chunk(2)
+        contrast = (on_chains.mean() - on_data.mean()) / self.spec.dims
+        decay = self.energy_decay * tilts.square().mean()
+        terms = {"energy_data": -on_data.mean(), "energy_chains": -on_chains.mean(), "acceptance": acceptance}
+        return Loss(contrast + decay, terms, is_objective=False)
+
+    @torch.no_grad()
+    def move_chains(self, data: Tensor) -> tuple[Tensor, Tensor]:
+        """Ends ``[B, D]`` of chains for a batch ``data [B, D]``, and the mean acceptance, a scalar."""
+        begin, slots = self.start.pick(self.chains, data, self.chains_of_noise)
+        ends, acceptance = self.run_chains(begin, self.steps)
+        if slots is not None:
+            self.chains["z"][slots] = ends
+            self.chains["age"][slots] += self.steps
+        return ends, acceptance.mean()
+
+    def log_partition(self) -> tuple[float, str] | None:
+        """``log Z`` in nats on the plane, by the midpoint rule; ``None`` elsewhere."""
+        if self.spec.is_discrete or self.spec.dims != 2:
+            return None
+        width = 2 * SIDE / CELLS
+        line = (torch.arange(CELLS, device=self.device) + 0.5) * width - SIDE
+        energies = torch.cat([self.chain_energy(part) for part in torch.cartesian_prod(line, line).split(10_000)])
+        return float(torch.logsumexp(-energies.double(), 0)) + 2 * math.log(width), "quadrature"
+
+    @property
+    def energy_is_exact(self) -> bool:
+        """Integers are dequantized, which bounds their energy from above."""
+        return not self.spec.is_discrete

@@ -1,0 +1,281 @@
+"""Restricted Boltzmann machine (Smolensky 1986; Hinton 2002, https://doi.org/10.1162/089976602760128018).
+
+Visible units v, the data, and hidden units h in {0, 1} interact across the two layers only:
+
+    p(v, h) = exp(-E(v, h)) / Z,    E(v, h) = -a^T v - c^T h - v^T W h
+
+so that both p(h | v) and p(v | h) are products, and the hidden units sum out in closed form,
+
+    p(v) = f(v) / Z,    log f(v) = a^T v + sum_j log(1 + exp(c_j + (W^T v)_j)).
+
+The gradient of the log-likelihood is the difference of two expectations of the gradient of log f, over the data and over
+the model. The latter is taken over chains of block Gibbs sampling: k sweeps from the data (contrastive divergence,
+CD-k), or k further sweeps of chains that persist between batches (Tieleman 2008,
+https://doi.org/10.1145/1390156.1390290).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genmodels.core import DataSpec, Kind, Likelihood
+from genmodels.core.abilities import Encodes
+from genmodels.errors import ensure, ensure_counts
+from genmodels.mcmc import AnnealedLaw, linear_schedule
+from genmodels.mcmc.gibbs import (
+    BinomialUnits,
+    Bipartite,
+    BipartitePath,
+    GaussianUnits,
+    GibbsAnnealed,
+    GibbsState,
+    Visible,
+    configurations,
+    enumerated,
+)
+from genmodels.models.base import EnergyModel, Loss, OptimizerFactory, SchedulerFactory
+
+MOST_BITS = 20  # 2^20 states are enumerated within seconds
+
+
+class RBM(EnergyModel, Encodes):
+    """Boltzmann machine of D visible and m hidden units, in two layers.
+
+    The visible units follow from the data: Bernoulli for two levels, binomial for L (sums of L - 1 equal Bernoulli
+    units, Teh & Hinton 2001), so that integers need no dequantization, and Gaussian for reals (Welling et al. 2005),
+    which are standardized, with learned precisions.
+
+    A machine whose hidden or visible states can be enumerated has an exact likelihood and independent, exact samples.
+    Beyond that both are those of the annealed chain, see :class:`genmodels.models.base.EnergyModel`.
+
+    Args:
+        spec: the data that the model is built for.
+        hidden: number m of hidden units.
+        optimizer: ``parameters -> Optimizer``.
+        scheduler: ``optimizer -> LRScheduler``, stepped once per batch, or ``None``.
+        clip_norm: largest global gradient norm, or ``None``.
+        sweeps: k, sweeps of the chains for every batch.
+        chains: number of persistent chains; 0 for chains that start from each batch, contrastive divergence.
+        units: values of binary units, ``"binary"`` for 0 and 1 or ``"spin"`` for -1 and 1; integers in between are
+            evenly spaced. The same distributions, with other gradients.
+        centered: subtract from every unit an offset, the mean of the data or of a uniform hidden unit (Montavon &
+            Müller 2012; Melchior et al. 2016, JMLR 17). The same distributions, with other gradients.
+        exact: enumerate the states: ``None`` if there are at most 2^20, ``True`` to refuse more, ``False`` never.
+        temperatures: see :class:`genmodels.models.base.EnergyModel`.
+        validation_temperatures: likewise.
+
+    Raises:
+        ValueError: if a number is out of range, units are of another kind, or there are too many states for ``exact``.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden: int,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None = None,
+        clip_norm: float | None = None,
+        sweeps: int = 1,
+        chains: int = 128,
+        units: str = "binary",
+        centered: bool = True,
+        exact: bool | None = None,
+        temperatures: int = 1000,
+        validation_temperatures: int = 100,
+    ) -> None:
+        super().__init__(spec, optimizer, scheduler, clip_norm, temperatures, validation_temperatures)
+        ensure_counts(hidden=hidden, sweeps=sweeps)
+        ensure_counts(0, chains=chains)
+        ensure(units in ("binary", "spin"), f"units must be binary or spin, got {units!r}.")
+        bits = min(hidden, spec.dims * math.log2(spec.levels or math.inf))
+        ensure(
+            not exact or bits <= MOST_BITS,
+            f"exact=true is for at most 2^{MOST_BITS} states of the hidden or the visible units, here {hidden} hidden "
+            f"units; set hidden to at most {MOST_BITS}, or exact=null for the law of annealed chains.",
+        )
+        self.exact = bits <= MOST_BITS and exact is not False
+        self.hidden, self.sweeps, self.n_chains = hidden, sweeps, chains
+        self.scale = 1.0 if units == "binary" else 2.0
+        self.centered = centered
+        self.visible_bias = nn.Parameter(torch.zeros(spec.dims))
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+        if spec.is_discrete:
+            self.weight = nn.Parameter(0.01 * torch.randn(spec.dims, hidden))
+        else:  # half of the data's variance is between the means of units given h, half within
+            self.weight = nn.Parameter(math.sqrt(2 / hidden) / self.scale * torch.randn(spec.dims, hidden))
+            self.log_precision = nn.Parameter(torch.full((spec.dims,), math.log(2)))
+        self.register_buffer("mean", torch.full((spec.dims,), ((spec.levels or 1) - 1) / 2))
+        self.register_buffer("std", torch.ones(spec.dims))
+        self._remembered: tuple[Any, Tensor] = (None, torch.empty(0))
+
+    # The machine ------------------------------------------------------------------------------------------------------
+
+    def visible(self) -> Visible:
+        """The kind of the visible units, with their code: standardized reals, or ``κ v`` less an offset."""
+        if self.spec.levels is None:
+            return GaussianUnits(self.log_precision.exp())
+        n = self.spec.levels - 1
+        spin = n if self.scale == 2 else 0  # 2 v - n lies between -n and n
+        offset = self.scale * self.mean - spin if self.centered else torch.zeros_like(self.mean)
+        return BinomialUnits(n, self.scale, offset + spin)
+
+    def machine(self) -> Bipartite:
+        """The machine with the present parameters, in its natural ones: fields that add up."""
+        visible = self.visible()
+        weight, bias = self.weight, self.visible_bias
+        if isinstance(visible, GaussianUnits):  # given h, units have the mean a + W h
+            weight, bias = visible.precision[:, None] * weight, visible.precision * bias
+        shift = self.scale / 2 if self.centered or self.scale == 2 else 0.0
+        return Bipartite(visible, weight, bias, self.hidden_bias, self.scale, shift)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Take offsets, biases and the start of the chains from the means of raw data ``x [B, *shape]``."""
+        v = x.flatten(1).float()
+        if self.spec.levels is None:
+            self.mean.copy_(v.mean(0))
+            self.std.copy_(v.std(0, correction=0).clamp(min=1e-3))
+        else:
+            self.mean.copy_((v.sum(0) + (self.spec.levels - 1) / 2) / (len(v) + 1))  # inside of the range
+            self.visible_bias.copy_(self.base_bias())
+        if self.n_chains:
+            self.chains = {"v": self.chains_of_noise(self.n_chains)}
+
+    def base_bias(self) -> Tensor:
+        """Biases ``[D]`` of the base-rate machine, whose independent units have the means of the data."""
+        if self.spec.levels is None:
+            return torch.zeros_like(self.mean)
+        return torch.logit(self.mean / (self.spec.levels - 1)) / self.scale
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Units ``v [B, D]`` of raw data ``x [B, *shape]``: integers as they are, reals standardized."""
+        v = x.flatten(1).float()
+        return v if self.spec.is_discrete else (v - self.mean) / self.std
+
+    def log_volume(self, y: Tensor) -> Tensor:
+        """The log-determinant ``[B]`` of standardizing reals, 0 for integers."""
+        return (0.0 if self.spec.is_discrete else -self.std.log().sum()) + y.new_zeros(len(y))
+
+    def unembed(self, y: Tensor) -> Tensor:
+        """Raw data ``x [B, *shape]`` of units ``v [B, D]``."""
+        if self.spec.is_discrete:
+            return y.to(torch.uint8).view(-1, *self.spec.shape)
+        return (self.mean + self.std * y).view(-1, *self.spec.shape)
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def loss(self, x: Tensor) -> Loss:
+        """``(E[log f(chains)] - E[log f(x)]) / D`` for raw data ``x [B, *shape]``, after k sweeps of the chains.
+
+        Its gradient is that of the mean ``-log p(x)``, in nats per dimension, if the chains have the law of the model.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            machine, data = self.machine(), self.embed(x)
+            v = self.chains["v"] if self.n_chains else data
+            with torch.no_grad():
+                for _ in range(self.sweeps):
+                    v = machine.sweep(v)
+            if self.n_chains:
+                self.chains = {"v": v}
+            positive, negative = machine.log_f(data).mean(), machine.log_f(v).mean()
+            terms = {"free_energy_data": -positive, "free_energy_chains": -negative}
+            return Loss((negative - positive) / self.spec.dims, terms, is_objective=False)
+
+    # Likelihood and samples -------------------------------------------------------------------------------------------
+
+    def annealed(self, temperatures: int) -> AnnealedLaw[GibbsState]:
+        """Chains of one sweep for each inverse temperature, evenly spaced, from the base-rate machine."""
+        base = GaussianUnits(torch.ones_like(self.mean)) if self.spec.levels is None else self.visible()
+        path = BipartitePath(self.machine(), base, self.base_bias())
+        return GibbsAnnealed(path, linear_schedule(temperatures))
+
+    @property
+    def sums_hidden(self) -> bool:
+        """Whether the states of the hidden units are enumerated, which are fewer, or those of the visible ones."""
+        return self.hidden <= self.spec.dims * math.log2(self.spec.levels or math.inf)
+
+    @torch.no_grad()
+    def log_f_of_states(self) -> Tensor:
+        """``log f`` of all states of one layer, the other summed out, float64; remembered until a parameter changes."""
+        key = [(t.data_ptr(), t._version) for t in (*self.parameters(), *self.buffers())]
+        if self._remembered[0] != key:
+            machine = self.machine()
+            log_f, units, values = (
+                (machine.log_f_hidden, self.hidden, 2)
+                if self.sums_hidden
+                else (machine.log_f, self.spec.dims, self.spec.levels or 0)
+            )
+            self._remembered = (key, enumerated(log_f, units, values, self.device))
+        return self._remembered[1]
+
+    def log_partition(self) -> tuple[float, str] | None:
+        """``log Z`` in nats by enumeration, if the states are few enough."""
+        return (float(torch.logsumexp(self.log_f_of_states(), 0)), "enumeration") if self.exact else None
+
+    @torch.no_grad()
+    def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
+        """``log p(x) [B]`` in nats of raw data ``x [B, *shape]``, exact by enumeration, else a bound for annealed chains.
+
+        Raises:
+            ValueError: if samples is less than 1.
+        """
+        ensure_counts(samples=samples)
+        if not self.exact:
+            return super().log_likelihood(x, samples)
+        v, log_z = self.embed(x), torch.logsumexp(self.log_f_of_states(), 0).float()
+        return Likelihood(self.machine().log_f(v) - log_z + self.log_volume(v), Kind.EXACT)
+
+    def validation_likelihood(self, x: Tensor) -> Likelihood:
+        """The likelihood by enumeration, else the bound for a shorter annealed chain."""
+        return self.log_likelihood(x) if self.exact else super().validation_likelihood(x)
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """Raw data ``[n, *shape]``: a state of one layer by its probability and then of the other, or annealed chains."""
+        if not self.exact:
+            return super().sample(n)
+        cumulative = self.log_f_of_states().softmax(0).cumsum(0)
+        uniform = torch.rand(n, dtype=torch.float64, device=cumulative.device) * cumulative[-1]
+        index = torch.searchsorted(cumulative, uniform).clamp(max=len(cumulative) - 1)
+        if not self.sums_hidden:
+            return self.unembed(configurations(index, self.spec.dims, self.spec.levels or 0))
+        machine = self.machine()
+        return self.unembed(machine.visible.sample(machine.visible_field(configurations(index, self.hidden))))
+
+    @property
+    def law(self) -> dict[str, Any]:
+        """What the likelihood and the samples are of: the machine itself, or chains that are annealed to it."""
+        return {"law": "enumerated"} if self.exact else super().law
+
+    @property
+    def no_gap_reason(self) -> str | None:
+        """An enumerated likelihood is no bound."""
+        return "its log-likelihood is exact" if self.exact else None
+
+    @property
+    def passes_per_example(self) -> int:
+        """One, or one per temperature."""
+        return 1 if self.exact else super().passes_per_example
+
+    @property
+    def passes_per_sample(self) -> int:
+        """One, or one per temperature."""
+        return 1 if self.exact else super().passes_per_sample
+
+    def encode(self, x: Tensor) -> Tensor:
+        """``p(h_j = 1 | x) [B, m]`` of raw data ``x [B, *shape]``."""
+        machine = self.machine()
+        return torch.sigmoid(machine.scale * machine.hidden_field(self.embed(x)))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Means of p(x | h), rounded to the nearest level for integers, of hidden units, or probabilities, ``z [B, m]``."""
+        machine = self.machine()
+        mean = machine.visible.mean(machine.visible_field(z))
+        return self.unembed(mean.round() if self.spec.is_discrete else mean)
