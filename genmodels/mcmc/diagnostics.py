@@ -88,7 +88,7 @@ def normal_scores(x: Tensor) -> Tensor:
 
 
 def effective_draws(x: Tensor) -> Tensor:
-    r"""Effective sample size ``[...]`` of chains, for the mean of ``x [T, N, ...]``: its variance is that of x divided by this.
+    r"""Effective sample size ``[...]`` of chains ``x [T, N, ...]``: their mean has the variance of x divided by it.
 
     It is :math:`TN / (1 + 2 \sum_k \rho_k)`, with the autocorrelations of all halves pooled, :math:`\rho_k = 1 - (W -
     \bar\gamma_k) / \widehat{var}^+`, where :math:`\bar\gamma_k` is their mean autocovariance (Vehtari et al. 2021,
