@@ -241,7 +241,7 @@ class BipartitePath(Path[GibbsState]):
         machine, (here, bias), (there, next_bias) = self.machine, self.at(before), self.at(after)
         units = there.code(state.v) @ (next_bias - bias) + there.log_base(state.v) - here.log_base(state.v)
         fields = machine.scale * state.field
-        hidden = F.softplus(after * fields) - F.softplus(before * fields)  # close to each other, so before they are summed
+        hidden = F.softplus(after * fields) - F.softplus(before * fields)  # of close numbers, so before the sum
         return (units + (hidden - (after - before) * machine.shift * state.field).sum(1)).double()
 
     def log_z0(self) -> Tensor:
