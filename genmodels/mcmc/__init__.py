@@ -40,6 +40,7 @@ from genmodels.mcmc.partition import (
     log_partition,
     mean_field,
     mean_field_bound,
+    numbered_states,
     thermodynamic_integral,
 )
 from genmodels.mcmc.paths import (
@@ -100,6 +101,7 @@ __all__ = [
     "metropolis_matrix",
     "mixing_time",
     "normal_scores",
+    "numbered_states",
     "palindrome",
     "power",
     "raise_bound",

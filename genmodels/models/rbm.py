@@ -17,6 +17,7 @@ https://doi.org/10.1145/1390156.1390290).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from genmodels.core import DataSpec, Kind, Likelihood
 from genmodels.core.abilities import Encodes
 from genmodels.errors import ensure, ensure_counts
-from genmodels.mcmc import AnnealedLaw, linear_schedule
+from genmodels.mcmc import AnnealedLaw, enumerate_states, linear_schedule, numbered_states
 from genmodels.mcmc.gibbs import (
     BinomialUnits,
     Bipartite,
@@ -34,8 +35,6 @@ from genmodels.mcmc.gibbs import (
     GibbsAnnealed,
     GibbsState,
     Visible,
-    configurations,
-    enumerated,
 )
 from genmodels.models.base import EnergyModel, Loss, OptimizerFactory, SchedulerFactory
 
@@ -200,18 +199,22 @@ class RBM(EnergyModel, Encodes):
         """Whether the states of the hidden units are enumerated, which are fewer, or those of the visible ones."""
         return self.hidden <= self.spec.dims * math.log2(self.spec.levels or math.inf)
 
+    @property
+    def states(self) -> tuple[int, Sequence[int]]:
+        """Units of the layer that is enumerated, and their values."""
+        if self.sums_hidden:
+            return self.hidden, (0, 1)
+        return self.spec.dims, range(self.spec.levels or 0)
+
     @torch.no_grad()
     def log_f_of_states(self) -> Tensor:
         """``log f`` of all states of one layer, the other summed out, float64; remembered until a parameter changes."""
         key = [(t.data_ptr(), t._version) for t in (*self.parameters(), *self.buffers())]
         if self._remembered[0] != key:
             machine = self.machine()
-            log_f, units, values = (
-                (machine.log_f_hidden, self.hidden, 2)
-                if self.sums_hidden
-                else (machine.log_f, self.spec.dims, self.spec.levels or 0)
-            )
-            self._remembered = (key, enumerated(log_f, units, values, self.device))
+            log_f = machine.log_f_hidden if self.sums_hidden else machine.log_f
+            states = enumerate_states(*self.states, dtype=self.weight.dtype, device=self.device)
+            self._remembered = (key, torch.cat([log_f(part).double() for part in states]))
         return self._remembered[1]
 
     def log_partition(self) -> tuple[float, str] | None:
@@ -243,10 +246,8 @@ class RBM(EnergyModel, Encodes):
         cumulative = self.log_f_of_states().softmax(0).cumsum(0)
         uniform = torch.rand(n, dtype=torch.float64, device=cumulative.device) * cumulative[-1]
         index = torch.searchsorted(cumulative, uniform).clamp(max=len(cumulative) - 1)
-        if not self.sums_hidden:
-            return self.unembed(configurations(index, self.spec.dims, self.spec.levels or 0))
-        machine = self.machine()
-        return self.unembed(machine.visible.sample(machine.visible_field(configurations(index, self.hidden))))
+        states, machine = numbered_states(index, *self.states, dtype=self.weight.dtype), self.machine()
+        return self.unembed(machine.visible.sample(machine.visible_field(states)) if self.sums_hidden else states)
 
     @property
     def law(self) -> dict[str, Any]:
