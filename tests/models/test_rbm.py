@@ -234,23 +234,24 @@ def test_few_temperatures_are_another_law():
     assert distance[0] > 2 * distance[1] > 4 * distance[2] > 0
 
 
-def fitted(chains, sweeps=1):
-    """KL(truth, model) in nats of machines trained on bars and stripes, exact."""
+def fitted(chains, batches=1000):
+    """KL(truth, model) in nats, by enumeration, of a machine trained on bars and stripes."""
     truth = Bars()
     x = truth.load(None).train
     torch.manual_seed(0)
-    model = RBM(DataSpec((1, 4, 4), 2), 16, lambda p: torch.optim.Adam(p, 0.02), chains=chains, sweeps=sweeps)
+    model = RBM(DataSpec((1, 4, 4), 2), 12, lambda p: torch.optim.Adam(p, 0.01), chains=chains)
     model.initialize(x[:512])
-    optimizers = make_optimizers(model)
-    for _ in range(1500):
-        train_batch(model, x[torch.randint(len(x), (128,))], optimizers)
+    (optimizer,) = make_optimizers(model)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, batches)
+    for _ in range(batches):
+        train_batch(model, x[torch.randint(len(x), (128,))], [optimizer], [schedule])
     test = x[:4000]
     return float((truth.log_prob(test) - model.log_likelihood(test).nats).mean())
 
 
-def test_persistent_chains_fit_bars_and_stripes_and_those_from_data_are_biased():
-    persistent, from_data = fitted(chains=128), fitted(chains=0)
-    assert persistent < 0.35 < from_data
+def test_chains_from_the_data_are_biased_and_persistent_ones_less():
+    """CD-1 leaves mass on states that its chains never reach in one sweep; at equal cost PCD finds them."""
+    assert fitted(chains=500) < 0.5 < 0.8 < fitted(chains=0)
 
 
 def test_what_is_remembered_of_the_states_is_forgotten_when_a_parameter_changes():
