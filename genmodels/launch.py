@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genmodels import naming
 from genmodels.composition import check_parts, compose, compose_train, options
-from genmodels.errors import UserError, nearest, require
+from genmodels.errors import UserError, require, require_known
 from genmodels.hints import print_error, sentence
 from genmodels.naming import as_written, note_existing, remove_if_empty
 from genmodels.overrides import explained
@@ -125,7 +125,7 @@ def check_config(config: DictConfig) -> None:
     missing = ", ".join(sorted(OmegaConf.missing_keys(config)))
     require(not missing, f"{missing} must be given on the command line.")
     for key in map(str, config):
-        require(key in ROOT, f"unknown key '{key}'; {nearest(key, ROOT)}")
+        require_known(key, ROOT, f"unknown key '{key}'")
     check_settings(config)
     check_parts(config)
 
