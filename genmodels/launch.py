@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
@@ -50,8 +51,18 @@ def options_of_group(
     return list(self.repository.get_group_options(group_name, results_filter))
 
 
+def mode_in_words(self: Hydra, config_name: str | None, overrides: list[str]) -> RunMode | None:
+    """The mode that a word gives, where ``--multirun`` does not.
+
+    Hydra composes a whole config to look for it, before it composes the one of the run or the sweep.
+    """
+    given = [word.partition("=")[2] for word in overrides if word.startswith("hydra.mode=")]
+    return RunMode.__members__.get(given[-1]) if given else None
+
+
 naming.register()
 ConfigLoaderImpl.get_group_options = options_of_group  # type: ignore[method-assign, assignment]
+Hydra.get_mode = mode_in_words  # type: ignore[method-assign]
 
 
 def job(config: DictConfig) -> Any:
