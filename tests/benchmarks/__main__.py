@@ -35,6 +35,7 @@ from genmodels.metrics import InDomainClassifier, SampleSets, Subject, frechet_d
 from genmodels.metrics.features import FeatureSpace
 from genmodels.models.base import BaseModel, make_optimizers, train_batch
 from genmodels.runs import set_memory_format
+from tests.benchmarks import energy
 from tests.benchmarks.precision import precision
 
 ROOT = Path(__file__).parents[2]
@@ -306,9 +307,19 @@ def likelihood_costs(table: Table) -> None:
     table.add_row(title, f"{len(images) / a:.2f} images/s", f"{len(images) / b:.2f} images/s", f"{a / b:.3f}x")
 
 
+def rbm_training(table: Table) -> None:
+    """See :func:`tests.benchmarks.energy.rbm_training`."""
+    energy.rbm_training(table, alternating)
+
+
+def langevin_step(table: Table) -> None:
+    """See :func:`tests.benchmarks.energy.langevin_step`."""
+    energy.langevin_step(table, alternating)
+
+
 MEASURED = (
     loader_ratio, first_step, main_job, sharing, frechet_ratio, extraction_ratio, likelihood_costs, step_ratios,
-    utilization,
+    utilization, rbm_training, langevin_step,
 )  # fmt: skip
 
 
