@@ -37,7 +37,7 @@ def tune(
         state: exact draws of ``f_0`` for N chains in the order of the run's, drawn for the pilot alone.
         betas: inverse temperatures ``[T + 1]`` of the run.
         first: step sizes ``[N]`` to begin with.
-        target: acceptance probability wanted (0.65 suits HMC: Beskos et al. 2013, arXiv:1001.4460).
+        target: acceptance probability wanted (0.65 suits HMC: Beskos et al. 2013, arXiv:1001.4460; 0.57 MALA).
         pilot: temperatures of the pilot, if the run has as many.
         rate: rate of the adaptation.
 

@@ -18,9 +18,9 @@ from genmodels.mcmc import (
     forward,
     hmc,
     lower_bound,
+    mala,
     raise_bound,
     reverse,
-    select,
     sigmoid_schedule,
     tune,
     with_step_sizes,
@@ -199,19 +199,6 @@ def gaussian_path(log_f0):
 
 def log_normalizer(normal):
     return math.log(2 * math.pi) + 0.5 * torch.logdet(normal.covariance_matrix).item()
-
-
-def mala(path, state, beta, step_size):
-    """Langevin proposal ``x + h grad + sqrt(2h) noise`` with Metropolis correction, one gradient per transition."""
-    step = step_size[:, None]
-
-    def log_q(new, old):
-        return -(new.x - old.x - step * path.gradient(old, beta)).square().sum(1) / (4 * step_size)
-
-    proposal = path.state(state.x + step * path.gradient(state, beta) + (2 * step).sqrt() * torch.randn_like(state.x))
-    log_accept = path.log_f(proposal, beta) + log_q(state, proposal) - path.log_f(state, beta) - log_q(proposal, state)
-    probability = log_accept.clamp(max=0).exp()
-    return select(torch.rand_like(probability) < probability, proposal, state), probability
 
 
 @pytest.mark.parametrize("name", BASES)
