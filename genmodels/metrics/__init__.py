@@ -12,6 +12,7 @@ from genmodels.metrics.kl_to_data import KLToDataEvaluation
 from genmodels.metrics.likelihood import GeneralizationEvaluation, LikelihoodEvaluation, LogLikelihoodMean
 from genmodels.metrics.memorization import MemorizationEvaluation
 from genmodels.metrics.ode import ProbabilityFlowEvaluation
+from genmodels.metrics.partition import PartitionEvaluation
 from genmodels.metrics.precision_recall import PRDC, PRDCEvaluation, prdc
 from genmodels.metrics.recognized import RecognizedEvaluation, recognized
 from genmodels.metrics.sample_sets import SampleSets
@@ -35,6 +36,7 @@ __all__ = [
     "MemorizationEvaluation",
     "Moments",
     "PRDCEvaluation",
+    "PartitionEvaluation",
     "ProbabilityFlowEvaluation",
     "RecognizedEvaluation",
     "SampleSets",
