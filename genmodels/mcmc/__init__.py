@@ -17,7 +17,7 @@ from genmodels.mcmc.annealing import (
     sigmoid_schedule,
     upper_bound,
 )
-from genmodels.mcmc.boltzmann import BoltzmannMachine, Moments, bipartite, independent, lattice, palindrome
+from genmodels.mcmc.boltzmann import BoltzmannMachine, Moments, independent, lattice, palindrome, restricted
 from genmodels.mcmc.chains import (
     converges,
     gap,
@@ -28,7 +28,7 @@ from genmodels.mcmc.chains import (
     stationary,
     total_variation,
 )
-from genmodels.mcmc.diagnostics import Meeting, effective_sample_size, meeting, normal_scores, split_r_hat
+from genmodels.mcmc.diagnostics import Meeting, effective_draws, meeting, normal_scores, split_r_hat
 from genmodels.mcmc.hmc import hmc
 from genmodels.mcmc.langevin import LangevinAnnealed, defect, langevin, mala, metropolis
 from genmodels.mcmc.partition import (
@@ -40,6 +40,7 @@ from genmodels.mcmc.partition import (
     log_partition,
     mean_field,
     mean_field_bound,
+    numbered_states,
     thermodynamic_integral,
 )
 from genmodels.mcmc.paths import (
@@ -75,10 +76,10 @@ __all__ = [
     "Progress",
     "State",
     "Transition",
-    "bipartite",
     "converges",
     "defect",
     "differentiated",
+    "effective_draws",
     "effective_sample_size",
     "enumerate_states",
     "forward",
@@ -100,9 +101,11 @@ __all__ = [
     "metropolis_matrix",
     "mixing_time",
     "normal_scores",
+    "numbered_states",
     "palindrome",
     "power",
     "raise_bound",
+    "restricted",
     "reverse",
     "select",
     "sigmoid_schedule",

@@ -5,7 +5,7 @@ Units s, a vector ``[n]`` of two values each, have the law :math:`p(s) = f(s) / 
 .. math:: \log f(s) = \tfrac12 s^T J s + b^T s + c,
 
 for symmetric J with zero diagonal. The Ising model (:func:`lattice`) and the restricted Boltzmann machine
-(:func:`bipartite`) are the cases in which neighbors on a grid, or units of two layers, are coupled. Given all others,
+(:func:`restricted`) are the cases in which neighbors on a grid, or units of two layers, are coupled. Given all others,
 unit i has the log-odds :math:`(s_{high} - s_{low})(J_i \cdot s + b_i)`, which is all that Gibbs sampling needs (Geman &
 Geman 1984).
 
@@ -227,7 +227,7 @@ def independent(field: Tensor, values: tuple[float, float] = SPIN) -> BoltzmannM
     return BoltzmannMachine(torch.zeros(len(field), len(field)).to(field), field, values)
 
 
-def bipartite(
+def restricted(
     weight: Tensor, visible: Tensor, hidden: Tensor, values: tuple[float, float] = BINARY
 ) -> BoltzmannMachine:
     """The restricted Boltzmann machine ``log f = aᵀv + cᵀh + vᵀWh`` as a machine of m + k units, visible ones first.

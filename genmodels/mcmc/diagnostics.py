@@ -9,7 +9,7 @@ halves, each of T draws, and B/T the variance of their means, the variance of x 
 too high a value as long as the chains have not met.
 
 * :func:`split_r_hat` is :math:`\sqrt{\widehat{var}^+ / W}`.
-* :func:`effective_sample_size` says how many independent draws would have a mean as exact.
+* :func:`effective_draws` says how many independent draws would have a mean as exact.
 * :func:`meeting` asks whether two sets of chains, started from noise and from data, have the same mean energy.
 
 None of them can see a mode that no chain has visited, unless chains started there.
@@ -87,8 +87,8 @@ def normal_scores(x: Tensor) -> Tensor:
     return torch.special.ndtri((rank[place].double() - 0.375) / (x.numel() + 0.25)).view(x.shape)
 
 
-def effective_sample_size(x: Tensor) -> Tensor:
-    r"""Effective sample size ``[...]`` of the mean of ``x [T, N, ...]``: its variance is that of x divided by this.
+def effective_draws(x: Tensor) -> Tensor:
+    r"""Effective sample size ``[...]`` of chains ``x [T, N, ...]``: their mean has the variance of x divided by it.
 
     It is :math:`TN / (1 + 2 \sum_k \rho_k)`, with the autocorrelations of all halves pooled, :math:`\rho_k = 1 - (W -
     \bar\gamma_k) / \widehat{var}^+`, where :math:`\bar\gamma_k` is their mean autocovariance (Vehtari et al. 2021,
@@ -137,7 +137,7 @@ def meeting(x: Tensor, y: Tensor) -> Meeting:
     """Do long chains from noise, ``x [T, N, ...]``, and from data, ``y [U, M, ...]``, meet in the mean, as of energies?
 
     The test of Geweke (1992) for the beginning and the end of a chain, with two sets of chains instead, and errors that
-    stem from :func:`effective_sample_size`. Leave out what the chains took to warm up.
+    stem from :func:`effective_draws`. Leave out what the chains took to warm up.
 
     Raises:
         ValueError: if there are fewer than four draws, or a value is not finite.
@@ -146,5 +146,5 @@ def meeting(x: Tensor, y: Tensor) -> Meeting:
     >>> bool(meeting(torch.randn(100, 4), torch.randn(50, 8)).z.abs() < 3)
     True
     """
-    variance = sum(variances(halves(chains))[1] / effective_sample_size(chains) for chains in (x, y))
+    variance = sum(variances(halves(chains))[1] / effective_draws(chains) for chains in (x, y))
     return Meeting(halves(x).mean((0, 1)) - halves(y).mean((0, 1)), torch.as_tensor(variance).sqrt())

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,8 +24,6 @@ from typing_extensions import override
 
 from genmodels.mcmc.annealed_law import AnnealedLaw
 from genmodels.mcmc.paths import Path
-
-AT_A_TIME = 2**13  # states enumerated in one product
 
 
 class Visible(ABC):
@@ -79,7 +76,7 @@ class BinomialUnits(Visible):
     def log_base(self, v: Tensor) -> Tensor:
         if self.n == 1:
             return v.new_zeros(len(v))
-        n = torch.tensor(float(self.n), device=v.device)
+        n = torch.full_like(v[:1, :1], self.n)
         return (torch.lgamma(n + 1) - torch.lgamma(v + 1) - torch.lgamma(n - v + 1)).sum(1)
 
     def log_partition(self, field: Tensor) -> Tensor:
@@ -186,22 +183,6 @@ class Bipartite:
         return self.visible.sample(self.visible_field(h))
 
 
-def configurations(index: Tensor, units: int, values: int = 2) -> Tensor:
-    """States ``[N, units]``, float32, of ``units`` units of 0 .. values - 1, with the numbers ``index [N]``.
-
-    >>> configurations(torch.arange(4), 2).tolist()
-    [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
-    """
-    powers = values ** torch.arange(units, device=index.device)
-    return (index[:, None] // powers % values).float()
-
-
-def enumerated(log_f: Callable[[Tensor], Tensor], units: int, values: int, device: torch.device) -> Tensor:
-    """``log f`` of all ``values ** units`` states, in the order of :func:`configurations`, float64."""
-    indices = torch.arange(values**units, device=device).split(AT_A_TIME)
-    return torch.cat([log_f(configurations(index, units, values)).double() for index in indices])
-
-
 class GibbsState(NamedTuple):
     """Visible units of N chains, with what does not depend on the inverse temperature.
 
@@ -241,7 +222,7 @@ class BipartitePath(Path[GibbsState]):
         machine, (here, bias), (there, next_bias) = self.machine, self.at(before), self.at(after)
         units = there.code(state.v) @ (next_bias - bias) + there.log_base(state.v) - here.log_base(state.v)
         fields = machine.scale * state.field
-        hidden = F.softplus(after * fields) - F.softplus(before * fields)  # close to each other, so before they are summed
+        hidden = F.softplus(after * fields) - F.softplus(before * fields)  # of close numbers, so before the sum
         return (units + (hidden - (after - before) * machine.shift * state.field).sum(1)).double()
 
     def log_z0(self) -> Tensor:

@@ -33,13 +33,32 @@ from genmodels.mcmc.annealed_law import AnnealedLaw
 from genmodels.mcmc.paths import DifferentiablePath, Path, State, select
 
 
-def drift(path: DifferentiablePath, state: State, beta: float, step_size: Tensor) -> Tensor:
-    """``x + η grad log f_b(x) [N, d]``, the mean of a step of sizes η ``step_size [N]``."""
-    return state.x + step_size[:, None] * path.gradient(state, beta)
+def force(path: DifferentiablePath, state: State, beta: float, largest: float | None = None) -> Tensor:
+    """``grad log f_b(x) [N, d]``, or what drives a step in its place.
+
+    A gradient whose norm exceeds ``largest`` is scaled down to it, so that no step is driven far (truncated Langevin
+    steps: Roberts & Tweedie 1996).
+    """
+    gradient = path.gradient(state, beta)
+    if largest is None:
+        return gradient
+    return gradient * (largest / gradient.norm(dim=1, keepdim=True)).clamp(max=1)
+
+
+def drift(
+    path: DifferentiablePath, state: State, beta: float, step_size: Tensor, largest: float | None = None
+) -> Tensor:
+    """``x + η grad log f_b(x) [N, d]``, the mean of a step of sizes η ``step_size [N]``, see :func:`force`."""
+    return state.x + step_size[:, None] * force(path, state, beta, largest)
 
 
 def langevin(
-    path: DifferentiablePath, state: State, beta: float, step_size: Tensor, temperature: float = 1.0
+    path: DifferentiablePath,
+    state: State,
+    beta: float,
+    step_size: Tensor,
+    temperature: float = 1.0,
+    largest: float | None = None,
 ) -> tuple[State, Tensor]:
     """One unadjusted step, whose stationary density approaches ``f_b^(1/T)`` as the step size goes to zero.
 
@@ -49,16 +68,22 @@ def langevin(
         beta: inverse temperature b in [0, 1] of the path.
         step_size: η ``[N]``, one per chain.
         temperature: T of the noise.
+        largest: largest norm of the gradient, see :func:`force`; ``None`` for no limit.
 
     Returns:
         The new state, and ones ``[N]``, since every step is taken.
     """
     noise = (2 * temperature * step_size).sqrt()[:, None] * torch.randn_like(state.x)
-    return path.state(drift(path, state, beta, step_size) + noise), torch.ones_like(state.log_g)
+    return path.state(drift(path, state, beta, step_size, largest) + noise), torch.ones_like(state.log_g)
 
 
 def mala(
-    path: DifferentiablePath, state: State, beta: float, step_size: Tensor, temperature: float = 1.0
+    path: DifferentiablePath,
+    state: State,
+    beta: float,
+    step_size: Tensor,
+    temperature: float = 1.0,
+    largest: float | None = None,
 ) -> tuple[State, Tensor]:
     """One Metropolis-adjusted step, which leaves ``f_b^(1/T)`` invariant and is reversible.
 
@@ -67,9 +92,9 @@ def mala(
     Returns:
         The new state, and the probability ``[N]`` with which the proposal of each chain was accepted.
     """
-    proposal, _ = langevin(path, state, beta, step_size, temperature)
+    proposal, _ = langevin(path, state, beta, step_size, temperature, largest)
     gain = log_f_gain(path, state, proposal, beta) / temperature
-    r = gain + log_proposal_ratio(path, state, proposal, beta, step_size, temperature)
+    r = gain + log_proposal_ratio(path, state, proposal, beta, step_size, temperature, largest)
     probability = acceptance(r, path.log_f(proposal, beta))
     return select(torch.rand_like(probability) < probability, proposal, state), probability
 
@@ -80,7 +105,13 @@ def acceptance(log_ratio: Tensor, log_f: Tensor) -> Tensor:
 
 
 def defect(
-    path: DifferentiablePath, before: State, after: State, beta: float, step_size: Tensor, temperature: float = 1.0
+    path: DifferentiablePath,
+    before: State,
+    after: State,
+    beta: float,
+    step_size: Tensor,
+    temperature: float = 1.0,
+    largest: float | None = None,
 ) -> Tensor:
     """``log f(y) q(x|y) - log f(x) q(y|x) [N]`` in nats, float64, of a step of :func:`langevin` from x to y.
 
@@ -89,7 +120,7 @@ def defect(
     normalizers of ``f_b`` itself, whatever the temperature.
     """
     gain = log_f_gain(path, before, after, beta)
-    return gain.double() + log_proposal_ratio(path, before, after, beta, step_size, temperature).double()
+    return gain.double() + log_proposal_ratio(path, before, after, beta, step_size, temperature, largest).double()
 
 
 def log_f_gain(path: DifferentiablePath, before: State, after: State, beta: float) -> Tensor:
@@ -98,13 +129,19 @@ def log_f_gain(path: DifferentiablePath, before: State, after: State, beta: floa
 
 
 def log_proposal_ratio(
-    path: DifferentiablePath, before: State, after: State, beta: float, step_size: Tensor, temperature: float
+    path: DifferentiablePath,
+    before: State,
+    after: State,
+    beta: float,
+    step_size: Tensor,
+    temperature: float,
+    largest: float | None,
 ) -> Tensor:
     """``log q(x|y) - log q(y|x) [N]`` in nats for x ``before`` and y ``after``.
 
     The two squares are multiplied out, so that the noise, far larger than their difference, leaves no rounding error.
     """
-    here, there = path.gradient(before, beta), path.gradient(after, beta)
+    here, there = (force(path, state, beta, largest) for state in (before, after))
     half = 0.25 * step_size[:, None] * (here - there) - 0.5 * (after.x - before.x)
     return ((here + there) * half).sum(1) / temperature
 
@@ -138,6 +175,7 @@ class LangevinAnnealed(AnnealedLaw[State]):
         step_size: η of every step.
         adjusted: accept and reject steps (:func:`mala`); if not, every step is taken and its defect enters the weights.
         dims: D.
+        largest: largest norm of the gradient in a step, see :func:`force`; ``None`` for no limit.
         device: of the chains.
     """
 
@@ -150,10 +188,12 @@ class LangevinAnnealed(AnnealedLaw[State]):
         step_size: float,
         adjusted: bool,
         dims: int,
+        largest: float | None = None,
         device: torch.device | None = None,
     ) -> None:
         super().__init__(path, betas, 0.5 * dims * math.log(2 * math.pi))
-        self.step_size, self.adjusted, self.dims, self.device = step_size, adjusted, dims, device
+        self.step_size, self.adjusted, self.largest = step_size, adjusted, largest
+        self.dims, self.device = dims, device
 
     @override
     def draw(self, n: int) -> State:
@@ -170,11 +210,13 @@ class LangevinAnnealed(AnnealedLaw[State]):
     @override
     def transition(self, state: State, beta: float, t: int) -> tuple[State, Tensor]:
         step = mala if self.adjusted else langevin
-        return step(self.path, state, beta, self._step_sizes(state))
+        return step(self.path, state, beta, self._step_sizes(state), largest=self.largest)
 
     @override
     def defect(self, before: State, after: State, beta: float, t: int) -> Tensor | float:
-        return 0.0 if self.adjusted else defect(self.path, before, after, beta, self._step_sizes(before))
+        if self.adjusted:
+            return 0.0
+        return defect(self.path, before, after, beta, self._step_sizes(before), largest=self.largest)
 
     def _step_sizes(self, state: State) -> Tensor:
         return state.log_g.new_full((len(state.x),), self.step_size)

@@ -46,15 +46,21 @@ def enumerate_states(
     ensure(len(values) >= 1, "values must hold at least one value.")
     total = len(values) ** units
     ensure(total <= MOST_STATES, f"units must have at most 2^32 states, got {len(values)}^{units}.")
-    table = torch.tensor(values, dtype=dtype, device=device)
-    place = torch.tensor([len(values) ** exponent for exponent in range(units - 1, -1, -1)], device=device)
+    numbers = (torch.arange(i, min(i + chunk, total), device=device) for i in range(0, total, chunk))
+    return (numbered_states(number, units, values, dtype) for number in numbers)
 
-    def chunks() -> Iterator[Tensor]:
-        for start in range(0, total, chunk):
-            number = torch.arange(start, min(start + chunk, total), device=device)
-            yield table[number[:, None] // place % len(values)]
 
-    return chunks()
+def numbered_states(
+    number: Tensor, units: int, values: Sequence[float] = SPIN, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """The states ``[N, units]`` whose places among all of :func:`enumerate_states` are ``number [N]``.
+
+    >>> numbered_states(torch.tensor([0, 1, 7]), 3, values=(0, 1)).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+    table = torch.tensor(values, dtype=dtype, device=number.device)
+    place = len(values) ** torch.arange(units - 1, -1, -1, device=number.device)
+    return table[number[:, None] // place % len(values)]
 
 
 def log_partition(log_f: Callable[[Tensor], Tensor], states: Iterable[Tensor]) -> Tensor:

@@ -44,7 +44,7 @@ class Start(ABC):
     def pick(
         self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """Positions ``[B, D]`` to begin at, for a batch ``data [B, D]``, and the numbers ``[B]`` of chains kept there."""
+        """Positions ``[B, D]`` to begin at for a batch ``data [B, D]``, and the numbers ``[B]`` of kept chains."""
 
 
 class Data(Start):
@@ -93,7 +93,7 @@ class Persistent(Start):
         self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         n = len(data)
-        require(n <= self.size, f"model.start.size is {self.size}, but a batch has {n} examples; set it to {n} or more.")
+        require(n <= self.size, f"model.start.size={self.size} is less than the {n} examples of a batch; raise it.")
         slots = torch.randperm(self.size, device=data.device)[:n]
         again = torch.rand(n, device=data.device) < self.restart
         chains["age"][slots] = torch.where(again, 0.0, chains["age"][slots])
@@ -118,6 +118,8 @@ class EBM(EnergyModel):
         steps: Langevin steps for every batch.
         step_size: η of a Langevin step, in squared standard deviations of the data.
         adjusted: accept steps by the rule of Metropolis and Hastings (MALA), which makes the chains exact.
+        largest_gradient: largest norm of the gradient in a Langevin step (truncated MALA: Roberts & Tweedie 1996), or
+            ``None``. The chains' law is then another one, of which likelihood and samples still are.
         temperature: T of the model's law ``exp(-f / T)``. As a sampler knows only f / T, T sets how fast the law
             changes with the network's weights.
         energy_decay: weight of the mean squared energies of data and chains in the loss (Du & Mordatch 2019, §3.2).
@@ -143,6 +145,7 @@ class EBM(EnergyModel):
         steps: int = 20,
         step_size: float = 0.01,
         adjusted: bool = True,
+        largest_gradient: float | None = None,
         temperature: float = 1.0,
         energy_decay: float = 0.0,
         alpha: float = 1e-6,
@@ -151,10 +154,12 @@ class EBM(EnergyModel):
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm, temperatures, validation_temperatures)
         ensure_counts(steps=steps)
-        ensure_numbers(above=0, step_size=step_size, temperature=temperature)
+        ensure_numbers(above=0, below=2, step_size=step_size)  # from 2 on, steps in N(0, I) diverge
+        ensure_numbers(above=0, temperature=temperature)
+        ensure_numbers(above=0, optional=True, largest_gradient=largest_gradient)
         ensure_numbers(at_least=0, energy_decay=energy_decay)
         ensure_numbers(above=0, below=0.5, alpha=alpha)
-        self.steps, self.step_size, self.adjusted = steps, step_size, adjusted
+        self.steps, self.step_size, self.adjusted, self.largest_gradient = steps, step_size, adjusted, largest_gradient
         self.temperature, self.energy_decay, self.alpha = temperature, energy_decay, alpha
         self.start = start
         self.network = energy(spec.shape, (1,))
@@ -208,17 +213,15 @@ class EBM(EnergyModel):
     @override
     def annealed(self, temperatures: int) -> LangevinAnnealed:
         path, betas = DifferentiablePath(self.tilt), sigmoid_schedule(temperatures)
-        return LangevinAnnealed(path, betas, self.step_size, self.adjusted, self.spec.dims, self.device)
+        settings = (self.step_size, self.adjusted, self.spec.dims, self.largest_gradient)
+        return LangevinAnnealed(path, betas, *settings, device=self.device)
 
     @property
     def law(self) -> dict[str, Any]:
         """The chain that is annealed, by single Langevin steps, and the temperature of the energy."""
-        return {
-            **super().law,
-            "step_size": self.step_size,
-            "adjusted": self.adjusted,
-            "temperature": self.temperature,
-        }
+        clipped = {} if self.largest_gradient is None else {"largest_gradient": self.largest_gradient}
+        steps = {"step_size": self.step_size, "adjusted": self.adjusted, "temperature": self.temperature}
+        return {**super().law, **steps, **clipped}
 
     def loss(self, x: Tensor) -> Loss:
         """``(E[f(data)] - E[f(chains)]) / (T D)`` for raw data ``x [B, *shape]``, plus the decay of energies.

@@ -8,8 +8,8 @@ so that both p(h | v) and p(v | h) are products, and the hidden units sum out in
 
     p(v) = f(v) / Z,    log f(v) = a^T v + sum_j log(1 + exp(c_j + (W^T v)_j)).
 
-The gradient of the log-likelihood is the difference of two expectations of the gradient of log f, over the data and over
-the model. The latter is taken over chains of block Gibbs sampling: k sweeps from the data (contrastive divergence,
+The gradient of the log-likelihood is the difference of two expectations of the gradient of log f, over the data and
+over the model. The latter is taken over chains of block Gibbs sampling: k sweeps from the data (contrastive divergence,
 CD-k), or k further sweeps of chains that persist between batches (Tieleman 2008,
 https://doi.org/10.1145/1390156.1390290).
 """
@@ -17,6 +17,7 @@ https://doi.org/10.1145/1390156.1390290).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from genmodels.core import DataSpec, Kind, Likelihood
 from genmodels.core.abilities import Encodes
 from genmodels.errors import ensure, ensure_counts
-from genmodels.mcmc import AnnealedLaw, linear_schedule
+from genmodels.mcmc import AnnealedLaw, enumerate_states, linear_schedule, numbered_states
 from genmodels.mcmc.gibbs import (
     BinomialUnits,
     Bipartite,
@@ -34,8 +35,6 @@ from genmodels.mcmc.gibbs import (
     GibbsAnnealed,
     GibbsState,
     Visible,
-    configurations,
-    enumerated,
 )
 from genmodels.models.base import EnergyModel, Loss, OptimizerFactory, SchedulerFactory
 
@@ -106,10 +105,10 @@ class RBM(EnergyModel, Encodes):
         self.centered = centered
         self.visible_bias = nn.Parameter(torch.zeros(spec.dims))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
-        if spec.is_discrete:
-            self.weight = nn.Parameter(0.01 * torch.randn(spec.dims, hidden))
-        else:  # half of the data's variance is between the means of units given h, half within
-            self.weight = nn.Parameter(math.sqrt(2 / hidden) / self.scale * torch.randn(spec.dims, hidden))
+        # of reals, half of the variance is at first between the means of units given h, half within
+        size = 0.01 if spec.is_discrete else math.sqrt(2 / hidden) / self.scale
+        self.weight = nn.Parameter(size * torch.randn(spec.dims, hidden))
+        if not spec.is_discrete:
             self.log_precision = nn.Parameter(torch.full((spec.dims,), math.log(2)))
         self.register_buffer("mean", torch.full((spec.dims,), ((spec.levels or 1) - 1) / 2))
         self.register_buffer("std", torch.ones(spec.dims))
@@ -129,10 +128,9 @@ class RBM(EnergyModel, Encodes):
     def machine(self) -> Bipartite:
         """The machine with the present parameters, in its natural ones: fields that add up."""
         visible = self.visible()
-        weight, bias = self.weight, self.visible_bias
-        if isinstance(visible, GaussianUnits):  # given h, units have the mean a + W h
-            weight, bias = visible.precision[:, None] * weight, visible.precision * bias
+        gain = visible.precision if isinstance(visible, GaussianUnits) else torch.ones_like(self.mean)
         shift = self.scale / 2 if self.centered or self.scale == 2 else 0.0
+        weight, bias = gain[:, None] * self.weight, gain * self.visible_bias  # given h, reals have the mean a + W h
         return Bipartite(visible, weight, bias, self.hidden_bias, self.scale, shift)
 
     @torch.no_grad()
@@ -201,18 +199,22 @@ class RBM(EnergyModel, Encodes):
         """Whether the states of the hidden units are enumerated, which are fewer, or those of the visible ones."""
         return self.hidden <= self.spec.dims * math.log2(self.spec.levels or math.inf)
 
+    @property
+    def states(self) -> tuple[int, Sequence[int]]:
+        """Units of the layer that is enumerated, and their values."""
+        if self.sums_hidden:
+            return self.hidden, (0, 1)
+        return self.spec.dims, range(self.spec.levels or 0)
+
     @torch.no_grad()
     def log_f_of_states(self) -> Tensor:
         """``log f`` of all states of one layer, the other summed out, float64; remembered until a parameter changes."""
         key = [(t.data_ptr(), t._version) for t in (*self.parameters(), *self.buffers())]
         if self._remembered[0] != key:
             machine = self.machine()
-            log_f, units, values = (
-                (machine.log_f_hidden, self.hidden, 2)
-                if self.sums_hidden
-                else (machine.log_f, self.spec.dims, self.spec.levels or 0)
-            )
-            self._remembered = (key, enumerated(log_f, units, values, self.device))
+            log_f = machine.log_f_hidden if self.sums_hidden else machine.log_f
+            states = enumerate_states(*self.states, dtype=self.weight.dtype, device=self.device)
+            self._remembered = (key, torch.cat([log_f(part).double() for part in states]))
         return self._remembered[1]
 
     def log_partition(self) -> tuple[float, str] | None:
@@ -221,7 +223,7 @@ class RBM(EnergyModel, Encodes):
 
     @torch.no_grad()
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
-        """``log p(x) [B]`` in nats of raw data ``x [B, *shape]``, exact by enumeration, else a bound for annealed chains.
+        """``log p(x) [B]`` in nats of raw data ``x [B, *shape]``, exact by enumeration, or by annealed chains a bound.
 
         Raises:
             ValueError: if samples is less than 1.
@@ -238,16 +240,14 @@ class RBM(EnergyModel, Encodes):
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """Raw data ``[n, *shape]``: a state of one layer by its probability and then of the other, or annealed chains."""
+        """Raw data ``[n, *shape]``: draws of the machine, of first one layer and then the other, or annealed chains."""
         if not self.exact:
             return super().sample(n)
         cumulative = self.log_f_of_states().softmax(0).cumsum(0)
         uniform = torch.rand(n, dtype=torch.float64, device=cumulative.device) * cumulative[-1]
         index = torch.searchsorted(cumulative, uniform).clamp(max=len(cumulative) - 1)
-        if not self.sums_hidden:
-            return self.unembed(configurations(index, self.spec.dims, self.spec.levels or 0))
-        machine = self.machine()
-        return self.unembed(machine.visible.sample(machine.visible_field(configurations(index, self.hidden))))
+        states, machine = numbered_states(index, *self.states, dtype=self.weight.dtype), self.machine()
+        return self.unembed(machine.visible.sample(machine.visible_field(states)) if self.sums_hidden else states)
 
     @property
     def law(self) -> dict[str, Any]:
@@ -275,7 +275,7 @@ class RBM(EnergyModel, Encodes):
         return torch.sigmoid(machine.scale * machine.hidden_field(self.embed(x)))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Means of p(x | h), rounded to the nearest level for integers, of hidden units, or probabilities, ``z [B, m]``."""
+        """Means of p(x | h) as raw data ``[B, *shape]``, for hidden units, or probabilities of them, ``z [B, m]``."""
         machine = self.machine()
         mean = machine.visible.mean(machine.visible_field(z))
         return self.unembed(mean.round() if self.spec.is_discrete else mean)

@@ -11,7 +11,6 @@ import torch
 from genmodels.mcmc import (
     BINARY,
     BoltzmannMachine,
-    bipartite,
     enumerate_states,
     free_energy,
     independent,
@@ -19,6 +18,7 @@ from genmodels.mcmc import (
     log_partition,
     mean_field,
     palindrome,
+    restricted,
     thermodynamic_integral,
 )
 
@@ -81,7 +81,7 @@ def test_log_odds_are_differences_of_log_f():
 
 def test_two_layers_are_the_restricted_machine():
     weight, a, c = torch.randn(3, 2, dtype=F64), torch.randn(3, dtype=F64), torch.randn(2, dtype=F64)
-    own = bipartite(weight, a, c)
+    own = restricted(weight, a, c)
     v = torch.cat([*enumerate_states(3, BINARY)])
     free = v @ a + torch.nn.functional.softplus(c + v @ weight).sum(1)
     torch.testing.assert_close(own.log_likelihood(v), free - torch.logsumexp(free, 0), atol=1e-12, rtol=0)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from genmodels.mcmc import effective_sample_size, meeting, normal_scores, split_r_hat
+from genmodels.mcmc import effective_draws, meeting, normal_scores, split_r_hat
 from genmodels.mcmc.diagnostics import autocovariance
 
 
@@ -20,11 +20,11 @@ def autoregression(phi, steps, chains, *more):
 
 
 @pytest.mark.parametrize("phi", [-0.5, 0.0, 0.5, 0.9])
-def test_effective_sample_size_of_an_autoregression(phi):
+def test_effective_draws_of_an_autoregression(phi):
     torch.manual_seed(0)
     x = autoregression(phi, 2000, 8)
     truth = x.numel() * (1 - phi) / (1 + phi)
-    assert effective_sample_size(x).item() == pytest.approx(truth, rel=0.2)
+    assert effective_draws(x).item() == pytest.approx(truth, rel=0.2)
     assert split_r_hat(x).item() == pytest.approx(1, abs=0.02)
 
 
@@ -32,10 +32,10 @@ def test_effective_sample_size_of_an_autoregression(phi):
 def test_the_mean_varies_as_that_of_as_many_independent_draws(phi):
     torch.manual_seed(0)
     x = autoregression(phi, 400, 4, 500)  # 500 simulations of four chains
-    size = effective_sample_size(x)
+    size = effective_draws(x)
     assert size.shape == (500,)
     assert size.mean().item() * x.mean((0, 1)).var().item() == pytest.approx(1, abs=0.25)  # 4 standard errors
-    assert torch.allclose(size[7], effective_sample_size(x[..., 7]))
+    assert torch.allclose(size[7], effective_draws(x[..., 7]))
 
 
 def test_autocovariance_is_the_sum_that_it_is():
@@ -52,7 +52,7 @@ def test_chains_that_disagree_or_drift_are_seen():
     drifting = x + torch.linspace(0, 2, 500)[:, None]
     for wrong in (apart, drifting):
         assert split_r_hat(wrong) > 1.1
-        assert effective_sample_size(wrong) < 0.1 * effective_sample_size(x)
+        assert effective_draws(wrong) < 0.1 * effective_draws(x)
     wide = x * torch.tensor([1.0, 1.0, 1.0, 5.0])  # the means agree, the spread does not
     scores = normal_scores((wide - wide.median()).abs())
     assert split_r_hat(wide) < 1.02 and split_r_hat(scores) > 1.1
@@ -82,15 +82,15 @@ def test_chains_in_two_modes_do_not_pass_for_many_draws():
     """Every chain stays in the mode where it began: there are only as many draws as halves of chains."""
     torch.manual_seed(0)
     x = 0.1 * torch.randn(200, 10, dtype=torch.float64) + torch.arange(10) % 2
-    assert effective_sample_size(x) < 22
+    assert effective_draws(x) < 22
     assert 2.5 < meeting(x, 0.1 * torch.randn(200, 10)).z < 6
 
 
 def test_chains_that_do_not_move_tell_nothing():
     stuck = torch.zeros(10, 3)
-    assert split_r_hat(stuck).isnan() and effective_sample_size(stuck).isnan() and meeting(stuck, stuck).z.isnan()
+    assert split_r_hat(stuck).isnan() and effective_draws(stuck).isnan() and meeting(stuck, stuck).z.isnan()
     each = torch.arange(3.0).expand(10, 3)
-    assert split_r_hat(each).isinf() and effective_sample_size(each) < 6
+    assert split_r_hat(each).isinf() and effective_draws(each) < 6
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_chains_that_do_not_move_tell_nothing():
     ],
 )
 def test_bad_chains_are_refused(x, sentence):
-    for diagnose in (effective_sample_size, split_r_hat, lambda x: meeting(x, x)):
+    for diagnose in (effective_draws, split_r_hat, lambda x: meeting(x, x)):
         with pytest.raises(ValueError, match=sentence):
             diagnose(x)
 
@@ -129,7 +129,7 @@ def by_loops(x):
 
 
 @pytest.mark.parametrize("phi", [-0.2, 0.4, 0.95])
-def test_effective_sample_size_is_that_of_the_papers_term_by_term(phi):
+def test_effective_draws_is_that_of_the_papers_term_by_term(phi):
     torch.manual_seed(1)
     for x in (autoregression(phi, 61, 3), autoregression(phi, 60, 1)):
-        assert effective_sample_size(x).item() == pytest.approx(by_loops(x), rel=1e-10)
+        assert effective_draws(x).item() == pytest.approx(by_loops(x), rel=1e-10)

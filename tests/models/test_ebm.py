@@ -1,12 +1,24 @@
-"""EBM."""
+"""EBM: a quadratic energy is a Gaussian in closed form, and on the plane everything can be integrated."""
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
+from torch import nn
+from torch.distributions import MultivariateNormal
+
+from genmodels.core import DataSpec, Kind
+from genmodels.data.sources import Mixture
+from genmodels.errors import UserError
+from genmodels.models.base import make_optimizers, train_batch
+from genmodels.models.ebm import EBM, Data, Noise, Persistent
+from genmodels.networks.mlp import mlp
 
 TINY = [
-    "model.energy.width=4", "model/start=noise", "model.steps=10", "model.step_size=0.1", "model.temperatures=50",
-    "model.validation_temperatures=10",
+    "model.energy.width=4", "model/start=noise", "model.steps=10", "model.step_size=0.1", "model.adjusted=false",
+    "model.temperatures=50", "model.validation_temperatures=10",
 ]  # fmt: skip
 
 
@@ -14,7 +26,220 @@ def nats_in_pixels(model, x):
     """The bound once more: densities of the same chains on the scale of the integers, whose bins have volume one."""
     y = model.embed(x)
     nats = model.annealed(model.temperatures).log_weights(y)
-    reals = (model.mean + model.std * y).double()
-    p = torch.sigmoid(reals)
-    slope = (1 - 2 * model.alpha) / (model.spec.levels * p * (1 - p))  # of the standardized reals, per pixel unit
+    p = torch.sigmoid((model.mean + model.std * y).double())
+    slope = (1 - 2 * model.alpha) / (model.spec.levels * p * (1 - p))  # of the reals, by pixels
     return nats + (slope / model.std.double()).log().sum(1)
+
+
+PLANE = DataSpec((2,))
+
+
+class Quadratic(nn.Module):
+    """``f(z) = z^T A z / 2 + b^T z``, so that p = N(z; 0, I) exp(-f / T) / Z is a Gaussian."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor([[2.0, 0.9], [0.9, 1.0]]))
+        self.b = nn.Parameter(torch.tensor([-1.5, 0.5]))
+
+    def forward(self, z):
+        return 0.5 * torch.einsum("ni,ij,nj->n", z, self.a, z) + z @ self.b
+
+    def gaussian(self, temperature):
+        """The law of z, and log Z."""
+        precision = torch.eye(2) + self.a / temperature
+        mean = torch.linalg.solve(precision, -self.b / temperature)
+        log_z = -0.5 * torch.logdet(precision) + 0.5 * mean @ precision @ mean
+        return MultivariateNormal(mean, precision_matrix=precision), log_z + math.log(2 * math.pi)
+
+
+def quadratic(start=None, **settings):
+    """An EBM with that energy, on data of mean (1, -2) and standard deviations 3 and 0.5."""
+    torch.manual_seed(0)
+    model = EBM(PLANE, lambda *_: Quadratic(), start or Noise(), torch.optim.Adam, **settings)
+    model.mean.copy_(torch.tensor([1.0, -2.0]))
+    model.std.copy_(torch.tensor([3.0, 0.5]))
+    return model
+
+
+@torch.no_grad()
+def truth(model, x):
+    """``log p(x) [B]`` in closed form."""
+    law, _ = model.network.gaussian(model.temperature)
+    return law.log_prob((x - model.mean) / model.std) - model.std.log().sum()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 4.0])
+@pytest.mark.parametrize("adjusted", [True, False])
+def test_log_z_by_annealing_and_by_quadrature_is_that_of_the_gaussian(adjusted, temperature):
+    model = quadratic(step_size=0.1, adjusted=adjusted, temperature=temperature)
+    exact = model.network.gaussian(temperature)[1].item()
+    found, how = model.log_partition()
+    assert how == "quadrature" and found == pytest.approx(exact, abs=1e-4)
+    w = model.partition_weights(20_000, temperatures=50).exp()
+    assert w.mean().log().item() == pytest.approx(exact, abs=4 * (w.std() / w.mean()).item() / math.sqrt(len(w)))
+    x = torch.randn(100, 2)
+    torch.testing.assert_close(-model.energy(x) - exact, truth(model, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("adjusted", [True, False])
+def test_the_bound_approaches_the_gaussian_and_samples_have_its_moments(adjusted):
+    model = quadratic(step_size=0.1, adjusted=adjusted, temperatures=200)
+    law, _ = model.network.gaussian(1.0)
+    if not adjusted:  # steps of size h in a Gaussian of precision P are stationary at the precision P (1 - h P / 2)
+        precision = law.precision_matrix - 0.05 * law.precision_matrix @ law.precision_matrix
+        law = MultivariateNormal(law.mean, precision_matrix=precision)
+    z = law.sample((500,))
+    found = model.log_likelihood(model.mean + model.std * z, samples=50)
+    assert found.kind is Kind.LOWER_BOUND
+    slack = (law.log_prob(z) - model.std.log().sum() - found.nats).mean().item()
+    assert -0.01 < slack < 0.05
+    z = (model.sample(20_000) - model.mean) / model.std
+    torch.testing.assert_close(z.mean(0), law.mean, atol=0.03, rtol=0)
+    torch.testing.assert_close(z.T.cov(), law.covariance_matrix, atol=0.04, rtol=0)
+
+
+def grid(side=9.0, cells=60):
+    line = (torch.arange(cells) + 0.5) * (2 * side / cells) - side
+    return torch.cartesian_prod(line, line), (2 * side / cells) ** 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"adjusted": False}, {"adjusted": False, "largest_gradient": 0.5}], ids=str)
+def test_the_bound_is_of_the_law_that_is_sampled_however_short_the_chain(settings):
+    """Three large steps are far from the Gaussian; E[w] is the density of where they arrive, by histogram."""
+    torch.manual_seed(0)
+    model = quadratic(step_size=0.3, temperatures=3, **settings)
+    model.mean.zero_(), model.std.fill_(1)
+    edges = torch.tensor([-9.0, -1.5, -0.6, 0.6, 1.5, 9.0])
+    x, area = grid()
+    density = model.log_weights(x, 200).exp().mean(0)
+    total = (density.sum() * area).item()
+    assert total == pytest.approx(1, abs=0.02)
+    y = model.sample(40_000)
+
+    def cells(points, weights):
+        place = torch.bucketize(points, edges[1:-1]) @ torch.tensor([5, 1])
+        return torch.zeros(25, dtype=torch.float64).index_add_(0, place, weights.double())
+
+    torch.testing.assert_close(
+        cells(x, density * area), cells(y, torch.full((40_000,), 1 / 40_000)), atol=0.012, rtol=0
+    )
+    gaussian = cells(x, truth(model, x).exp() * area)
+    assert (cells(y, torch.full((40_000,), 1 / 40_000)) - gaussian).abs().max() > 0.03  # not the energy's own law
+
+
+def test_the_loss_has_the_gradient_of_the_likelihood_if_chains_have_the_law_of_the_model():
+    model = quadratic(Persistent(50_000, restart=0.0), steps=1, step_size=0.05)
+    law, _ = model.network.gaussian(1.0)
+    x = model.mean + model.std * torch.randn(50_000, 2)
+    model.chains = {"z": law.sample((50_000,)), "age": torch.zeros(50_000)}
+    found = torch.autograd.grad(model.loss(x).total, list(model.network.parameters()))
+    exact = torch.autograd.grad(
+        -(model.network.gaussian(1.0)[0].log_prob((x - model.mean) / model.std)).mean() / 2,
+        list(model.network.parameters()),
+    )
+    for a, b in zip(found, exact, strict=True):
+        torch.testing.assert_close(a, b, atol=0.01, rtol=0)
+
+
+def test_on_the_plane_lower_bound_quadrature_and_training_agree():
+    """After brief training: bound <= log p by quadrature, AIS at it, and the contrast is the gradient of log p."""
+    source = Mixture(components=3, scale=0.4, train_size=4000, test_size=500)
+    data = source.load(None)
+    torch.manual_seed(0)
+    model = EBM(
+        PLANE, lambda i, o: mlp(i, o, 32, 2, nn.ReLU, 4.0), Persistent(512), lambda p: torch.optim.Adam(p, 3e-3),
+        steps=10, step_size=0.03, temperatures=300,
+    )  # fmt: skip
+    model.initialize(data.train[:512])
+    optimizers = make_optimizers(model)
+
+    def divergence():
+        return (source.log_prob(data.test) + model.energy(data.test) + model.log_partition()[0]).mean().item()
+
+    before = divergence()
+    for _ in range(300):
+        train_batch(model, data.train[torch.randint(4000, (256,))], optimizers)
+    after = divergence()
+    assert after < 0.25 < before - 0.3
+    exact = -model.energy(data.test) - model.log_partition()[0]
+    bound = model.log_likelihood(data.test, samples=5).nats
+    assert -0.02 < (exact - bound).mean().item() < 0.15
+    w = model.partition_weights(3000, 300).exp()
+    estimate = 4 * (w.std() / w.mean()).item() / math.sqrt(3000)
+    assert w.mean().log().item() == pytest.approx(model.log_partition()[0], abs=estimate)
+
+    model.start = Persistent(20_000, restart=0.0)
+    model.chains = {"z": model.chains_at(model.sample(20_000)), "age": torch.zeros(20_000)}
+    model.steps = 100
+    x = data.train.repeat(5, 1)
+    parameters = list(model.network.parameters())
+    contrast = torch.autograd.grad(model.loss(x).total, parameters)
+    z, _ = grid(6.0, 200)
+    p = (model.tilt(z) - 0.5 * z.square().sum(1)).softmax(0).detach()
+    loss = (-(model.tilt(model.embed(x)).mean()) + (p * model.tilt(z)).sum()) / 2
+    exact = torch.autograd.grad(loss, parameters)
+    a, b = (torch.cat([g.flatten() for g in grads]) for grads in (contrast, exact))
+    assert nn.functional.cosine_similarity(a, b, dim=0) > 0.9
+
+
+def test_kept_chains_go_on_age_and_restart():
+    torch.manual_seed(0)
+    model = quadratic(Persistent(64, restart=0.0), steps=3, step_size=0.1)
+    x = torch.randn(16, 2)
+    model.initialize(x)
+    before = model.chains["z"].clone()
+    model.loss(x)
+    moved = (model.chains["z"] != before).any(1)
+    assert 12 <= moved.sum() <= 16 and (model.chains["age"] == 3).sum() == 16
+    model.start.restart = 1.0
+    model.loss(x)
+    assert set(model.chains["age"].tolist()) <= {0.0, 3.0} and model.chains["age"].max() == 3
+    model.start.size = 8
+    with pytest.raises(UserError, match=r"model\.start\.size=8 is less than the 16 examples of a batch"):
+        model.loss(x)
+
+
+def test_other_starts_keep_no_chains():
+    for start in (Noise(), Data()):
+        model = quadratic(start, steps=2)
+        x = torch.randn(16, 2)
+        model.initialize(x)
+        model.loss(x)
+        assert model.chains == {}
+    model = quadratic(Data(), steps=1, step_size=1e-12)
+    assert abs(model.loss(torch.randn(16, 2)).total.item()) < 1e-3  # chains have not moved away from the data
+
+
+def test_a_temperature_divides_the_energy():
+    class Halved(Quadratic):
+        def forward(self, z):
+            return super().forward(z) / 2
+
+    cold, warm = quadratic(temperature=1.0), quadratic(temperature=2.0)
+    cold.network = Halved()
+    x = torch.randn(20, 2)
+    torch.testing.assert_close(cold.energy(x), warm.energy(x))
+    assert warm.sampling_protocol["temperature"] == 2.0 == warm.likelihood_protocol["temperature"]
+
+
+def test_integers_are_bounded_and_their_energy_too():
+    model = EBM(DataSpec((2,), 3), lambda i, o: mlp(i, o, 8), Noise(), torch.optim.Adam, temperatures=10)
+    assert not model.energy_is_exact and model.log_partition() is None
+    assert quadratic().energy_is_exact
+
+
+def test_out_of_range():
+    for settings, sentence in (
+        ({"step_size": 2.0}, "step_size must be a number above 0 and below 2"),
+        ({"steps": 0}, "steps must be an integer"),
+        ({"temperature": 0.0}, "temperature must be a number above 0"),
+        ({"temperatures": 0}, "temperatures must be an integer"),
+        ({"largest_gradient": 0.0}, "largest_gradient must be a number above 0"),
+        ({"energy_decay": -1.0}, "energy_decay must be a number"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            quadratic(**settings)
+    for settings, sentence in (({"size": 0}, "size must be"), ({"restart": 2.0}, "restart must be")):
+        with pytest.raises(ValueError, match=sentence):
+            Persistent(**settings)

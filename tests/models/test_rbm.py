@@ -1,10 +1,19 @@
-"""RBM: everything that can be enumerated is."""
+"""RBM: whatever can be enumerated is, in float64, for all kinds of units."""
 
 from __future__ import annotations
 
+import copy
 import math
 
+import pytest
 import torch
+
+from genmodels.core import DataSpec, Kind
+from genmodels.data.sources import Bars
+from genmodels.mcmc import enumerate_states, linear_schedule
+from genmodels.mcmc.gibbs import BipartitePath
+from genmodels.models.base import make_optimizers, train_batch
+from genmodels.models.rbm import RBM
 
 TINY = ["model.hidden=8", "model.temperatures=20", "model.validation_temperatures=10", "model.chains=32"]
 
@@ -49,3 +58,231 @@ def annealed_in_pixels(model, x):
         v = torch.binomial(torch.full_like(q, 2), q).double()
         total = total + log_f(v, (t - 1) / model.temperatures) - log_f(v, b)
     return total
+
+
+BITS, PAIRS, REALS = DataSpec((6,), 2), DataSpec((3,), 4), DataSpec((2,))
+KINDS = pytest.mark.parametrize("spec", [BITS, PAIRS], ids=["bits", "integers"])
+CODES = pytest.mark.parametrize(
+    ("units", "centered"), [("binary", True), ("binary", False), ("spin", True), ("spin", False)]
+)
+
+
+def machine_of(spec, units="binary", centered=True, hidden=5, seed=0, size=0.4, **settings):
+    """A model in float64 with large random parameters, and offsets of random data."""
+    torch.manual_seed(seed)
+    model = RBM(spec, hidden, torch.optim.Adam, units=units, centered=centered, chains=16, **settings)
+    levels = spec.levels
+    x = torch.randn(40, *spec.shape) + 1 if levels is None else torch.randint(levels, (40, *spec.shape)).byte()
+    model.initialize(x)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(size * torch.randn_like(parameter))
+    return model.double()
+
+
+def states(spec):
+    return torch.cat([*enumerate_states(spec.dims, range(spec.levels))])
+
+
+def hidden_states(model):
+    return torch.cat([*enumerate_states(model.hidden, (0, 1))])
+
+
+def law(machine, v):
+    """``p(v)`` of all states of the visible units."""
+    return machine.log_f(v).softmax(0)
+
+
+@KINDS
+@CODES
+def test_both_layers_sum_to_the_same_partition_function(spec, units, centered):
+    model = machine_of(spec, units, centered)
+    machine = model.machine()
+    by_visible = torch.logsumexp(machine.log_f(states(spec)), 0)
+    by_hidden = torch.logsumexp(machine.log_f_hidden(hidden_states(model)), 0)
+    torch.testing.assert_close(by_hidden, by_visible, rtol=0, atol=1e-10)
+    assert model.log_partition() == (pytest.approx(by_visible.item(), abs=1e-5), "enumeration")
+
+
+@KINDS
+def test_codes_of_the_units_are_parametrizations_of_the_same_distributions(spec):
+    """E = -a v~ - c h~ - v~ W h~ with v~ = k v - s, h~ = k h - l, expanded into the plain E = -a'v - c'h - v W'h."""
+    plain = machine_of(spec, "binary", centered=False)
+    for units, centered in (("binary", True), ("spin", False), ("spin", True)):
+        other = machine_of(spec, units, centered, seed=1).machine()
+        k, s, shift = other.scale, other.visible.shift, other.shift
+        with torch.no_grad():
+            plain.weight.copy_(k * k * other.weight)
+            plain.visible_bias.copy_(k * (other.visible_bias - shift * other.weight.sum(1)))
+            plain.hidden_bias.copy_(k * (other.hidden_bias - s @ other.weight))
+        v = states(spec)
+        torch.testing.assert_close(law(plain.machine(), v), law(other, v), rtol=1e-10, atol=0)
+
+
+@KINDS
+@CODES
+def test_a_sweep_leaves_the_law_invariant_and_is_reversible(spec, units, centered):
+    model = machine_of(spec, units, centered, hidden=4)
+    machine, v, h = model.machine(), states(spec), hidden_states(model)
+    up = torch.sigmoid(machine.scale * machine.hidden_field(v))
+    to_h = torch.where(h[None] > 0, up[:, None], 1 - up[:, None]).prod(2)  # [V, H]
+    field = machine.visible_field(h)
+    log_v = machine.visible.log_base(v) + field @ machine.visible.code(v).T  # [H, V]
+    to_v = log_v.softmax(1)
+    torch.testing.assert_close(log_v.logsumexp(1), machine.visible.log_partition(field), rtol=0, atol=1e-10)
+    sweep, p = to_h @ to_v, law(machine, v)
+    torch.testing.assert_close(p @ sweep, p, rtol=0, atol=1e-12)
+    flow = p[:, None] * sweep
+    torch.testing.assert_close(flow, flow.T, rtol=0, atol=1e-13)
+
+
+@CODES
+def test_the_gradient_of_the_likelihood_is_the_clamped_phase_less_the_free_one(units, centered):
+    model = machine_of(BITS, units, centered)
+    v, data = states(BITS), states(BITS)[[3, 3, 17, 40]]
+    parameters = list(model.parameters())
+
+    def gradient(of):
+        return torch.autograd.grad(of(model.machine()), parameters)
+
+    exact = gradient(lambda machine: machine.log_f(data).mean() - torch.logsumexp(machine.log_f(v), 0))
+    p = law(model.machine(), v).detach()
+    phases = gradient(lambda machine: machine.log_f(data).mean() - (p * machine.log_f(v)).sum())
+    for a, b in zip(exact, phases, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_the_loss_has_that_gradient_if_its_chains_are_all_states_in_proportion():
+    model = machine_of(BITS)
+    x = states(BITS)[[3, 3, 17, 40]].byte()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()  # every state is equally likely, so that one sweep keeps all of them in proportion
+    model.chains = {"v": states(BITS).repeat(200, 1)}
+    torch.manual_seed(0)
+    loss = model.loss(x)
+    assert not loss.is_objective
+    (gradient,) = torch.autograd.grad(loss.total, model.weight, retain_graph=True)
+    machine = model.machine()
+    log_z = torch.logsumexp(machine.log_f(states(BITS)), 0)
+    (exact,) = torch.autograd.grad((log_z - machine.log_f(model.embed(x).double()).mean()) / 6, model.weight)
+    torch.testing.assert_close(gradient, exact, rtol=0, atol=2e-3)
+
+
+def test_gaussian_units_are_a_mixture_whose_density_integrates_to_one():
+    model = machine_of(REALS, hidden=4)
+    line = torch.linspace(-14, 16, 601, dtype=torch.float64)
+    x = torch.cartesian_prod(line, line)
+    nats = model.log_likelihood(x.float()).nats.double()
+    assert (nats.exp().sum() * (line[1] - line[0]) ** 2).item() == pytest.approx(1, abs=1e-4)
+    machine, h = model.machine(), hidden_states(model)
+    precision, field = machine.visible.precision, machine.visible_field(h)
+    weights = machine.log_f_hidden(h).log_softmax(0)
+    y = model.embed(x[::999]).double()
+    normal = torch.distributions.Normal(field / precision, precision.rsqrt())
+    mixture = torch.logsumexp(weights + normal.log_prob(y[:, None]).sum(2), 1) - model.std.log().sum()
+    torch.testing.assert_close(nats[::999], mixture, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("spec", [BITS, PAIRS, REALS], ids=["bits", "integers", "reals"])
+@CODES
+def test_annealing_estimates_the_enumerated_partition_function(spec, units, centered):
+    model = machine_of(spec, units, centered).float()
+    torch.manual_seed(0)
+    w = model.partition_weights(4000, temperatures=50)
+    estimate = torch.logsumexp(w, 0) - math.log(len(w))
+    error = w.sub(w.max()).exp().std() / w.sub(w.max()).exp().mean() / math.sqrt(len(w))
+    assert estimate.item() == pytest.approx(model.log_partition()[0], abs=4 * error.item() + 1e-4)
+
+
+def annealed_law(model, temperatures):
+    """``p_ann`` of all states: the base-rate machine's law, multiplied by the matrices of all sweeps."""
+    v, h = states(model.spec), hidden_states(model)
+    path = BipartitePath(model.machine(), model.visible(), model.base_bias())
+    p = path.log_f(path.state(v), 0.0).softmax(0)
+    for b in linear_schedule(temperatures).tolist()[1:]:
+        machine, (visible, bias) = path.machine, path.at(b)
+        up = torch.sigmoid(b * machine.scale * machine.hidden_field(v))
+        to_h = torch.where(h[None] > 0, up[:, None], 1 - up[:, None]).prod(2)
+        field = bias + b * (machine.scale * h - machine.shift) @ machine.weight.T
+        p = p @ to_h @ (visible.log_base(v) + field @ visible.code(v).T).softmax(1)
+    return p
+
+
+@pytest.mark.parametrize("temperatures", [1, 4])
+@KINDS
+@CODES
+def test_the_bound_is_of_the_law_that_annealing_samples(spec, units, centered, temperatures):
+    """E[w] = p_ann at every state, and samples have its frequencies, however few the temperatures are."""
+    size = 0.4 if units == "binary" else 0.15  # weights whose estimates have no heavy tails
+    model = machine_of(spec, units, centered, hidden=4, size=size, exact=False, temperatures=temperatures)
+    p = annealed_law(model, temperatures)
+    torch.manual_seed(0)
+    w = model.log_weights(states(spec).byte(), 3000).exp()
+    assert ((w.mean(0) - p).abs() <= 5 * w.std(0) / math.sqrt(3000) + 1e-12).all()
+    x = model.sample(40_000).double()
+    code = (x @ (spec.levels ** torch.arange(spec.dims - 1, -1, -1)).double()).long()
+    frequency = torch.bincount(code, minlength=len(p)) / 40_000
+    assert ((frequency - p).abs() <= 5 * (p / 40_000).sqrt() + 1e-4).all()
+
+
+def test_few_temperatures_are_another_law():
+    torch.manual_seed(0)
+    model = machine_of(BITS, hidden=4)
+    v = states(BITS)
+    distance = [(annealed_law(model, t) - law(model.machine(), v)).abs().sum().item() / 2 for t in (1, 10, 100)]
+    assert distance[0] > 2 * distance[1] > 4 * distance[2] > 0
+
+
+def fitted(chains, batches=1000):
+    """KL(truth, model) in nats, by enumeration, of a machine trained on bars and stripes."""
+    truth = Bars()
+    x = truth.load(None).train
+    torch.manual_seed(0)
+    model = RBM(DataSpec((1, 4, 4), 2), 12, lambda p: torch.optim.Adam(p, 0.01), chains=chains)
+    model.initialize(x[:512])
+    (optimizer,) = make_optimizers(model)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, batches)
+    for _ in range(batches):
+        train_batch(model, x[torch.randint(len(x), (128,))], [optimizer], [schedule])
+    test = x[:4000]
+    return float((truth.log_prob(test) - model.log_likelihood(test).nats).mean())
+
+
+def test_chains_from_the_data_are_biased_and_persistent_ones_less():
+    """CD-1 leaves mass on states that its chains never reach in one sweep; at equal cost PCD finds them."""
+    assert fitted(chains=500) < 0.5 < 0.8 < fitted(chains=0)
+
+
+def test_what_is_remembered_of_the_states_is_forgotten_when_a_parameter_changes():
+    model = machine_of(BITS).float()
+    before = model.log_partition()[0]
+    other = copy.deepcopy(model)
+    for changed in (model, other):
+        with torch.no_grad():
+            changed.weight.mul_(1.5)
+        log_z = torch.logsumexp(changed.machine().log_f(states(BITS).float()), 0).item()
+        assert changed.log_partition()[0] == pytest.approx(log_z, abs=1e-5)
+        assert changed.log_partition()[0] != before
+
+
+def test_visible_states_are_enumerated_where_they_are_fewer():
+    model = machine_of(BITS, hidden=30).float()
+    assert model.exact and not model.sums_hidden and model.log_likelihood(states(BITS).byte()).kind is Kind.EXACT
+    p = model.log_likelihood(states(BITS).byte()).nats.exp()
+    assert p.sum().item() == pytest.approx(1, abs=1e-5)
+    torch.manual_seed(0)
+    code = (model.sample(20_000).long() @ (2 ** torch.arange(5, -1, -1))).bincount(minlength=64) / 20_000
+    assert ((code - p).abs() <= 5 * (p / 20_000).sqrt() + 1e-4).all()
+
+
+def test_out_of_range():
+    for settings, sentence in (
+        ({"hidden": 21, "exact": True}, "set hidden to at most 20"),
+        ({"hidden": 0}, "hidden must be an integer"),
+        ({"hidden": 4, "units": "ternary"}, "units must be binary or spin"),
+        ({"hidden": 4, "temperatures": 0}, "temperatures must be an integer"),
+        ({"hidden": 4, "chains": -1}, "chains must be an integer"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            RBM(DataSpec((30,), 2), optimizer=torch.optim.Adam, **settings)

@@ -24,7 +24,7 @@ from tests.theory.systems import (
     log_partition_by,
     mean_defect,
     random_chain,
-    restricted,
+    random_restricted,
     walk,
     wells,
 )
@@ -98,7 +98,7 @@ def draw_log_partition() -> Figure:
     figure, (left, right) = panels(
         2, ["a machine of 3 + 3 units, from one without couplings", "distance to enumeration"]
     )
-    machine, base = restricted()
+    machine, base = random_restricted()
     numbers = [2**k for k in range(9)]
     found = [log_partition_by(machine, base, k) for k in numbers]
     lines = {

@@ -16,12 +16,12 @@ from genmodels.mcmc import (
     BoltzmannMachine,
     DifferentiablePath,
     GeometricPath,
-    bipartite,
     defect,
     independent,
     metropolis_matrix,
     palindrome,
     power,
+    restricted,
     stationary,
     thermodynamic_integral,
     total_variation,
@@ -163,14 +163,14 @@ def random_machine(units: int, seed: int = 0, scale: float = 0.6) -> BoltzmannMa
     return BoltzmannMachine(coupling + coupling.T, scale * torch.randn(units, dtype=torch.float64, generator=generator))
 
 
-def restricted(visible: int = 3, hidden: int = 3, seed: int = 1) -> tuple[BoltzmannMachine, BoltzmannMachine]:
+def random_restricted(visible: int = 3, hidden: int = 3, seed: int = 1) -> tuple[BoltzmannMachine, BoltzmannMachine]:
     """A restricted Boltzmann machine of 0/1 units, and one without couplings to start from."""
     generator = torch.Generator().manual_seed(seed)
     weight, a, c = (
         1.5 * torch.randn(*shape, dtype=torch.float64, generator=generator)
         for shape in ((visible, hidden), (visible,), (hidden,))
     )
-    machine = bipartite(weight, a, c)
+    machine = restricted(weight, a, c)
     return machine, independent(torch.zeros_like(machine.field), machine.values)
 
 

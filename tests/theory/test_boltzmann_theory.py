@@ -19,7 +19,7 @@ from genmodels.mcmc import (
     stationary,
     thermodynamic_integral,
 )
-from tests.theory.systems import log_partition_by, random_machine, restricted, slope, sweep_matrix
+from tests.theory.systems import log_partition_by, random_machine, random_restricted, slope, sweep_matrix
 
 
 def examples(machine, visible, n=40):
@@ -112,7 +112,7 @@ def test_every_order_leaves_the_law_invariant_and_palindromes_are_reversible():
 
 def test_enumeration_integration_and_annealing_agree_on_log_z():
     torch.manual_seed(0)
-    machine, base = restricted(5, 3)
+    machine, base = random_restricted(5, 3)
     truth = float(machine.log_partition() - base.log_partition())
     path = GeometricPath(base.log_f, machine.log_f)
     betas = torch.linspace(0, 1, 65, dtype=torch.float64)
@@ -143,7 +143,7 @@ TEMPERATURES = [4, 8, 16, 32]
 
 @pytest.fixture(scope="module")
 def by_temperatures():
-    machine, base = restricted()
+    machine, base = random_restricted()
     return [log_partition_by(machine, base, k) for k in TEMPERATURES]
 
 

@@ -208,24 +208,25 @@ def test_without_the_gradient_it_falls_with_its_square_root_only():
         assert_falls_with_power_three_halves(blind)
 
 
-def test_mala_accepts_by_the_defect():
-    path, state = QUARTIC, QUARTIC.state(torch.randn(500, 1, dtype=torch.float64))
-    for temperature in (1.0, 0.6):
-        torch.manual_seed(1)
-        proposal, ones = langevin(path, state, 1.0, steps(500, 0.2), temperature)
-        torch.manual_seed(1)
-        _, probability = mala(path, state, 1.0, steps(500, 0.2), temperature)
-        there = drift(path, state, 1.0, steps(500, 0.2))
-        back = drift(path, proposal, 1.0, steps(500, 0.2))
-        std = math.sqrt(2 * 0.2 * temperature)
-        q = (Normal(back, std).log_prob(state.x) - Normal(there, std).log_prob(proposal.x))[:, 0]
-        gain = path.log_f(proposal, 1.0) - path.log_f(state, 1.0)
-        torch.testing.assert_close(probability, (gain / temperature + q).clamp(max=0).exp(), atol=1e-12, rtol=0)
-        r = defect(path, state, proposal, 1.0, steps(500, 0.2), temperature)
-        torch.testing.assert_close(r, gain + q, atol=1e-12, rtol=1e-12)
-        back = defect(path, proposal, state, 1.0, steps(500, 0.2), temperature)
-        torch.testing.assert_close(back, -r, atol=1e-12, rtol=1e-12)
-        assert torch.equal(ones, torch.ones_like(ones)) and 0.3 < probability.mean() < 0.99
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("largest", [None, 0.5])
+def test_mala_accepts_by_the_defect(temperature, largest):
+    path, n, options = QUARTIC, 500, (temperature, largest)
+    state, step = path.state(torch.randn(n, 1, dtype=torch.float64)), steps(n, 0.2)
+    torch.manual_seed(1)
+    proposal, ones = langevin(path, state, 1.0, step, *options)
+    torch.manual_seed(1)
+    _, probability = mala(path, state, 1.0, step, *options)
+    there, back = (drift(path, each, 1.0, step, largest) for each in (state, proposal))
+    std = math.sqrt(2 * 0.2 * temperature)
+    q = (Normal(back, std).log_prob(state.x) - Normal(there, std).log_prob(proposal.x))[:, 0]
+    gain = path.log_f(proposal, 1.0) - path.log_f(state, 1.0)
+    torch.testing.assert_close(probability, (gain / temperature + q).clamp(max=0).exp(), atol=1e-12, rtol=0)
+    r = defect(path, state, proposal, 1.0, step, *options)
+    torch.testing.assert_close(r, gain + q, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(defect(path, proposal, state, 1.0, step, *options), -r, atol=1e-12, rtol=1e-12)
+    assert torch.equal(ones, torch.ones_like(ones)) and 0.3 < probability.mean() < 0.99
+    assert largest is None or ((there - state.x).abs() <= 0.2 * largest + 1e-12).all()
 
 
 # A step of diffusion's forward process is a Langevin step on N(0, I), but for what makes it exactly reversible.

@@ -141,14 +141,14 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
         return self.annealed_weights(x, samples, self.temperatures)
 
     def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
-        """``log w [B]`` in nats of ``x [B, *shape]`` by the chains of :meth:`simulate`, whose weights z ``[B, 1]`` are."""
+        """``log w [B]`` in nats of ``x [B, *shape]``, as :meth:`simulate` gave it: ``z [B, 1]`` itself."""
         return z[:, 0]
 
     # Partition function and chains ------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """``-log f(x) [B]`` in nats of raw data ``x [B, *shape]``, in expectation at least so if they are dequantized."""
+        """``-log f(x) [B]`` in nats of raw data ``x [B, *shape]``; dequantized, a bound from above in expectation."""
         y = self.embed(x)
         return self.chain_energy(y) - self.log_volume(y)
 
