@@ -4,7 +4,7 @@ Finite chains, paths of densities, transition kernels, annealed importance sampl
 Boltzmann machines.
 """
 
-from genmodels.mcmc.annealed_law import AnnealedLaw, linear_schedule, weight_sample_size
+from genmodels.mcmc.annealed_law import AnnealedLaw, effective_sample_size, linear_schedule
 from genmodels.mcmc.annealing import (
     Annealed,
     Defect,
@@ -116,6 +116,5 @@ __all__ = [
     "total_variation",
     "tune",
     "upper_bound",
-    "weight_sample_size",
     "with_step_sizes",
 ]

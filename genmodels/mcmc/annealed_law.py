@@ -82,10 +82,10 @@ def linear_schedule(temperatures: int) -> Tensor:
     return torch.linspace(0, 1, temperatures + 1, dtype=torch.float64)
 
 
-def weight_sample_size(log_weights: Tensor) -> float:
+def effective_sample_size(log_weights: Tensor) -> float:
     """``(sum w)² / sum w²``, from 1 to N, of importance weights ``w``, given their logarithms ``[N]`` (Kong 1992).
 
-    >>> round(weight_sample_size(torch.zeros(5)), 3), round(weight_sample_size(torch.tensor([0.0, -50.0])), 3)
+    >>> round(effective_sample_size(torch.zeros(5)), 3), round(effective_sample_size(torch.tensor([0.0, -50.0])), 3)
     (5.0, 1.0)
     """
     w = log_weights.double()

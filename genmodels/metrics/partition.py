@@ -15,7 +15,7 @@ from genmodels.core import Kind, Score, bits_per_dim, log_mean_exp
 from genmodels.core.abilities import HasLikelihood, HasPartition
 from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import ensure_counts, require
-from genmodels.mcmc import weight_sample_size
+from genmodels.mcmc import effective_sample_size
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
 from genmodels.metrics.gap import mean_entry
 from genmodels.metrics.likelihood import LikelihoodEvaluation, likelihood_score
@@ -54,7 +54,7 @@ def annealed(log_weights: Tensor) -> LogPartition:
     >>> annealed(torch.tensor([0.0, math.log(3)]))
     LogPartition(value=0.6931..., se=0.5000..., ess=1.5999...)
     """
-    n, ess = len(log_weights), weight_sample_size(log_weights)
+    n, ess = len(log_weights), effective_sample_size(log_weights)
     variance = max(n / ess - 1, 0.0) * n / (n - 1)  # of w / mean w
     return LogPartition(float(log_mean_exp(log_weights.double())), math.sqrt(variance / n), ess)
 
@@ -69,12 +69,12 @@ class PartitionEvaluation(Evaluation):
     dequantized integers. Its standard error has both parts, that of the mean over examples and that of log Z; the
     protocol has the latter alone, and ``ess``, the effective number of chains, below ten of which the score is flagged.
 
-    ``gap`` is the mean of this bound minus the lower bound of ``log_likelihood`` on the same test examples, in nats. The
-    lower bound is of p_ann, the law of the annealed chains (:class:`genmodels.mcmc.AnnealedLaw`), so that the gap is the
-    slack of both bounds plus the mean of log p - log p_ann. All three vanish as temperatures become many. Until then the
-    last may have either sign: where annealed chains miss a mode that is far from all data, p_ann gives the data more
-    mass than p does, and the gap can be negative. Annealing backward from samples of such chains would hide the missed
-    mode as well, and is no bound on log Z; nothing here rests on it.
+    ``gap`` is the mean of this bound minus the lower bound of ``log_likelihood`` on the same test examples, in nats.
+    The lower bound is of p_ann, the law of the annealed chains (:class:`genmodels.mcmc.AnnealedLaw`), so that the gap
+    is the slack of both bounds plus the mean of log p - log p_ann. All three vanish as temperatures become many. Until
+    then the last may have either sign: where annealed chains miss a mode that is far from all data, p_ann gives the
+    data more mass than p does, and the gap can be negative. Annealing backward from the ends of such chains would miss
+    the mode as well and is no bound on log Z; nothing here rests on it.
 
     Args:
         temperatures: inverse temperatures of the chains, which may be more than those of the model's samples.

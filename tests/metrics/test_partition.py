@@ -81,7 +81,7 @@ def test_the_gap_is_from_the_lower_bound_that_the_likelihood_metric_reports():
     lower = measured(model, metric=LikelihoodEvaluation, samples=2, max_passes=50 * 2 * 15)
     assert found.protocol["gap_n"] == lower.n == 15 and found.n == 40
     bound = found.protocol["lower_bound"]
-    assert bound["value"] == pytest.approx(-lower.value * 6 * math.log(2)) and bound["temperatures"] == 50
+    assert bound["value"] == pytest.approx(-lower.value * 6 * math.log(2)) and bound["law"]["temperatures"] == 50
     assert found.protocol["gap"] == pytest.approx(found.protocol["upper_bound"]["value"] - bound["value"])
     assert abs(found.protocol["gap"]) < 0.2 and 0 < found.protocol["gap_se"] < 0.1  # far less than that of the bounds
     assert found.beside == {"gap in nats": found.protocol["gap"]}
