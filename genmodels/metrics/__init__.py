@@ -2,6 +2,7 @@
 
 from genmodels.metrics.ais import AISEvaluation
 from genmodels.metrics.base import Evaluation, Subject
+from genmodels.metrics.chains import ChainsEvaluation
 from genmodels.metrics.extractors import Extractor, InceptionV3, InDomainClassifier
 from genmodels.metrics.fd import FrechetEvaluation
 from genmodels.metrics.frechet import FeatureStatistics, Moments, frechet_distance
@@ -20,6 +21,7 @@ from genmodels.metrics.sample_sets import SampleSets
 __all__ = [
     "PRDC",
     "AISEvaluation",
+    "ChainsEvaluation",
     "Evaluation",
     "Extractor",
     "FeatureStatistics",
