@@ -26,7 +26,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from genmodels.errors import UserError, nearest, require
+from genmodels.errors import UserError, nearest, require, require_known
 
 T = TypeVar("T")
 LIBRARIES = ("core", "networks", "transforms", "ode", "diffusion", "mcmc")
@@ -178,7 +178,7 @@ def check_object(node: dict[str, Any], path: str, hint: Any) -> None:
     known = parameters(target)
     for argument, value in node.items():
         if argument not in RESERVED:
-            require(argument in known, f"unknown key {path}.{argument}; {nearest(argument, known)}")
+            require_known(argument, known, f"unknown key {path}.{argument}")
             check(value, f"{path}.{argument}", known[argument])
             endless = isinstance(value, float) and not math.isfinite(value)  # our own constructors say this themselves
             require(
@@ -203,18 +203,19 @@ def resolve(name: Any, path: str) -> Callable[..., Any]:
     """
     package, _, attribute = name.rpartition(".") if isinstance(name, str) else ("", "", "")
     listed = attribute in OF_OTHERS.get(package, ())
-    others = f"; {nearest(attribute, OF_OTHERS[package])}" if package in OF_OTHERS else "."
-    require(
-        listed or f"{package}.".startswith(OURS),
-        f"{path}._target_={name} is refused: what is built must be defined in {', '.join(own[:-1] for own in OURS)} or "
-        f"be one of the listed classes of {', '.join(OF_OTHERS)}{others}",
-    )
+    if not listed and not f"{package}.".startswith(OURS):
+        others = f"; {nearest(attribute, OF_OTHERS[package])}" if package in OF_OTHERS else "."
+        raise UserError(
+            f"{path}._target_={name} is refused: what is built must be defined in "
+            f"{', '.join(own[:-1] for own in OURS)} or be one of the listed classes of {', '.join(OF_OTHERS)}{others}"
+        )
     try:
         module = importlib.import_module(package)
     except ImportError as error:
         raise UserError(f"{path}._target_={name} is refused: there is no module {package}.") from error
-    names = [known for known in vars(module) if not known.startswith("_")]
-    require(hasattr(module, attribute), f"{path}._target_={name} does not exist; {nearest(attribute, names)}")
+    if not hasattr(module, attribute):
+        names = [known for known in vars(module) if not known.startswith("_")]
+        raise UserError(f"{path}._target_={name} does not exist; {nearest(attribute, names)}")
     target = getattr(module, attribute)
     home = f"{getattr(target, '__module__', '')}."
     require(

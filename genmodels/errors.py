@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 MOST_NAMES = 20  # that a sentence lists
@@ -37,6 +37,17 @@ def require(condition: bool, sentence: str) -> None:
     """Raise :class:`UserError` with ``sentence`` unless ``condition`` holds."""
     if not condition:
         raise UserError(sentence)
+
+
+def require_known(name: str, known: Collection[str], sentence: str) -> None:
+    """Raise :class:`UserError` with ``sentence`` and a hint unless ``name`` is ``known``.
+
+    Only then is the nearest name sought, which takes longer than all checks of a config together.
+
+    >>> require_known("vae", ["gan", "vae"], "unknown model 'vae'")
+    """
+    if name not in known:
+        raise UserError(f"{sentence}; {nearest(name, known)}")
 
 
 def ensure(condition: bool, sentence: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
@@ -23,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genmodels import naming
 from genmodels.composition import check_parts, compose, compose_train, options
-from genmodels.errors import UserError, nearest, require
+from genmodels.errors import UserError, require, require_known
 from genmodels.hints import print_error, sentence
 from genmodels.naming import as_written, note_existing, remove_if_empty
 from genmodels.overrides import explained
@@ -50,8 +51,18 @@ def options_of_group(
     return list(self.repository.get_group_options(group_name, results_filter))
 
 
+def mode_in_words(self: Hydra, config_name: str | None, overrides: list[str]) -> RunMode | None:
+    """The mode that a word gives, where ``--multirun`` does not.
+
+    Hydra composes a whole config to look for it, before it composes the one of the run or the sweep.
+    """
+    given = [word.partition("=")[2] for word in overrides if word.startswith("hydra.mode=")]
+    return RunMode.__members__.get(given[-1]) if given else None
+
+
 naming.register()
 ConfigLoaderImpl.get_group_options = options_of_group  # type: ignore[method-assign, assignment]
+Hydra.get_mode = mode_in_words  # type: ignore[method-assign]
 
 
 def job(config: DictConfig) -> Any:
@@ -125,7 +136,7 @@ def check_config(config: DictConfig) -> None:
     missing = ", ".join(sorted(OmegaConf.missing_keys(config)))
     require(not missing, f"{missing} must be given on the command line.")
     for key in map(str, config):
-        require(key in ROOT, f"unknown key '{key}'; {nearest(key, ROOT)}")
+        require_known(key, ROOT, f"unknown key '{key}'")
     check_settings(config)
     check_parts(config)
 

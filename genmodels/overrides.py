@@ -70,7 +70,8 @@ def check_override(override: Override, sweep: bool = False) -> None:
     if override.is_delete() and key not in groups():
         require("." in key or key not in ROOT, f"{word}: {key} can be changed but not removed.")
     elif adds and root not in ("hydra", *groups()) and "/" not in root:
-        require(root in ROOT, f"unknown key '{root}'; {nearest(root, [*ROOT, *groups()])}")
+        if root not in ROOT:
+            raise UserError(f"unknown key '{root}'; {nearest(root, [*ROOT, *groups()])}")
         require(override.is_force_add() or key not in ROOT, f"{word}: {key} has a value already; write {word[1:]}")
     for value in alternatives(override):
         check_choice(override, value) if key in groups() else check_plain(override, value)
@@ -114,7 +115,8 @@ def check_choice(override: Override, value: Any) -> None:
     names = value if isinstance(value, list) else [value]
     for name in names:
         inner = not isinstance(name, str) or any(part[:1] in ("_", ".", "") for part in name.split("/"))
-        require(not inner, f"unknown {group} '{shown(name)}'; {nearest(shown(name), options(group))}")
+        if inner:
+            raise UserError(f"unknown {group} '{shown(name)}'; {nearest(shown(name), options(group))}")
         require(names.count(name) == 1, f"{word} names {name} more than once.")
     top = override.is_add() and "/" not in group and not override.package
     require(not top or takes_several(group), f"{word}: {group} takes one option; write {word[1:]}")

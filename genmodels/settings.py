@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from genmodels.errors import UserError, nearest, require
+from genmodels.errors import UserError, require, require_known
 
 EXPECTED = ("metric", "value", "tolerance", "source")  # keys of a result that a recipe expects
 ENOUGH_DEVICES = 4096
@@ -286,7 +286,8 @@ def check_value(key: str, value: Any) -> None:
     """
     section, _, name = key.rpartition(".")
     known: dict[str, Rule] = SECTIONS.get(section, {})
-    require(not known or name in known, f"unknown key '{key}'; {nearest(name, known)}")
+    if known:
+        require_known(name, known, f"unknown key '{key}'")
     rule = RULES.get(key) or OPEN.get(section, ANYTHING)
     if not rule.holds(value):
         remedy = f"; {rule.remedy.format(key=key)}" if rule.remedy else ""

@@ -15,6 +15,7 @@ import pytest
 import torch
 from conformance.kinds import KINDS, ROOT, examples, tiny
 
+from genmodels.cli import main
 from genmodels.runs import read_checkpoint
 
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums of other orders round differently, which a solver amplifies
@@ -32,6 +33,15 @@ METRICS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As many threads here as in the processes that are started."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def start(folder, *words):
     """The record of a run on two processes."""
     done = subprocess.run(
@@ -43,13 +53,10 @@ def start(folder, *words):
 
 
 def score_alone(folder):
-    """The record of the same run after evaluation by one process."""
+    """The record of the same run after evaluation by this process alone."""
     for kept in (folder / "evaluation").glob("*.jsonl"):
         kept.unlink()  # else the stored results would be reused
-    main = [sys.executable, "-m", "genmodels.cli", "evaluate", f"run={folder}"]
-    subprocess.run(
-        [*main, "trainer.devices=1", "trainer.strategy=auto"], cwd=ROOT, check=True, timeout=400, env=ONE_THREAD
-    )
+    main(["evaluate", f"run={folder}", "trainer.devices=1", "trainer.strategy=auto"])
     return json.loads((folder / "run.json").read_text())
 
 

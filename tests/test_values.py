@@ -243,6 +243,7 @@ REFUSED = {
     ("metrics=[prdc]", "prdc.pr_neighbors"): COUNTS,
     ("callbacks=[quality]", "samples.n"): COUNTS,
     ("callbacks=[quality]", "samples.points"): COUNTS,
+    ("callbacks=[quality]", "samples.pixels"): COUNTS,
     ("callbacks=[quality]", "average.decay"): [*NUMBERS, 1],
     ("callbacks=[quality]", "quality.n"): [*COUNTS, 1],
     ("callbacks=[quality]", "quality.every"): COUNTS,

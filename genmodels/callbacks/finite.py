@@ -29,6 +29,7 @@ class StopOnNaN(Callback):
         ensure_counts(every=every)
         self.every = every
         self._bad: Tensor | None = None
+        self._remedies = BaseModel.remedies
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int
@@ -39,6 +40,7 @@ class StopOnNaN(Callback):
             UserError: naming the first batch whose loss was not finite.
         """
         loss, number = outputs["loss"], pl_module.batches
+        self._remedies = pl_module.remedies
         if loss.device.type == "cpu":
             if not math.isfinite(loss):
                 self._bad = torch.tensor(float(number))
@@ -56,12 +58,12 @@ class StopOnNaN(Callback):
             UserError: naming the first such batch.
         """
         if self._bad is not None and torch.isfinite(self._bad):
-            raise diverged("the loss", int(self._bad))
+            raise diverged("the loss", int(self._bad), self._remedies)
 
 
-def diverged(what: str, batch: int) -> UserError:
-    """The error for the quantity ``what`` that is not finite at ``batch``."""
+def diverged(what: str, batch: int, remedies: str) -> UserError:
+    """The error for the quantity ``what`` that is not finite at ``batch``, and what can be done against it."""
     return UserError(
         f"{what} became NaN or infinite at batch {batch}, so training stopped; checkpoints/last.ckpt, "
-        "if there is one, was saved before that; lower model.optimizer.lr or set model.clip_norm."
+        f"if there is one, was saved before that; {remedies}."
     )

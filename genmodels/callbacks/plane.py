@@ -19,8 +19,7 @@ from genmodels.core.randomness import fixed_seed
 from genmodels.files import atomic
 from genmodels.models.base import BaseModel
 
-PIXELS = 96  # on a side of the picture of a density
-FLOW_PIXELS = 64  # the same where every pixel is the end of an ODE
+PIXELS = 96  # on a side of the picture of a density, unless told otherwise
 BINS = 64  # on a side of a histogram of samples
 COUNTED = 100_000  # samples in a histogram
 DRAWS = 16  # importance samples that tighten a bound
@@ -94,11 +93,14 @@ class Scene:
         points: data ``[N, 2]``.
         log_density: their true log-density ``[M]`` in nats at points ``[M, 2]``, or ``None`` if it is unknown.
         n: number of points to show.
+        pixels: on a side of the picture of the density.
     """
 
-    def __init__(self, points: Tensor, log_density: Callable[[Tensor], Tensor] | None, n: int) -> None:
+    def __init__(
+        self, points: Tensor, log_density: Callable[[Tensor], Tensor] | None, n: int, pixels: int = PIXELS
+    ) -> None:
         self.window = Window.around(points)
-        self.data = of_data(points, log_density, self.window, n)
+        self.data = of_data(points, log_density, self.window, n, pixels)
         assert self.data.density is not None  # unlike a model, data always have one
         self.highest = 1.25 * float(self.data.density.quantile(0.999))
 
@@ -119,15 +121,17 @@ class Scene:
             np.savez_compressed(part, extent=np.array(self.window.extent), **arrays)
 
 
-def of_data(points: Tensor, log_density: Callable[[Tensor], Tensor] | None, window: Window, n: int) -> Plane:
+def of_data(
+    points: Tensor, log_density: Callable[[Tensor], Tensor] | None, window: Window, n: int, pixels: int = PIXELS
+) -> Plane:
     """Data on the plane: the first ``n`` of ``points [N, 2]``, and their true density, or a histogram of all."""
     if log_density is None:
         return Plane(points[:n], window.histogram(points), f"histogram of {len(points)} examples")
-    return Plane(points[:n], window.evaluated(log_density, PIXELS), "density")
+    return Plane(points[:n], window.evaluated(log_density, pixels), "density")
 
 
 @torch.no_grad()
-def of_model(model: BaseModel, window: Window, n: int) -> Plane | None:
+def of_model(model: BaseModel, window: Window, n: int, pixels: int = PIXELS) -> Plane | None:
     """``n`` samples of a model on the plane, and its density; ``None`` for a model that has neither.
 
     The density is that of the probability-flow ODE for a model that has one, else the model's likelihood, a bound
@@ -135,7 +139,7 @@ def of_model(model: BaseModel, window: Window, n: int) -> Plane | None:
     """
     with fixed_seed(0, model.device):
         points = drawn(model, n) if isinstance(model, Samples) else None
-        found = density(model, window)
+        found = density(model, window, pixels)
     if points is None and found is None:
         return None
     return Plane(points, *(found or (None, "")))
@@ -147,18 +151,21 @@ def drawn(model: Samples, n: int) -> Tensor:
     return torch.cat([model.sample(min(AT_A_TIME, n - done)).cpu() for done in range(0, n, AT_A_TIME)])
 
 
-def density(model: BaseModel, window: Window) -> tuple[Tensor, str] | None:
-    """The density ``[rows, columns]`` of a model over a window, and how it was found."""
+def density(model: BaseModel, window: Window, pixels: int = PIXELS) -> tuple[Tensor, str] | None:
+    """The density ``[rows, columns]`` of a model over a window, and how it was found.
+
+    Where every pixel is the end of an ODE, a side has two thirds of the ``pixels``.
+    """
     device = model.device
     if isinstance(model, HasProbabilityFlow):
         return window.evaluated(
-            lambda x: model.flow_log_density(x.to(device), TOLERANCE)[0], FLOW_PIXELS
+            lambda x: model.flow_log_density(x.to(device), TOLERANCE)[0], 2 * pixels // 3
         ), "density of the probability flow"
-    if isinstance(model, HasLikelihood) and model.passes_per_example * PIXELS**2 <= PASSES:
+    if isinstance(model, HasLikelihood) and model.passes_per_example * pixels**2 <= PASSES:
         bounded = model.log_likelihood(window.grid(2).to(device)).kind not in (Kind.EXACT, Kind.ESTIMATE)
-        draws = min(DRAWS, PASSES // (model.passes_per_example * PIXELS**2)) if bounded else 1
+        draws = min(DRAWS, PASSES // (model.passes_per_example * pixels**2)) if bounded else 1
         words = f"density by {draws} importance samples" if bounded else "density"
-        return window.evaluated(lambda x: model.log_likelihood(x.to(device), samples=draws).nats, PIXELS), words
+        return window.evaluated(lambda x: model.log_likelihood(x.to(device), samples=draws).nats, pixels), words
     if isinstance(model, Samples):
         points = drawn(model, COUNTED)
         return window.histogram(points), f"histogram of {len(points)} samples"

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from genmodels import plots
-from genmodels.callbacks.plane import Scene, of_model, on_the_plane
+from genmodels.callbacks.plane import PIXELS, Scene, of_model, on_the_plane
 from genmodels.core.abilities import Denoises, Encodes, HasDensity, Samples
 from genmodels.core.processes import is_rank_zero
 from genmodels.core.randomness import fixed_seed
@@ -37,17 +37,21 @@ class SampleGrid(Callback):
         folder: folder of the pictures.
         n: number of images in the grid, of rows of integers, or of points on the plane.
         points: number of points in ``plane.png``.
+        pixels: number of pixels on a side of the density in ``plane.png``.
 
     Raises:
-        ValueError: if n is less than 1 or more than 10 000, or points is less than 1 or more than a million.
+        ValueError: if n is less than 1 or more than 10 000, points is less than 1 or more than a million, or
+            pixels is less than 3 or more than 1000.
     """
 
-    def __init__(self, folder: str | Path, n: int = 64, points: int = 5000) -> None:
+    def __init__(self, folder: str | Path, n: int = 64, points: int = 5000, pixels: int = PIXELS) -> None:
         ensure_counts(1, 10_000, n=n)
         ensure_counts(1, 1_000_000, points=points)
+        ensure_counts(3, 1000, pixels=pixels)
         self.folder = Path(folder)
         self.n = n
         self.points = points
+        self.pixels = pixels
         self._scene: Scene | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
@@ -74,13 +78,13 @@ class SampleGrid(Callback):
         """What the pictures of ``data`` share if they are on the plane."""
         if self._scene is None and on_the_plane(data.spec):
             log_density = data.source.log_prob if isinstance(data.source, HasDensity) else None
-            self._scene = Scene(data.train_and_val(), log_density, self.points)
+            self._scene = Scene(data.train_and_val(), log_density, self.points, self.pixels)
         return self._scene
 
     def draw_plane(self, trainer: Trainer, model: BaseModel) -> None:
         """Save samples and density of a model on the plane, as pictures and as arrays, and log the picture."""
         scene = self.scene(trainer.datamodule)  # type: ignore[attr-defined]
-        found = of_model(model, scene.window, self.points) if scene else None
+        found = of_model(model, scene.window, self.points, self.pixels) if scene else None
         if scene is not None and found is not None:
             picture = scene.draw(found)
             plots.save(picture, self.folder / "plane.png")

@@ -143,11 +143,11 @@ class Validate(Callback):
             try:
                 nats = self._likelihood.compute().mean
             except UserError as error:
-                raise diverged("the validation likelihood", model.batches) from error
+                raise diverged("the validation likelihood", model.batches, model.remedies) from error
             return name_of(model, True), bits_per_dim(nats, model.spec) if model.spec.is_discrete else -nats
         mean = float(self._mean.compute())
         if not math.isfinite(mean):
-            raise diverged(f"the validation {model.monitor_name}", model.batches)
+            raise diverged(f"the validation {model.monitor_name}", model.batches, model.remedies)
         return name_of(model, False), mean
 
 

@@ -28,7 +28,7 @@ from genmodels.core import DataSpec
 from genmodels.core.quantization import dequantize, logit, quantize, unlogit
 from genmodels.errors import ensure_counts, ensure_numbers, require
 from genmodels.mcmc import DifferentiablePath, LangevinAnnealed, sigmoid_schedule
-from genmodels.models.base import EnergyModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
+from genmodels.models.base import EnergyModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory, in_float32
 
 CELLS, SIDE = 400, 12.0  # of the quadrature on the plane, in standard deviations of the data
 
@@ -131,6 +131,7 @@ class EBM(EnergyModel):
         ValueError: if a number is out of range.
     """
 
+    remedies = "lower model.step_size, at which chains diverge, or model.optimizer.lr, or set model.largest_gradient"
     mean: Tensor
     std: Tensor
 
@@ -223,6 +224,7 @@ class EBM(EnergyModel):
         steps = {"step_size": self.step_size, "adjusted": self.adjusted, "temperature": self.temperature}
         return {**super().law, **steps, **clipped}
 
+    @in_float32
     def loss(self, x: Tensor) -> Loss:
         """``(E[f(data)] - E[f(chains)]) / (T D)`` for raw data ``x [B, *shape]``, plus the decay of energies.
 

@@ -36,7 +36,7 @@ from genmodels.mcmc.gibbs import (
     GibbsState,
     Visible,
 )
-from genmodels.models.base import EnergyModel, Loss, OptimizerFactory, SchedulerFactory
+from genmodels.models.base import EnergyModel, Loss, OptimizerFactory, SchedulerFactory, in_float32
 
 MOST_BITS = 20  # 2^20 states are enumerated within seconds
 
@@ -169,22 +169,22 @@ class RBM(EnergyModel, Encodes):
 
     # Training ---------------------------------------------------------------------------------------------------------
 
+    @in_float32
     def loss(self, x: Tensor) -> Loss:
         """``(E[log f(chains)] - E[log f(x)]) / D`` for raw data ``x [B, *shape]``, after k sweeps of the chains.
 
         Its gradient is that of the mean ``-log p(x)``, in nats per dimension, if the chains have the law of the model.
         """
-        with torch.autocast(x.device.type, enabled=False):
-            machine, data = self.machine(), self.embed(x)
-            v = self.chains["v"] if self.n_chains else data
-            with torch.no_grad():
-                for _ in range(self.sweeps):
-                    v = machine.sweep(v)
-            if self.n_chains:
-                self.chains = {"v": v}
-            positive, negative = machine.log_f(data).mean(), machine.log_f(v).mean()
-            terms = {"free_energy_data": -positive, "free_energy_chains": -negative}
-            return Loss((negative - positive) / self.spec.dims, terms, is_objective=False)
+        machine, data = self.machine(), self.embed(x)
+        v = self.chains["v"] if self.n_chains else data
+        with torch.no_grad():
+            for _ in range(self.sweeps):
+                v = machine.sweep(v)
+        if self.n_chains:
+            self.chains = {"v": v}
+        positive, negative = machine.log_f(data).mean(), machine.log_f(v).mean()
+        terms = {"free_energy_data": -positive, "free_energy_chains": -negative}
+        return Loss((negative - positive) / self.spec.dims, terms, is_objective=False)
 
     # Likelihood and samples -------------------------------------------------------------------------------------------
 
@@ -222,6 +222,7 @@ class RBM(EnergyModel, Encodes):
         return (float(torch.logsumexp(self.log_f_of_states(), 0)), "enumeration") if self.exact else None
 
     @torch.no_grad()
+    @in_float32
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
         """``log p(x) [B]`` in nats of raw data ``x [B, *shape]``, exact by enumeration, or by annealed chains a bound.
 
@@ -239,6 +240,7 @@ class RBM(EnergyModel, Encodes):
         return self.log_likelihood(x) if self.exact else super().validation_likelihood(x)
 
     @torch.no_grad()
+    @in_float32
     def sample(self, n: int) -> Tensor:
         """Raw data ``[n, *shape]``: draws of the machine, of first one layer and then the other, or annealed chains."""
         if not self.exact:

@@ -25,14 +25,19 @@ Network = TypeVar("Network", bound=nn.Module)
 def measured(factory: Callable[P, Network]) -> Callable[P, Network]:
     """Let a network factory raise ``ValueError`` if its network does not fit into memory, before it is allocated.
 
-    The network is made twice, the first time on PyTorch's meta device, where tensors have shapes and no values.
+    The network is made twice, the first time on PyTorch's meta device, where tensors have shapes and no values. A flow
+    makes many equal networks in a row, whose size is measured once.
     """
+    last: tuple[object, int] = (None, 0)  # arguments and size in bytes
 
     @functools.wraps(factory)
     def make(*args: P.args, **kwargs: P.kwargs) -> Network:
+        nonlocal last
         if torch.get_default_device().type != "meta":
-            with torch.device("meta"):
-                lacking = shortage(size(factory(*args, **kwargs)), "the network")
+            if last[0] != (args, kwargs):
+                with torch.device("meta"):
+                    last = ((args, kwargs), size(factory(*args, **kwargs)))
+            lacking = shortage(last[1], "the network")
             ensure(not lacking, lacking)
         return factory(*args, **kwargs)
 

@@ -130,6 +130,8 @@ def rule_of_precision(model: nn.Module, device: torch.device, unit: str | None) 
         unit: what computes in bf16 there, see :func:`genmodels.hardware.bf16_unit`.
     """
     spec: Any = model.spec
+    if getattr(model, "needs_float32", False):
+        return FULL, "bf16 has too few digits for energies"
     if unit is None:
         return FULL, f"{device_name(device)} has no bf16"
     if not spec.is_image:

@@ -115,7 +115,7 @@ def test_a_scene_shows_the_data_and_keeps_the_arrays(tmp_path, known):
     scene.save_arrays(tmp_path / "plane.npz", model)
     arrays = np.load(tmp_path / "plane.npz")
     assert arrays["samples"].shape == (40, 2) and (arrays["data"] == x[:50].numpy()).all()
-    assert arrays["density"].shape == (plane.FLOW_PIXELS,) * 2 and "data_density" in arrays
+    assert arrays["density"].shape == (2 * plane.PIXELS // 3,) * 2 and "data_density" in arrays
     both, one = scene.draw(model), scene.draw(Plane(None, model.density, "density"))
     assert both.width == one.width and both.height == 2 * one.height
     blue = np.asarray(scene.draw(Plane(torch.full((50, 2), -1.0), None, "")).convert("RGB")).astype(int)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,7 @@ from genmodels.metrics import (
     PRDCEvaluation,
     SampleSets,
     Subject,
+    noise_width,
 )
 from genmodels.metrics.base import Evaluation
 from genmodels.metrics.extractors import Extractor
@@ -133,7 +135,8 @@ def test_a_new_setting_separates_columns_until_its_metric_declares_it_incidental
 
 
 @pytest.mark.parametrize(("sigmas", "count"), [((0.4, 0.6), 2), ((None, None), 1)], ids=str)
-def test_a_chosen_width_is_of_the_model_and_a_given_one_of_the_measurement(sigmas, count, tmp_path):
+def test_a_chosen_width_is_of_the_model_and_a_given_one_of_the_measurement(sigmas, count, tmp_path, monkeypatch):
+    monkeypatch.setattr(noise_width, "SETTINGS", replace(noise_width.SETTINGS, temperatures=50))
     kind = "integer pairs"
     for seed, sigma in enumerate(sigmas):
         metric = AISEvaluation(images=4, temperatures=10, simulated=2, sigma=sigma)

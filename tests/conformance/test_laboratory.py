@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conformance.kinds import KINDS, SUITE, composed, examples, model_on
+from omegaconf import OmegaConf
 
 from genmodels import load
 from genmodels.core.abilities import Samples
@@ -16,15 +17,18 @@ from genmodels.experiment import run
 
 
 def settings(name, kind, folder, *overrides):
+    """The config of a small run in ``folder`` on a file of examples there.
+
+    Their paths are set in the composed config, so that the runs of all tests with the same words share one composition.
+    """
     spec = KINDS[kind]
     array = folder / "data.npz"
     np.savez(array, train=examples(spec, 40).numpy(), test=examples(spec, 10, seed=1).numpy())
     levels = "null" if spec.levels is None else spec.levels
-    return composed(
+    config = composed(
         name,
         *(
             "data=npz",
-            f"data.source.path={array}",
             f"data.spec.shape={list(spec.shape)}",
             f"data.spec.levels={levels}",
             "data.batch_size=8",
@@ -32,11 +36,16 @@ def settings(name, kind, folder, *overrides):
             "budget.max_batches=2",
             "validations=1",
             "callbacks.samples.n=4",
+            "callbacks.samples.points=100",
+            "callbacks.samples.pixels=12",
             "trainer.accelerator=cpu",
-            f"run_dir={folder / 'run'}",
             *overrides,
         ),
     )
+    config.data.source.path = str(array)
+    if OmegaConf.is_interpolation(config, "run_dir"):  # no word names it
+        config.run_dir = str(folder / "run")
+    return config
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.replace(" ", "-"))

@@ -39,6 +39,8 @@ from genmodels.networks.time_conditioned import time_conditioned
 TINY = [
     "model.network.width=8",
     "model.network.depth=1",
+    "model.network.vector_width=32",
+    "model.network.vector_depth=2",
     "model/schedule=cosine",
     "model.schedule.steps=10",
     "model/prediction=velocity",

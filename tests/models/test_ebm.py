@@ -17,7 +17,7 @@ from genmodels.models.ebm import EBM, Data, Noise, Persistent
 from genmodels.networks.mlp import mlp
 
 TINY = [
-    "model.energy.width=4", "model/start=noise", "model.steps=10", "model.step_size=0.1", "model.adjusted=false",
+    "model.energy.width=4", "model/start=noise", "model.steps=10", "model.step_size=0.1", "model.energy_decay=0.1",
     "model.temperatures=50", "model.validation_temperatures=10",
 ]  # fmt: skip
 
@@ -99,7 +99,7 @@ def test_the_bound_approaches_the_gaussian_and_samples_have_its_moments(adjusted
     torch.testing.assert_close(z.T.cov(), law.covariance_matrix, atol=0.04, rtol=0)
 
 
-def grid(side=9.0, cells=60):
+def grid(side=6.0, cells=40):
     line = (torch.arange(cells) + 0.5) * (2 * side / cells) - side
     return torch.cartesian_prod(line, line), (2 * side / cells) ** 2
 
@@ -108,24 +108,24 @@ def grid(side=9.0, cells=60):
 def test_the_bound_is_of_the_law_that_is_sampled_however_short_the_chain(settings):
     """Three large steps are far from the Gaussian; E[w] is the density of where they arrive, by histogram."""
     torch.manual_seed(0)
-    model = quadratic(step_size=0.3, temperatures=3, **settings)
+    model = quadratic(step_size=0.2, temperatures=3, temperature=2.0, **settings)
     model.mean.zero_(), model.std.fill_(1)
-    edges = torch.tensor([-9.0, -1.5, -0.6, 0.6, 1.5, 9.0])
-    x, area = grid()
-    density = model.log_weights(x, 200).exp().mean(0)
-    total = (density.sum() * area).item()
-    assert total == pytest.approx(1, abs=0.02)
-    y = model.sample(40_000)
+    edges = torch.tensor([-1.5, -0.6, 0.6, 1.5])  # between cells of the grid
 
-    def cells(points, weights):
-        place = torch.bucketize(points, edges[1:-1]) @ torch.tensor([5, 1])
+    def histogram(points, weights):
+        place = torch.bucketize(points, edges) @ torch.tensor([5, 1])
         return torch.zeros(25, dtype=torch.float64).index_add_(0, place, weights.double())
 
-    torch.testing.assert_close(
-        cells(x, density * area), cells(y, torch.full((40_000,), 1 / 40_000)), atol=0.012, rtol=0
-    )
-    gaussian = cells(x, truth(model, x).exp() * area)
-    assert (cells(y, torch.full((40_000,), 1 / 40_000)) - gaussian).abs().max() > 0.03  # not the energy's own law
+    x, area = grid()
+    w = model.log_weights(x, 1000).exp() * area
+    variance = histogram(x, w.var(0) / len(w))
+    by_weights = histogram(x, w.mean(0))
+    y = model.sample(40_000)
+    sampled = histogram(y, torch.full((len(y),), 1 / len(y)))
+    assert ((by_weights - sampled).abs() <= 5 * (variance + sampled / len(y)).sqrt() + 0.002).all()
+    assert variance.sqrt().max() < 0.01
+    gaussian = histogram(x, truth(model, x).exp() * area)
+    assert (sampled - gaussian).abs().max() > 0.02  # not the energy's own law
 
 
 def test_the_loss_has_the_gradient_of_the_likelihood_if_chains_have_the_law_of_the_model():
@@ -144,24 +144,25 @@ def test_the_loss_has_the_gradient_of_the_likelihood_if_chains_have_the_law_of_t
 
 def test_on_the_plane_lower_bound_quadrature_and_training_agree():
     """After brief training: bound <= log p by quadrature, AIS at it, and the contrast is the gradient of log p."""
-    source = Mixture(components=3, scale=0.4, train_size=4000, test_size=500)
+    source = Mixture(components=2, scale=0.6, train_size=4000, test_size=500)
     data = source.load(None)
     torch.manual_seed(0)
     model = EBM(
-        PLANE, lambda i, o: mlp(i, o, 32, 2, nn.ReLU, 4.0), Persistent(512), lambda p: torch.optim.Adam(p, 3e-3),
-        steps=10, step_size=0.03, temperatures=300,
+        PLANE, lambda i, o: mlp(i, o, 32, 2, nn.ReLU, 4.0), Persistent(4096), lambda p: torch.optim.Adam(p, 1e-2),
+        steps=10, step_size=0.1, temperatures=300,
     )  # fmt: skip
     model.initialize(data.train[:512])
     optimizers = make_optimizers(model)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizers[0], 1, 0, 300)
 
     def divergence():
         return (source.log_prob(data.test) + model.energy(data.test) + model.log_partition()[0]).mean().item()
 
     before = divergence()
     for _ in range(300):
-        train_batch(model, data.train[torch.randint(4000, (256,))], optimizers)
+        train_batch(model, data.train[torch.randint(4000, (256,))], optimizers, [schedule])
     after = divergence()
-    assert after < 0.25 < before - 0.3
+    assert after < 0.1 < before - 0.3
     exact = -model.energy(data.test) - model.log_partition()[0]
     bound = model.log_likelihood(data.test, samples=5).nats
     assert -0.02 < (exact - bound).mean().item() < 0.15
@@ -175,7 +176,7 @@ def test_on_the_plane_lower_bound_quadrature_and_training_agree():
     x = data.train.repeat(5, 1)
     parameters = list(model.network.parameters())
     contrast = torch.autograd.grad(model.loss(x).total, parameters)
-    z, _ = grid(6.0, 200)
+    z, _ = grid(6.0, 100)
     p = (model.tilt(z) - 0.5 * z.square().sum(1)).softmax(0).detach()
     loss = (-(model.tilt(model.embed(x)).mean()) + (p * model.tilt(z)).sum()) / 2
     exact = torch.autograd.grad(loss, parameters)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
 from genmodels.core.abilities import HasImportanceWeights, HasPartition, Progress, RunsChains, Samples
@@ -14,6 +16,19 @@ from genmodels.errors import ensure_counts
 from genmodels.mcmc import AnnealedLaw
 from genmodels.models.base.model import GenerativeModel
 from genmodels.models.base.training import OptimizerFactory, SchedulerFactory
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def in_float32(method: Method) -> Method:
+    """Let a method of a model compute without autocast."""
+
+    @functools.wraps(method)
+    def full(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):
+            return method(self, *args, **kwargs)
+
+    return cast("Method", full)
 
 
 class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, RunsChains):
@@ -39,6 +54,7 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
     """
 
     draws = "reverse_chains"
+    needs_float32 = True  # an acceptance probability hangs on the last digits of an energy
 
     def __init__(
         self,
@@ -74,6 +90,7 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
         """Raw data ``x [B, *shape]`` of positions ``y [B, D]``."""
 
     @torch.no_grad()
+    @in_float32
     def annealed_weights(self, x: Tensor, samples: int, temperatures: int) -> Tensor:
         """``log w [K, B]`` in nats of ``x [B, *shape]`` by K ``samples`` of the reversed chain, ``E[w] = p_ann(x)``."""
         y = self.embed(x.repeat(samples, *[1] * (x.dim() - 1)))
@@ -112,6 +129,7 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
         return self.temperatures
 
     @torch.no_grad()
+    @in_float32
     def sample(self, n: int) -> Tensor:
         """Raw data ``[n, *shape]``: the last states of annealed chains."""
         return self.unembed(self.annealed(self.temperatures).sample(n))
@@ -129,6 +147,7 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
     # Importance weights: the latent variable is the trajectory of the chain, of which only its weight is kept ---------
 
     @torch.no_grad()
+    @in_float32
     def simulate(self, n: int) -> tuple[Tensor, Tensor]:
         """``x ~ p_ann [n, *shape]`` and the log-weights ``[n, 1]`` of the chains that arrived there."""
         law = self.annealed(self.temperatures)
@@ -147,12 +166,14 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
     # Partition function and chains ------------------------------------------------------------------------------------
 
     @torch.no_grad()
+    @in_float32
     def energy(self, x: Tensor) -> Tensor:
         """``-log f(x) [B]`` in nats of raw data ``x [B, *shape]``; dequantized, a bound from above in expectation."""
         y = self.embed(x)
         return self.chain_energy(y) - self.log_volume(y)
 
     @torch.no_grad()
+    @in_float32
     def partition_weights(self, n: int, temperatures: int, progress: Progress = iter) -> Tensor:
         """``log w [n]`` in nats, float64, of chains annealed over so many temperatures: ``E[w] = Z``."""
         law = self.annealed(temperatures)
@@ -168,6 +189,7 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
         return law.position(law.draw(n))
 
     @torch.no_grad()
+    @in_float32
     def run_chains(self, state: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """Positions ``[N, D]`` after so many transitions at temperature 1, and the mean acceptance ``[N]``."""
         law = self.annealed(1)
@@ -178,6 +200,7 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
         return law.position(chains), accepted / max(steps, 1)
 
     @torch.no_grad()
+    @in_float32
     def chain_energy(self, state: Tensor) -> Tensor:
         """``-log f [N]`` in nats at positions ``[N, D]``."""
         law = self.annealed(1)

@@ -57,6 +57,12 @@ class BaseModel(LightningModule, ABC):
     keeps_best: ClassVar[bool] = True
     """Whether ``best.ckpt`` is chosen by :meth:`monitor` unless the configuration names another value."""
 
+    needs_float32: ClassVar[bool] = False
+    """Whether ``trainer.precision=auto`` leaves the model in float32."""
+
+    remedies: ClassVar[str] = "lower model.optimizer.lr or set model.clip_norm"
+    """What a user can do against a loss that is not finite."""
+
     def __init__(
         self, spec: DataSpec, scheduler: SchedulerFactory | None = None, clip_norm: float | None = None
     ) -> None:
