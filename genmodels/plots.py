@@ -101,6 +101,35 @@ def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence
     return rendered(figure)
 
 
+def energies(chains: Mapping[str, Tensor], every: int) -> Image.Image:
+    """Energies of sets of Markov chains against their steps: means, and between which values nine tenths of them lie.
+
+    The panel on the left shows all steps, that on the right the last half.
+
+    Args:
+        chains: energies ``[R + 1, N]`` in nats of N chains, from step 0 on, by the title of the set.
+        every: number of steps from one row to the next.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), dpi=110)
+    left, right = figure.subplots(1, 2)
+    for color, (title, energy) in zip(SERIES, chains.items(), strict=False):
+        rows = range(len(energy))
+        for axes, shown in ((left, rows), (right, rows[len(energy) // 2 :])):
+            step, values = [every * row for row in shown], energy[shown.start :].double().cpu()
+            low, high = values.quantile(0.05, dim=1), values.quantile(0.95, dim=1)
+            axes.fill_between(step, low.numpy(), high.numpy(), color=color, alpha=0.2, linewidth=0)
+            axes.plot(step, values.mean(1).numpy(), color=color, label=title)
+            axes.set_xlabel("step")
+            axes.grid(alpha=0.3)
+    left.set_xscale("symlog", linthresh=every)
+    left.set_xticks([0, *(10**k for k in range(1, 7) if every <= 10**k <= every * (len(rows) - 1))])
+    left.set_ylabel("energy (nats)")
+    left.legend()
+    return rendered(figure)
+
+
 def plane(
     points: Tensor | None, density: Tensor | None, words: str, extent: tuple[float, float, float, float], highest: float
 ) -> Image.Image:

@@ -22,6 +22,7 @@ SIGNS = {  # pattern of the text in which a sign occurs: the sign, and what it s
     r"†": ("†", "marks a likelihood that is shown to be worse than another, however loose the bounds are"),
     r"\bfloor\b": ("floor", "is the distance of real test data"),
     r"\breal data\b": ("real data", "is what real test data score"),
+    r"\bgap in nats\b": ("gap in nats", "is an energy model's upper bound minus the lower one of its annealed chains"),
     r"^-$": ("-", "stands where nothing was measured"),
 }
 

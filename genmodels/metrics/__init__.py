@@ -2,6 +2,7 @@
 
 from genmodels.metrics.ais import AISEvaluation
 from genmodels.metrics.base import Evaluation, Subject
+from genmodels.metrics.chains import ChainsEvaluation
 from genmodels.metrics.extractors import Extractor, InceptionV3, InDomainClassifier
 from genmodels.metrics.fd import FrechetEvaluation
 from genmodels.metrics.frechet import FeatureStatistics, Moments, frechet_distance
@@ -12,6 +13,7 @@ from genmodels.metrics.kl_to_data import KLToDataEvaluation
 from genmodels.metrics.likelihood import GeneralizationEvaluation, LikelihoodEvaluation, LogLikelihoodMean
 from genmodels.metrics.memorization import MemorizationEvaluation
 from genmodels.metrics.ode import ProbabilityFlowEvaluation
+from genmodels.metrics.partition import PartitionEvaluation
 from genmodels.metrics.precision_recall import PRDC, PRDCEvaluation, prdc
 from genmodels.metrics.recognized import RecognizedEvaluation, recognized
 from genmodels.metrics.sample_sets import SampleSets
@@ -19,6 +21,7 @@ from genmodels.metrics.sample_sets import SampleSets
 __all__ = [
     "PRDC",
     "AISEvaluation",
+    "ChainsEvaluation",
     "Evaluation",
     "Extractor",
     "FeatureStatistics",
@@ -35,6 +38,7 @@ __all__ = [
     "MemorizationEvaluation",
     "Moments",
     "PRDCEvaluation",
+    "PartitionEvaluation",
     "ProbabilityFlowEvaluation",
     "RecognizedEvaluation",
     "SampleSets",

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from compare.folders import bits, fd, printed, sentences, table, table_of_costs, write_run
@@ -161,6 +162,24 @@ def test_a_seed_that_was_run_twice_counts_once(tmp_path):
     results = compared(find_runs(tmp_path, tmp_path / "a"))
     ((cell,),) = (cells.values() for cells in results.columns.values())
     assert cell.score.value == 1.0 and "is left out" in sentences(results)
+
+
+def test_the_two_bounds_of_an_energy_model_stand_side_by_side_and_only_the_guarantee_decides(tmp_path):
+    """The upper bound of the RBM on log p is below the VAE's lower bound in bits, and promises nothing."""
+    upper = bits(1.1, kind=Kind.UPPER_BOUND, name="partition_bits_per_dim", gap=0.9)
+    write_run(tmp_path / "rbm", "RBM", bits(1.3), replace(upper, baselines={"gap": "gap in nats"}))
+    write_run(tmp_path / "vae", "VAE", bits(1.2))
+    write_run(tmp_path / "exact", "small RBM", bits(1.5, kind=Kind.EXACT, name="partition_bits_per_dim"))
+    results = compared(find_runs(tmp_path))
+    assert [group.label for group in results.of("digits")] == ["VAE", "RBM", "small RBM"]
+    row = table(find_runs(tmp_path))["RBM"]
+    assert list(row)[1:] == ["bits/dim", "partition_bits_per_dim"]
+    assert row["bits/dim"] == "≤ 1.300 ± 0.010 #2 (n=360)"
+    assert row["partition_bits_per_dim"] == "≥ 1.100 ± 0.010 #1= (n=360, gap in nats 0.900)"
+    assert table(find_runs(tmp_path))["small RBM"]["partition_bits_per_dim"] == "= 1.500 ± 0.010 #1=\\* (n=360)"
+    assert "gap in nats is an energy model's upper bound minus the lower one of its annealed chains" in sentences(
+        results
+    )
 
 
 # Runs without a score

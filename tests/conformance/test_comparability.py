@@ -14,6 +14,7 @@ from genmodels.compare import compared, find_runs
 from genmodels.core import Score
 from genmodels.metrics import (
     AISEvaluation,
+    ChainsEvaluation,
     FrechetEvaluation,
     GapEvaluation,
     GeneralizationEvaluation,
@@ -21,6 +22,7 @@ from genmodels.metrics import (
     KLToDataEvaluation,
     LikelihoodEvaluation,
     MemorizationEvaluation,
+    PartitionEvaluation,
     PRDCEvaluation,
     SampleSets,
     Subject,
@@ -50,6 +52,8 @@ EVALUATIONS = [
     GeneralizationEvaluation(max_examples=4, max_passes=None),
     KLToDataEvaluation(max_examples=4, max_passes=None),
     GapEvaluation(samples=3, simulated=4),
+    PartitionEvaluation(temperatures=20, chains=5, max_examples=4, max_passes=None),
+    ChainsEvaluation(chains=5, steps=10),
     FrechetEvaluation(Pixels, n=12, repeats=2, allow_small_n=True),
     KernelEvaluation(Pixels, n=12, repeats=2),
     PRDCEvaluation(Pixels, n=12, repeats=2),

@@ -221,7 +221,7 @@ def test_a_temperature_divides_the_energy():
     cold.network = Halved()
     x = torch.randn(20, 2)
     torch.testing.assert_close(cold.energy(x), warm.energy(x))
-    assert warm.sampling_protocol["temperature"] == 2.0 == warm.likelihood_protocol["temperature"]
+    assert warm.sampling_protocol["temperature"] == 2.0 == warm.likelihood_protocol["law"]["temperature"]
 
 
 def test_integers_are_bounded_and_their_energy_too():

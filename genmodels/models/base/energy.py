@@ -120,8 +120,8 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
 
     @property
     def likelihood_protocol(self) -> dict[str, Any]:
-        """The :attr:`law`."""
-        return self.law
+        """The :attr:`law`, as one entry, since it is the model's and no condition of the measurement."""
+        return {"law": self.law}
 
     @property
     def passes_per_example(self) -> int:
