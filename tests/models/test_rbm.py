@@ -53,7 +53,8 @@ def annealed_in_pixels(model, x):
     total = log_f(v, 1.0) - log_z0
     for t in range(model.temperatures, 0, -1):
         b = t / model.temperatures
-        h = torch.bernoulli(torch.sigmoid(b * (c + (v - model.mean) @ weight)).float()).double()
+        p = torch.sigmoid(b * (c + (v - model.mean) @ weight)).float()
+        h = (torch.rand_like(p) < p).double()
         q = torch.sigmoid((1 - b) * base + b * (a + (h - 0.5) @ weight.T)).float()
         v = torch.binomial(torch.full_like(q, 2), q).double()
         total = total + log_f(v, (t - 1) / model.temperatures) - log_f(v, b)
