@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmodels import plots
 from genmodels.core import DataSpec, Kind
-from genmodels.core.abilities import HasLikelihood, HasProbabilityFlow, Samples
+from genmodels.core.abilities import HasLikelihood, HasPartition, HasProbabilityFlow, Samples
 from genmodels.core.randomness import fixed_seed
 from genmodels.files import atomic
 from genmodels.models.base import BaseModel
@@ -134,7 +134,8 @@ def of_data(
 def of_model(model: BaseModel, window: Window, n: int, pixels: int = PIXELS) -> Plane | None:
     """``n`` samples of a model on the plane, and its density; ``None`` for a model that has neither.
 
-    The density is that of the probability-flow ODE for a model that has one, else the model's likelihood, a bound
+    The density is that of the energy for a model whose partition function is known, that of the probability-flow ODE
+    for a model that has one, else the model's likelihood, a bound
     tightened by importance samples, else a histogram of samples.
     """
     with fixed_seed(0, model.device):
@@ -157,6 +158,9 @@ def density(model: BaseModel, window: Window, pixels: int = PIXELS) -> tuple[Ten
     Where every pixel is the end of an ODE, a side has two thirds of the ``pixels``.
     """
     device = model.device
+    if isinstance(model, HasPartition) and (partition := model.log_partition()):
+        log_z, how = partition
+        return window.evaluated(lambda x: -model.energy(x.to(device)) - log_z, pixels), f"density, by {how}"
     if isinstance(model, HasProbabilityFlow):
         return window.evaluated(
             lambda x: model.flow_log_density(x.to(device), TOLERANCE)[0], 2 * pixels // 3

@@ -30,8 +30,6 @@ from genmodels.errors import ensure_counts, ensure_numbers, require
 from genmodels.mcmc import DifferentiablePath, LangevinAnnealed, sigmoid_schedule
 from genmodels.models.base import EnergyModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory, in_float32
 
-CELLS, SIDE = 400, 12.0  # of the quadrature on the plane, in standard deviations of the data
-
 
 class Start(ABC):
     """Where the chains of a training step begin. Chains that are kept lie in the model's ``chains``."""
@@ -248,15 +246,6 @@ class EBM(EnergyModel):
             self.chains["z"][slots] = ends
             self.chains["age"][slots] += self.steps
         return ends, acceptance.mean()
-
-    def log_partition(self) -> tuple[float, str] | None:
-        """``log Z`` in nats on the plane, by the midpoint rule; ``None`` elsewhere."""
-        if self.spec.is_discrete or self.spec.dims != 2:
-            return None
-        width = 2 * SIDE / CELLS
-        line = (torch.arange(CELLS, device=self.device) + 0.5) * width - SIDE
-        energies = torch.cat([self.chain_energy(part) for part in torch.cartesian_prod(line, line).split(10_000)])
-        return float(torch.logsumexp(-energies.double(), 0)) + 2 * math.log(width), "quadrature"
 
     @property
     def energy_is_exact(self) -> bool:

@@ -218,8 +218,10 @@ class RBM(EnergyModel, Encodes):
         return self._remembered[1]
 
     def log_partition(self) -> tuple[float, str] | None:
-        """``log Z`` in nats by enumeration, if the states are few enough."""
-        return (float(torch.logsumexp(self.log_f_of_states(), 0)), "enumeration") if self.exact else None
+        """``log Z`` in nats by enumeration, if the states are few enough; else by quadrature on the plane."""
+        if not self.exact:
+            return super().log_partition()
+        return float(torch.logsumexp(self.log_f_of_states(), 0)), "enumeration"
 
     @torch.no_grad()
     @in_float32
