@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 import torch
-from conformance.kinds import ROOT
+from conformance.kinds import ROOT, once
 
 from genmodels.callbacks import Budget
 from genmodels.cli import main
@@ -31,7 +31,7 @@ def test_the_four_models_have_recipes_for_the_four_data_sets():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_of_what_it_is_named_after(name):
-    config = compose([f"experiment={name}"])
+    config = once(f"experiment={name}")
     model = config.model._target_.rsplit(".", 1)[1].lower()
     assert f"{model}_{config.data.name}" == name
 
@@ -42,7 +42,7 @@ def test_a_recipe_leaves_seeds_and_sweeps_to_the_command_line(name):
 
 
 def limits(*words):
-    config = compose(list(words))
+    config = once(*words)
     return Budget.parse(plain(config.budget), plain(config.default_budget)).limits
 
 
@@ -52,7 +52,7 @@ def test_a_cpu_recipe_counts_examples_and_sees_as_many_as_its_kept_runs(name):
     model, data = name.split("_", 1)
     kept = [run for run in KEPT if (run.model.lower(), run.data) == (model, data)]
     for run in kept:
-        batch = compose([f"experiment={name}"]).data.batch_size
+        batch = once(f"experiment={name}").data.batch_size
         found = {"batches": run.cost["examples"] / batch} if data == "digits" else {"examples": run.cost["examples"]}
         assert limits(f"experiment={name}") == pytest.approx(found, rel=0.03)
         assert run.cost["train_seconds"] <= 30 * 60 or data == "fashion_mnist"
@@ -77,7 +77,7 @@ def test_check_accepts_the_kept_runs(run, capsys):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_what_is_expected_is_what_the_recipe_measures(name):
-    config = compose([f"experiment={name}"])
+    config = once(f"experiment={name}")
     samples = config.metrics.get("likelihood", {}).get("samples", 1)
     known = (
         {"bits_per_dim" if samples == 1 else f"bits_per_dim_k{samples}"} if "likelihood" in config.metrics else set()
@@ -97,7 +97,7 @@ def test_what_is_expected_is_what_the_recipe_measures(name):
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith(ON_CPU) and "binarized" not in name])
 def test_a_figure_of_this_projects_own_is_that_of_the_kept_runs(name):
-    for entry in expectations(plain(compose([f"experiment={name}"]).expected)):
+    for entry in expectations(plain(once(f"experiment={name}").expected)):
         before, _, place = entry["source"].partition(" kept in ")
         records = [json.loads(file.read_text()) for file in ROOT.glob(place)]
         assert before == "the mean of the runs" and records
@@ -111,7 +111,7 @@ def test_a_figure_of_this_projects_own_is_that_of_the_kept_runs(name):
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_first_batches_train(name, real_data, tmp_path):
-    small = ("data.limit=24", "data.batch_size=4", "validations=1", "metrics=[]", "~callbacks.samples")
+    small = ("data.limit=24", "data.batch_size=2", "validations=1", "metrics=[]", "~callbacks.samples")
     words = (f"data.root={real_data}", f"run_dir={tmp_path}", "trainer.accelerator=cpu", "budget=batches:2")
     experiment = Experiment.assemble(compose([f"experiment={name}", *small, *words]))
     experiment.fit()

@@ -29,12 +29,14 @@ TINY = (
     "callbacks.samples.n=1", "trainer.accelerator=cpu", "trainer.log_every_n_steps=2",
 )  # fmt: skip
 
+LONG = ("checkpoint.minutes=0.00001", "callbacks.samples.pixels=96")  # enough for some seconds, in which to be killed
+
 
 @pytest.fixture
 def sweep(tmp_path, monkeypatch, train_py):
     """A function that runs ``train.py -m`` in ``tmp_path`` and returns status, both outputs, and the jobs' records."""
     monkeypatch.chdir(tmp_path)
-    return lambda *words: (*train_py("-m", *TINY, *words), records(tmp_path))
+    return lambda *words: (*train_py("-m", *TINY, "callbacks.samples=null", *words), records(tmp_path))
 
 
 def records(folder):
@@ -60,20 +62,24 @@ def test_the_same_command_again_trains_nothing_and_another_seed_is_added(sweep, 
 
 
 def test_a_failed_job_is_told_once_and_tried_again_only_if_asked(sweep, tmp_path):
+    def by_status():
+        every = [json.loads(path.read_text()) for path in tmp_path.glob("runs/sweeps/mine/*/run.json")]
+        return {record["status"]: record for record in every}
+
     words = ("sweep=mine", "model=vae", "model.optimizer.lr=1e-3,1e12,-1")
-    status, out, err, found = sweep(*words)
+    status, out, err, _ = sweep(*words)
     assert status == 1
-    assert sorted(record["status"] for record in found.values()) == ["failed"]  # of two with one name without hash
+    assert by_status().keys() == {"failed", "finished"}
     assert out.count("Invalid learning rate") == 1 and "refused: model.optimizer" in out
     assert out.count("became NaN or infinite") == 1
     assert err.splitlines()[-1].endswith("retry=failed tries again what failed.")
     assert len(list((tmp_path / "runs" / "sweeps" / "mine").glob("*/"))) == 2  # nothing of the refused one
-    started = found["vae_gaussian_seed0"]["started"]
+    started = by_status()["failed"]["started"]
     assert "failed before; retry=failed tries it again" in sweep(*words)[2]
-    status, out, err, found = sweep(*words, "retry=failed")
+    status, out, err, _ = sweep(*words, "retry=failed")
     assert status == 1
     assert "starts from the beginning" in out
-    assert found["vae_gaussian_seed0"]["started"] == started
+    assert by_status()["failed"]["started"] == started
 
 
 def test_a_sweep_whose_jobs_are_all_refused_leaves_nothing(sweep, tmp_path):
@@ -204,13 +210,13 @@ def check_kills(words, kills, longest, folder):
 
 
 def test_a_sweep_that_is_killed_equals_an_uninterrupted_one(tmp_path):
-    words = ["-m", *TINY, "model=vae,realnvp", "seed=0,1", "checkpoint.minutes=0.00001"]
+    words = ["-m", *TINY, *LONG, "model=vae,realnvp", "seed=0,1"]
     assert check_kills(words, 3, 2.0, tmp_path) == 3
 
 
 @pytest.mark.slow
 def test_four_models_killed_at_twenty_moments_equal_an_uninterrupted_sweep(tmp_path):
-    words = ["-m", *TINY, "model=gan,vae,realnvp,ddpm", "seed=0,1", "checkpoint.minutes=0.00001"]
+    words = ["-m", *TINY, *LONG, "model=gan,vae,realnvp,ddpm", "seed=0,1"]
     assert check_kills(words, 20, 2.0, tmp_path) >= 15
 
 

@@ -21,7 +21,8 @@ NONE = {"max_batches": None, "max_epochs": None, "max_examples": None, "max_time
 )
 def test_limits_mean_the_same_for_every_model(name, limit, batches, tmp_path):
     """32 training examples (40 less the validation split's 8) in batches of 8: four batches per epoch."""
-    config = settings(name, "points", tmp_path, "data.val_size=8", "budget.max_batches=null", limit)
+    words = ("data.val_size=8", "budget.max_batches=null", limit, "callbacks.samples=null")
+    config = settings(name, "points", tmp_path, *words)
     run(config)
     assert RunFolder(tmp_path / "run").read()["cost"]["batches"] == batches
 

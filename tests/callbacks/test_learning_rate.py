@@ -16,7 +16,7 @@ from genmodels.errors import UserError
 from genmodels.experiment import Experiment, run
 from genmodels.runs import RunFolder, read_checkpoint
 
-EVERY_BATCH = ("trainer.log_every_n_steps=1", "data.val_size=8")
+EVERY_BATCH = ("trainer.log_every_n_steps=1", "data.val_size=8", "callbacks.samples=null")
 
 
 def logged(folder, name):
