@@ -20,7 +20,8 @@ from genmodels.compare import Run, find_runs, markdown
 from genmodels.plots import side_by_side
 
 HERE = Path(__file__).parent
-ORDER = ("GAN", "VAE", "RealNVP", "DDPM")
+ORDER = ("GAN", "VAE", "RealNVP", "DDPM", "RBM", "EBM")
+FAMILIES = {"RBM": "_energy", "EBM": "_energy"}  # ends of the names of pictures; the others share one
 PATHS = ("data.root=", "run_dir=", "hydra.")  # overrides that say where, not what
 FOREWORD = """# Results
 
@@ -46,7 +47,7 @@ draws from the training set itself score 1.6 to 1.9 at n = 360).
 
 
 def main(folders: list[Path]) -> None:
-    """Keep the runs, their pictures and the tables."""
+    """Keep the runs, their pictures, for which all models of a family must be given at once, and the tables."""
     pictures: dict[str, dict[str, Image.Image]] = {}
     for folder in folders:
         record = json.loads((folder / "run.json").read_text())
@@ -57,10 +58,11 @@ def main(folders: list[Path]) -> None:
         record["overrides"] = [word for word in record["overrides"] if not word.startswith(PATHS)]
         (kept / "run.json").write_text(json.dumps(record, indent=2) + "\n")
         grid = Image.open(folder / "samples" / "final.png")
-        pictures.setdefault(record["data"], {}).setdefault(record["model"], grid)
-    for data, by_model in pictures.items():
-        row = {f"{model}, {data}": by_model[model] for model in ORDER if model in by_model}
-        side_by_side(row).save(HERE / f"{data}.png", optimize=True)
+        name = record["data"] + FAMILIES.get(record["model"], "")
+        pictures.setdefault(name, {}).setdefault(f"{record['model']}, {record['data']}", grid)
+    for name, by_title in pictures.items():
+        row = {title: by_title[title] for title in sorted(by_title, key=lambda title: ORDER.index(title.split(",")[0]))}
+        side_by_side(row).save(HERE / f"{name}.png", optimize=True)
     runs = find_runs(HERE)
     (HERE / "README.md").write_text(readme(runs))
     for (data, model, metric), values in values_of(runs).items():
