@@ -45,9 +45,12 @@ class HasLikelihood(ABC):
 
     Attributes:
         draws: what ``samples`` counts, by its name in protocols.
+        passes_at_a_time: network evaluations in one call of :meth:`log_likelihood` by metrics, between two updates of
+            a progress bar; more where those of one example follow one another.
     """
 
     draws: ClassVar[str] = "importance_samples"
+    passes_at_a_time: ClassVar[int] = 10_000
 
     @abstractmethod
     def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
 
 KINDS = tuple(Kind)
-PASSES_PER_BATCH = 10_000  # network passes between two updates of the progress bar
 
 
 class MeanNats(NamedTuple):
@@ -289,7 +288,7 @@ class LikelihoodEvaluation(Evaluation):
         assert isinstance(model, HasLikelihood)
         passes = allotment.terms or model.passes_per_example * self.samples
         score = self.scored(subject, allotment)
-        size = max(1, min(subject.data.eval_batch_size, PASSES_PER_BATCH // passes))
+        size = max(1, min(subject.data.eval_batch_size, model.passes_at_a_time // passes))
         batches = evenly_spaced(x, allotment.examples).split(size)
 
         def work(i: int) -> Likelihood:
