@@ -17,8 +17,8 @@ from genmodels.models.ebm import EBM, Data, Noise, Persistent
 from genmodels.networks.mlp import mlp
 
 TINY = [
-    "model.energy.width=32", "model.energy.depth=2", "model/start=noise", "model.steps=10", "model.step_size=0.1", "model.energy_decay=0.1",
-    "model.temperatures=50", "model.validation_temperatures=10",
+    "model.energy.width=32", "model.energy.depth=2", "model/start=noise", "model.steps=10", "model.step_size=0.1",
+    "model.energy_decay=0.1", "model.temperatures=50", "model.validation_temperatures=10",
 ]  # fmt: skip
 
 
