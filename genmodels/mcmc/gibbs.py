@@ -42,6 +42,10 @@ class Visible(ABC):
     def log_base(self, v: Tensor) -> Tensor:
         """``log b(v) = sum_i log b(v_i) [N]`` in nats."""
 
+    def log_base_ratio(self, other: Visible, v: Tensor) -> Tensor | float:
+        """``log b(v) - log b_other(v) [N]`` in nats of units ``v [N, D]`` of the same kind."""
+        return self.log_base(v) - other.log_base(v)
+
     @abstractmethod
     def log_partition(self, field: Tensor) -> Tensor:
         """``sum_i log Z_i [N]`` in nats at ``field [N, D]``."""
@@ -83,6 +87,10 @@ class BinomialUnits(Visible):
             return v.new_zeros(len(v))
         n = torch.full_like(v[:1, :1], self.n)
         return (torch.lgamma(n + 1) - torch.lgamma(v + 1) - torch.lgamma(n - v + 1)).sum(1)
+
+    @override
+    def log_base_ratio(self, other: Visible, v: Tensor) -> Tensor | float:
+        return 0.0  # binomial coefficients have no parameter
 
     def log_partition(self, field: Tensor) -> Tensor:
         """``sum_i n log(1 + exp(κ φ_i)) - φ_i shift_i [N]``."""
@@ -225,7 +233,7 @@ class BipartitePath(Path[GibbsState]):
     @override
     def log_ratio(self, state: GibbsState, before: float, after: float) -> Tensor:
         machine, (here, bias), (there, next_bias) = self.machine, self.at(before), self.at(after)
-        units = there.code(state.v) @ (next_bias - bias) + there.log_base(state.v) - here.log_base(state.v)
+        units = there.code(state.v) @ (next_bias - bias) + there.log_base_ratio(here, state.v)
         fields = machine.scale * state.field
         hidden = F.softplus(after * fields) - F.softplus(before * fields)  # of close numbers, so before the sum
         return (units + (hidden - (after - before) * machine.shift * state.field).sum(1)).double()
