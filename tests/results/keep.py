@@ -33,6 +33,11 @@ cores beside other work. The budgets of the recipes count examples, twenty to th
 The numbers show that the models are right, not what they reach at convergence (RealNVP on MNIST: 1.06 bits/dim as
 reported by Grathwohl et al. 2019).
 
+RBM and EBM ran on two cores of an Intel Xeon with AMX, in float32, beside up to six other processes: their seconds say
+little. Their bits/dim are of the chains that draw their samples, annealed over as many temperatures as a sample has
+passes; `partition_bits_per_dim` is of the energies themselves, from the other side. The chains of the EBM are Langevin
+chains at temperature 1, whose steps are accepted or rejected.
+
 The runs are of the commits in the last table. On MNIST and Fashion-MNIST the VAE has a learned prior. The runs on
 Fashion-MNIST, and that of the VAE on MNIST, shared the two cores with up to five other processes, so that their seconds
 are longer than those of a core of their own.
