@@ -7,7 +7,7 @@ with one optimizer (:class:`GenerativeModel`) and players that take turns (:clas
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -92,6 +92,17 @@ class BaseModel(LightningModule, ABC):
 
     def initialize(self, x: Tensor) -> None:
         """Set data-dependent initial values from raw data ``x [B, *shape]``, once before training from scratch."""
+
+    def check_batch(self, n: int) -> None:
+        """Check, before training begins, that the model can be trained on batches of ``n`` examples.
+
+        Raises:
+            UserError: if it cannot.
+        """
+
+    def remark(self, terms: Mapping[str, float]) -> str | None:
+        """A sentence for the user about ``terms`` of a loss that show that training does not work; ``None`` if not."""
+        return None
 
     def compiled_networks(self) -> Iterable[nn.Module]:
         """Networks that ``compile=true`` compiles in place."""
