@@ -190,7 +190,11 @@ class EBM(EnergyModel):
         y = self.to_reals(x)
         self.mean.copy_(y.mean(0))
         self.std.copy_(y.std(0, correction=0).clamp(min=1e-3))
-        self.chains = self.start.initial(self.chains_of_noise)
+        self.chains = self.initial_chains()
+
+    @override
+    def initial_chains(self) -> dict[str, Tensor]:
+        return self.start.initial(self.chains_of_noise)
 
     @override
     def check_batch(self, n: int) -> None:

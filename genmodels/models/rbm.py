@@ -143,8 +143,11 @@ class RBM(EnergyModel, Encodes):
         else:
             self.mean.copy_((v.sum(0) + (self.spec.levels - 1) / 2) / (len(v) + 1))  # inside of the range
             self.visible_bias.copy_(self.base_bias())
-        if self.n_chains:
-            self.chains = {"v": self.chains_of_noise(self.n_chains)}
+        self.chains = self.initial_chains()
+
+    def initial_chains(self) -> dict[str, Tensor]:
+        """Persistent chains, if there are any, at draws of the base-rate machine."""
+        return {"v": self.chains_of_noise(self.n_chains)} if self.n_chains else {}
 
     def base_bias(self) -> Tensor:
         """Biases ``[D]`` of the base-rate machine, whose independent units have the means of the data."""

@@ -93,6 +93,10 @@ class BaseModel(LightningModule, ABC):
     def initialize(self, x: Tensor) -> None:
         """Set data-dependent initial values from raw data ``x [B, *shape]``, once before training from scratch."""
 
+    def initial_chains(self) -> dict[str, Tensor]:
+        """Where :attr:`chains` begin, by name; the numbers of them are those that a checkpoint must have."""
+        return {}
+
     def check_batch(self, n: int) -> None:
         """Check, before training begins, that the model can be trained on batches of ``n`` examples.
 
@@ -160,11 +164,18 @@ class BaseModel(LightningModule, ABC):
         """Restore the chains of this process, after :meth:`check_identity`.
 
         Raises:
-            UserError: if the checkpoint is of another model or of other data.
+            UserError: if the checkpoint is of another model or of other data, or has other chains.
         """
         self.check_identity(checkpoint)
         chains = checkpoint.get("chains") or [{}]
-        self.chains = chains[rank_and_world()[0] % len(chains)]
+        restored = chains[rank_and_world()[0] % len(chains)]
+        theirs, ours = ({name: [*x.shape] for name, x in each.items()} for each in (restored, self.initial_chains()))
+        require(
+            theirs == ours,
+            f"the checkpoint has chains {theirs or 'of no kind'}, and the config's model {ours or 'of no kind'}; "
+            "continue with the run's own settings of the model, or train a new run.",
+        )
+        self.chains = restored
 
     def check_identity(self, checkpoint: dict[str, Any]) -> None:
         """Check that a checkpoint is of this model and these data.
