@@ -25,7 +25,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from genmodels.core import DataSpec
-from genmodels.core.quantization import dequantize, logit, quantize, unlogit
+from genmodels.core.quantization import dequantize, logit, logit_log_det, quantize, unlogit
 from genmodels.errors import ensure_counts, ensure_numbers, require
 from genmodels.mcmc import DifferentiablePath, LangevinAnnealed, sigmoid_schedule
 from genmodels.models.base import EnergyModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory, in_float32
@@ -217,8 +217,8 @@ class EBM(EnergyModel):
         log_det = -self.std.log().sum().expand(len(y))
         if self.spec.levels is None:
             return log_det
-        u = unlogit(self.mean + self.std * y, self.alpha)
-        return log_det + logit(u, self.alpha)[1] - self.spec.dims * math.log(self.spec.levels)
+        log_det = log_det + logit_log_det(self.mean + self.std * y, self.alpha)
+        return log_det - self.spec.dims * math.log(self.spec.levels)
 
     def unembed(self, y: Tensor) -> Tensor:
         """Raw data ``x [B, *shape]`` of ``y [B, D]``; an integer is the level whose bin contains its point."""

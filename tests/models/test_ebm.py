@@ -244,6 +244,13 @@ def test_integers_are_bounded_and_their_energy_too():
     assert quadratic().energy_is_exact
 
 
+def test_weights_are_finite_where_a_level_cannot_be_told_from_the_end_of_the_range():
+    torch.manual_seed(0)
+    model = EBM(DataSpec((20,), 256), lambda i, o: mlp(i, o, 8), Noise(), torch.optim.Adam, temperatures=3)
+    model.initialize((255 * torch.randint(2, (300, 20))).byte())  # logits of a standard deviation of six
+    assert model.simulate(200)[1].isfinite().all()
+
+
 def test_out_of_range():
     for settings, sentence in (
         ({"step_size": 2.0}, "step_size must be a number above 0 and below 2"),
