@@ -154,6 +154,7 @@ class Experiment:
                     if each.state_key in state["callbacks"]:
                         each.load_state_dict(state["callbacks"][each.state_key])
         self.data.setup("fit")
+        self.model.check_batch(len(self.data.first_train(self.data.batch_size)))
         if checkpoint is None:
             self.model.initialize(self.data.first_train(512))
         set_memory_format(self.model, self.computing.channels_last)

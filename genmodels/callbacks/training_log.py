@@ -8,6 +8,8 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from genmodels.callbacks.budget import Budget
+from genmodels.console import tell
+from genmodels.core.processes import is_rank_zero
 from genmodels.hardware import peak_memory
 from genmodels.loggers import log_values
 from genmodels.models.base import BaseModel
@@ -19,7 +21,8 @@ class TrainingLog(Callback):
 
     ``train/<term>`` are the loss and its terms. ``train/lr`` and ``train/gradient_norm`` (before clipping) are followed
     by the number of the player if there are several, as in ``train/lr_0``. ``train/examples_per_second`` excludes the
-    time of validation; ``train/memory_bytes`` is the peak so far, of the GPU or of the process.
+    time of validation; ``train/memory_bytes`` is the peak so far, of the GPU or of the process. The first remark of the
+    model on its terms (:meth:`genmodels.models.base.BaseModel.remark`) is printed.
 
     Args:
         budget: counts examples and seconds.
@@ -31,6 +34,7 @@ class TrainingLog(Callback):
     def __init__(self, budget: Budget) -> None:
         self.latest: dict[str, float] = {}
         self._budget = budget
+        self._remarked = False
         self._seen, self._seconds = 0.0, 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
@@ -51,7 +55,14 @@ class TrainingLog(Callback):
             return
         self.latest = {f"train/{name}": float(value) for name, value in outputs["terms"].items()}
         memory = {"train/memory_bytes": peak_memory(pl_module.device)}
+        self._remark(pl_module)
         log_values(trainer, self.latest | self._rates(pl_module) | self._speed() | memory)
+
+    def _remark(self, model: BaseModel) -> None:
+        remark = model.remark({name.removeprefix("train/"): value for name, value in self.latest.items()})
+        if remark and not self._remarked and is_rank_zero():
+            tell(f"batch {model.batches}: {remark}")
+            self._remarked = True
 
     @staticmethod
     def _is_logged(trainer: Trainer, model: BaseModel) -> bool:

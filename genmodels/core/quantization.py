@@ -135,8 +135,12 @@ def logit(u: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """
     p = alpha + (1 - 2 * alpha) * u
     y = torch.log(p) - torch.log1p(-p)
-    log_det = math.log(1 - 2 * alpha) + F.softplus(y) + F.softplus(-y)
-    return y, log_det.flatten(1).sum(1)
+    return y, logit_log_det(y, alpha)
+
+
+def logit_log_det(y: Tensor, alpha: float) -> Tensor:
+    """``log|dy/du| [B]`` of :func:`logit` at ``y [B, *shape]``, finite also where ``u`` cannot be told from 0 or 1."""
+    return (math.log(1 - 2 * alpha) + F.softplus(y) + F.softplus(-y)).flatten(1).sum(1)
 
 
 def unlogit(y: Tensor, alpha: float) -> Tensor:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,10 +25,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from genmodels.core import DataSpec
-from genmodels.core.quantization import dequantize, logit, quantize, unlogit
+from genmodels.core.quantization import dequantize, logit, logit_log_det, quantize, unlogit
 from genmodels.errors import ensure_counts, ensure_numbers, require
 from genmodels.mcmc import DifferentiablePath, LangevinAnnealed, sigmoid_schedule
 from genmodels.models.base import EnergyModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory, in_float32
+
+FEWEST_ACCEPTED = 0.01  # of the steps of chains that move
 
 
 class Start(ABC):
@@ -37,6 +39,13 @@ class Start(ABC):
     def initial(self, noise: Callable[[int], Tensor]) -> dict[str, Tensor]:
         """The chains to keep; ``noise(n)`` draws n from the reference density."""
         return {}
+
+    def check_batch(self, n: int) -> None:
+        """Check that there are chains enough for batches of ``n`` examples.
+
+        Raises:
+            UserError: if there are not.
+        """
 
     @abstractmethod
     def pick(
@@ -87,11 +96,14 @@ class Persistent(Start):
         return {"z": z, "age": torch.zeros(self.size, device=z.device)}
 
     @override
+    def check_batch(self, n: int) -> None:
+        require(n <= self.size, f"model.start.size={self.size} is less than the {n} examples of a batch; raise it.")
+
+    @override
     def pick(
         self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         n = len(data)
-        require(n <= self.size, f"model.start.size={self.size} is less than the {n} examples of a batch; raise it.")
         slots = torch.randperm(self.size, device=data.device)[:n]
         again = torch.rand(n, device=data.device) < self.restart
         chains["age"][slots] = torch.where(again, 0.0, chains["age"][slots])
@@ -178,7 +190,23 @@ class EBM(EnergyModel):
         y = self.to_reals(x)
         self.mean.copy_(y.mean(0))
         self.std.copy_(y.std(0, correction=0).clamp(min=1e-3))
-        self.chains = self.start.initial(self.chains_of_noise)
+        self.chains = self.initial_chains()
+
+    @override
+    def initial_chains(self) -> dict[str, Tensor]:
+        return self.start.initial(self.chains_of_noise)
+
+    @override
+    def check_batch(self, n: int) -> None:
+        self.start.check_batch(n)
+
+    @override
+    def remark(self, terms: Mapping[str, float]) -> str | None:
+        """That chains hardly move, which neither the loss nor the likelihood of the annealed law reveals."""
+        accepted = terms["acceptance"]
+        if accepted >= FEWEST_ACCEPTED:
+            return None
+        return f"{100 * accepted:.2g} % of the steps of chains are accepted, which hardly move; lower model.step_size."
 
     @override
     def embed(self, x: Tensor) -> Tensor:
@@ -189,8 +217,8 @@ class EBM(EnergyModel):
         log_det = -self.std.log().sum().expand(len(y))
         if self.spec.levels is None:
             return log_det
-        u = unlogit(self.mean + self.std * y, self.alpha)
-        return log_det + logit(u, self.alpha)[1] - self.spec.dims * math.log(self.spec.levels)
+        log_det = log_det + logit_log_det(self.mean + self.std * y, self.alpha)
+        return log_det - self.spec.dims * math.log(self.spec.levels)
 
     def unembed(self, y: Tensor) -> Tensor:
         """Raw data ``x [B, *shape]`` of ``y [B, D]``; an integer is the level whose bin contains its point."""

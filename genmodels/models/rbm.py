@@ -112,7 +112,7 @@ class RBM(EnergyModel, Encodes):
             self.log_precision = nn.Parameter(torch.full((spec.dims,), math.log(2)))
         self.register_buffer("mean", torch.full((spec.dims,), ((spec.levels or 1) - 1) / 2))
         self.register_buffer("std", torch.ones(spec.dims))
-        self._remembered: tuple[Any, Tensor] = (None, torch.empty(0))
+        self._remembered: tuple[Any, Tensor] = (None, torch.empty(0))  # key and value of log_f_of_states
 
     # The machine ------------------------------------------------------------------------------------------------------
 
@@ -143,8 +143,11 @@ class RBM(EnergyModel, Encodes):
         else:
             self.mean.copy_((v.sum(0) + (self.spec.levels - 1) / 2) / (len(v) + 1))  # inside of the range
             self.visible_bias.copy_(self.base_bias())
-        if self.n_chains:
-            self.chains = {"v": self.chains_of_noise(self.n_chains)}
+        self.chains = self.initial_chains()
+
+    def initial_chains(self) -> dict[str, Tensor]:
+        """Persistent chains, if there are any, at draws of the base-rate machine."""
+        return {"v": self.chains_of_noise(self.n_chains)} if self.n_chains else {}
 
     def base_bias(self) -> Tensor:
         """Biases ``[D]`` of the base-rate machine, whose independent units have the means of the data."""
@@ -208,8 +211,12 @@ class RBM(EnergyModel, Encodes):
 
     @torch.no_grad()
     def log_f_of_states(self) -> Tensor:
-        """``log f`` of all states of one layer, the other summed out, float64; remembered until a parameter changes."""
-        key = [(t.data_ptr(), t._version) for t in (*self.parameters(), *self.buffers())]
+        """``log f`` of all states of one layer, the other summed out, float64; remembered until a parameter changes.
+
+        Parameters are compared by value, since fused optimizers do not count up their versions.
+        """
+        values = torch.cat([t.flatten() for t in (*self.parameters(), *self.buffers())])
+        key = (self.device, values.cpu().numpy().tobytes())
         if self._remembered[0] != key:
             machine = self.machine()
             log_f = machine.log_f_hidden if self.sums_hidden else machine.log_f

@@ -8,6 +8,7 @@ from conformance.kinds import SUITE
 from conformance.test_laboratory import settings
 from curves import curves
 
+from genmodels.errors import UserError
 from genmodels.experiment import Experiment, run
 from genmodels.runs import read_checkpoint
 
@@ -49,3 +50,18 @@ def test_resumed_equals_uninterrupted(name, tmp_path):
     expected_losses = {k: v for k, v in losses(whole).items() if any(v.values())}
     assert {k: v for k, v in losses(parts).items() if any(v.values())} == expected_losses
     assert sorted(map(int, expected_losses)) == list(range(1, 13))
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "other"),
+    [
+        ("rbm", "model.chains=32", "model.chains=33"),
+        ("rbm", "model.chains=0", "model.chains=32"),
+        ("ebm", "model/start=noise", "model/start=persistent"),
+    ],
+)
+def test_chains_that_the_checkpoint_does_not_have_are_refused_in_a_sentence(name, own, other, tmp_path):
+    run(settings(name, "points", tmp_path, own, "test=false"))
+    experiment = Experiment.assemble(settings(name, "points", tmp_path, other, "budget.max_batches=4"))
+    with pytest.raises(UserError, match=r"has chains .*, and the config's model .*; continue with the run's own"):
+        experiment.fit(resume=True)

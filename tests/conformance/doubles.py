@@ -46,7 +46,12 @@ class PersistentChains(GenerativeModel, Samples, HasLikelihood, HasEnergy):
         super().__init__(spec, lambda parameters: torch.optim.Adam(parameters, lr))
         ensure(not spec.is_discrete, "spec must be of continuous data.")
         self.mean = nn.Parameter(torch.zeros(spec.shape))
-        self.chains = {"x": torch.zeros(n_chains, *spec.shape)}
+        self.n_chains = n_chains
+        self.chains = self.initial_chains()
+
+    def initial_chains(self):
+        """All at the origin."""
+        return {"x": torch.zeros(self.n_chains, *self.spec.shape)}
 
     def energy(self, x: Tensor) -> Tensor:
         """``E(x) [B]`` of points ``[B, *shape]``."""

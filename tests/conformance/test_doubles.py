@@ -65,7 +65,7 @@ def test_a_contrastive_loss_moves_its_chains_and_raises_the_likelihood():
 
 def test_every_process_gets_its_own_chains_back(monkeypatch):
     model = model_on("persistentchains", KINDS["points"])
-    ranks = [{"x": torch.full((2, 2), float(rank))} for rank in range(2)]
+    ranks = [{"x": torch.full((64, 2), float(rank))} for rank in range(2)]
     monkeypatch.setattr("genmodels.models.base.model.gather", lambda chains: ranks)
     checkpoint = {}
     model.on_save_checkpoint(checkpoint)

@@ -6,12 +6,14 @@ import math
 
 import pytest
 import torch
+from conformance.test_laboratory import settings as config_of
 from torch import nn
 from torch.distributions import MultivariateNormal
 
 from genmodels.core import DataSpec, Kind
 from genmodels.data.sources import Mixture
 from genmodels.errors import UserError
+from genmodels.experiment import run
 from genmodels.models.base import make_optimizers, train_batch
 from genmodels.models.ebm import EBM, Data, Noise, Persistent
 from genmodels.networks.mlp import mlp
@@ -196,9 +198,21 @@ def test_kept_chains_go_on_age_and_restart():
     model.start.restart = 1.0
     model.loss(x)
     assert set(model.chains["age"].tolist()) <= {0.0, 3.0} and model.chains["age"].max() == 3
-    model.start.size = 8
-    with pytest.raises(UserError, match=r"model\.start\.size=8 is less than the 16 examples of a batch"):
-        model.loss(x)
+
+
+def test_fewer_chains_than_examples_of_a_batch_are_refused_before_anything_is_written(tmp_path):
+    words = ("model/start=persistent", "model.start.size=7")
+    with pytest.raises(UserError, match=r"^model\.start\.size=7 is less than the 8 examples of a batch; raise it\.$"):
+        run(config_of("ebm", "points", tmp_path, *words))
+    assert not (tmp_path / "run").exists()
+
+
+def test_chains_that_hardly_move_are_told_once(tmp_path, capfd):
+    words = ("model.step_size=1.9", "trainer.log_every_n_steps=1", "test=false")
+    run(config_of("ebm", "gray images", tmp_path, *words))
+    told = [line for line in capfd.readouterr().out.splitlines() if "hardly move; lower model.step_size" in line]
+    assert len(told) == 1 and told[0].startswith("batch 1: ")
+    assert quadratic().remark({"acceptance": 0.5}) is None
 
 
 def test_other_starts_keep_no_chains():
@@ -228,6 +242,13 @@ def test_integers_are_bounded_and_their_energy_too():
     model = EBM(DataSpec((2,), 3), lambda i, o: mlp(i, o, 8), Noise(), torch.optim.Adam, temperatures=10)
     assert not model.energy_is_exact and model.log_partition() is None
     assert quadratic().energy_is_exact
+
+
+def test_weights_are_finite_where_a_level_cannot_be_told_from_the_end_of_the_range():
+    torch.manual_seed(0)
+    model = EBM(DataSpec((20,), 256), lambda i, o: mlp(i, o, 8), Noise(), torch.optim.Adam, temperatures=3)
+    model.initialize((255 * torch.randint(2, (300, 20))).byte())  # logits of a standard deviation of six
+    assert model.simulate(200)[1].isfinite().all()
 
 
 def test_out_of_range():

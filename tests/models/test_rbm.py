@@ -267,6 +267,17 @@ def test_what_is_remembered_of_the_states_is_forgotten_when_a_parameter_changes(
         assert changed.log_partition()[0] != before
 
 
+def test_what_is_remembered_of_the_states_is_forgotten_when_a_fused_optimizer_steps():
+    model = machine_of(BITS).float()
+    (optimizer,) = make_optimizers(model)
+    assert optimizer.param_groups[0]["fused"]
+    before = model.log_partition()[0]
+    train_batch(model, states(BITS).byte(), [optimizer])
+    log_z = torch.logsumexp(model.machine().log_f(states(BITS).float()), 0).item()
+    assert model.log_partition()[0] == pytest.approx(log_z, abs=1e-5)
+    assert abs(log_z - before) > 1e-4
+
+
 def test_visible_states_are_enumerated_where_they_are_fewer():
     model = machine_of(BITS, hidden=30).float()
     assert model.exact and not model.sums_hidden and model.log_likelihood(states(BITS).byte()).kind is Kind.EXACT

@@ -7,7 +7,7 @@ with one optimizer (:class:`GenerativeModel`) and players that take turns (:clas
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -93,6 +93,21 @@ class BaseModel(LightningModule, ABC):
     def initialize(self, x: Tensor) -> None:
         """Set data-dependent initial values from raw data ``x [B, *shape]``, once before training from scratch."""
 
+    def initial_chains(self) -> dict[str, Tensor]:
+        """Where :attr:`chains` begin, by name; the numbers of them are those that a checkpoint must have."""
+        return {}
+
+    def check_batch(self, n: int) -> None:
+        """Check, before training begins, that the model can be trained on batches of ``n`` examples.
+
+        Raises:
+            UserError: if it cannot.
+        """
+
+    def remark(self, terms: Mapping[str, float]) -> str | None:
+        """A sentence for the user about ``terms`` of a loss that show that training does not work; ``None`` if not."""
+        return None
+
     def compiled_networks(self) -> Iterable[nn.Module]:
         """Networks that ``compile=true`` compiles in place."""
         return self.children()
@@ -149,11 +164,18 @@ class BaseModel(LightningModule, ABC):
         """Restore the chains of this process, after :meth:`check_identity`.
 
         Raises:
-            UserError: if the checkpoint is of another model or of other data.
+            UserError: if the checkpoint is of another model or of other data, or has other chains.
         """
         self.check_identity(checkpoint)
         chains = checkpoint.get("chains") or [{}]
-        self.chains = chains[rank_and_world()[0] % len(chains)]
+        restored = chains[rank_and_world()[0] % len(chains)]
+        theirs, ours = ({name: [*x.shape] for name, x in each.items()} for each in (restored, self.initial_chains()))
+        require(
+            theirs == ours,
+            f"the checkpoint has chains {theirs or 'of no kind'}, and the config's model {ours or 'of no kind'}; "
+            "continue with the run's own settings of the model, or train a new run.",
+        )
+        self.chains = restored
 
     def check_identity(self, checkpoint: dict[str, Any]) -> None:
         """Check that a checkpoint is of this model and these data.
