@@ -54,7 +54,8 @@ def test_a_cpu_recipe_counts_examples_and_sees_as_many_as_its_kept_runs(name):
     kept = [run for run in KEPT if (run.model.lower(), run.data) == (model, data)]
     for run in kept:
         batch = once(f"experiment={name}").data.batch_size
-        found = {"batches": run.cost["examples"] / batch} if data == "digits" else {"examples": run.cost["examples"]}
+        by_default = data in ("digits", "mixture")
+        found = {"batches": run.cost["examples"] / batch} if by_default else {"examples": run.cost["examples"]}
         assert limits(f"experiment={name}") == pytest.approx(found, rel=0.03)
         assert run.cost["train_seconds"] <= 30 * 60 or data == "fashion_mnist" or model in ("rbm", "ebm")
     assert kept or (data == "binarized_mnist" and limits(f"experiment={name}") == {"examples": 1_200_000})
@@ -73,7 +74,9 @@ def test_one_override_makes_the_comparison_one_of_equal_time_with_the_schedule_o
 def test_check_accepts_the_kept_runs(run, capsys):
     main(["check", f"run={run.path}"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if line.endswith(": reached.")] == list(run.scores)
+    reached = [line.split()[0] for line in lines if line.endswith(": reached.")]
+    assert set(reached) >= {name for name, score in run.scores.items() if score.better} and len(lines) >= len(reached)
+    assert not any("missed" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -89,14 +92,19 @@ def test_what_is_expected_is_what_the_recipe_measures(name):
         known |= {f"fd_{config.data.name}_{360 if config.data.name == 'digits' else 10_000}"}
     if "recognized" in config.metrics:
         known |= {f"recognized_{config.data.name}_10000"}
+    known |= {"kl_to_truth", "nats", "rhat_energy"} if "truth" in config.metrics else set()
+    known |= {"partition_bits_per_dim", "partition_nats"} if "partition" in config.metrics else set()
     entries = expectations(plain(config.expected))
     assert entries or name == "vae_cifar10"  # no published result
     for entry in entries:
         assert entry["metric"] in known
-        assert entry["value"] > entry["tolerance"] > 0
+        assert abs(entry["value"]) > entry["tolerance"] > 0
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith(ON_CPU) and "binarized" not in name])
+OWN = [name for name in RECIPES if name.endswith((*ON_CPU, "mixture")) and name != "vae_binarized_mnist"]
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_a_figure_of_this_projects_own_is_that_of_the_kept_runs(name):
     for entry in expectations(plain(once(f"experiment={name}").expected)):
         before, _, place = entry["source"].partition(" kept in ")
