@@ -9,10 +9,10 @@ from genmodels.transforms.dequantization import (
     UniformDequantization,
     VariationalDequantization,
 )
-from genmodels.transforms.elementwise import ActNorm, Logit
+from genmodels.transforms.elementwise import ActNorm, Logit, Scale
 from genmodels.transforms.multiscale import FactorOut, Flatten, Squeeze
 from genmodels.transforms.priors import FlowPrior, MixturePrior, Prior, PriorFactory, StandardNormalPrior
-from genmodels.transforms.stacks import couplings, vector_flow
+from genmodels.transforms.stacks import couplings, odd_even_couplings, vector_flow
 
 __all__ = [
     "ActNorm",
@@ -34,11 +34,13 @@ __all__ = [
     "OddEvenCoupling",
     "Prior",
     "PriorFactory",
+    "Scale",
     "Squeeze",
     "StandardNormalPrior",
     "Transform",
     "UniformDequantization",
     "VariationalDequantization",
     "couplings",
+    "odd_even_couplings",
     "vector_flow",
 ]

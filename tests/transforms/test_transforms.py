@@ -22,6 +22,7 @@ from genmodels.transforms import (
     Flatten,
     Logit,
     OddEvenCoupling,
+    Scale,
     Squeeze,
     Transform,
 )
@@ -56,6 +57,7 @@ def couplings(kind, shapes):
 
 BUILD = {
     ActNorm: [(ActNorm, shape) for shape in EVERYWHERE],
+    Scale: [(Scale, shape) for shape in EVERYWHERE],
     Logit: [(lambda shape: Logit(0.05), shape) for shape in EVERYWHERE],
     Flatten: [(Flatten, shape) for shape in EVERYWHERE],
     Squeeze: [(lambda shape: Squeeze(), shape) for shape in [(1, 4, 4), (3, 4, 6)]],
@@ -237,6 +239,15 @@ def test_actnorm_standardizes_the_batch_it_is_shown(shape):
 
 def test_actnorm_survives_a_constant_channel():
     assert ActNorm((2,)).initialize(torch.full((7, 2), 4.0)).abs().max() == 0
+
+
+@pytest.mark.parametrize("shape", AT_LEAST_TWO_CHANNELS)
+def test_scale_gives_every_dimension_that_varies_unit_variance(shape):
+    scales = torch.rand(shape)
+    scales.view(-1)[0] = 0.0
+    z = Scale(shape).initialize(3 + scales * torch.randn(500, *shape)).flatten(1)
+    assert (z[:, 0] == 3).all()
+    torch.testing.assert_close(z[:, 1:].std(0, correction=0), torch.ones(z.shape[1] - 1), atol=1e-4, rtol=0)
 
 
 def test_initialize_reaches_every_actnorm_in_a_chain():
