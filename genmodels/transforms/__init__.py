@@ -1,7 +1,14 @@
 """Invertible layers: ``encode(x) -> (z, log|det dz/dx|)`` and ``decode(z) -> x``."""
 
+from genmodels.transforms.autoregressive import Autoregressive, Reverse
 from genmodels.transforms.base import Chain, Transform
-from genmodels.transforms.conditional import Additive, BoundedAffine, ConditionalMap, ConditionalMapFactory
+from genmodels.transforms.conditional import (
+    Additive,
+    BoundedAffine,
+    ConditionalMap,
+    ConditionalMapFactory,
+    Standardizing,
+)
 from genmodels.transforms.coupling import ChannelCoupling, CheckerboardCoupling, Coupling, OddEvenCoupling
 from genmodels.transforms.dequantization import (
     Dequantization,
@@ -17,6 +24,7 @@ from genmodels.transforms.stacks import couplings, odd_even_couplings, vector_fl
 __all__ = [
     "ActNorm",
     "Additive",
+    "Autoregressive",
     "BoundedAffine",
     "Chain",
     "ChannelCoupling",
@@ -34,9 +42,11 @@ __all__ = [
     "OddEvenCoupling",
     "Prior",
     "PriorFactory",
+    "Reverse",
     "Scale",
     "Squeeze",
     "StandardNormalPrior",
+    "Standardizing",
     "Transform",
     "UniformDequantization",
     "VariationalDequantization",

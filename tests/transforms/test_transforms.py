@@ -10,10 +10,12 @@ from torch import nn
 
 import genmodels.transforms
 from genmodels.core import Kind
+from genmodels.networks.made import made
 from genmodels.networks.resnet import resnet
 from genmodels.transforms import (
     ActNorm,
     Additive,
+    Autoregressive,
     BoundedAffine,
     Chain,
     ChannelCoupling,
@@ -22,13 +24,15 @@ from genmodels.transforms import (
     Flatten,
     Logit,
     OddEvenCoupling,
+    Reverse,
     Scale,
     Squeeze,
+    Standardizing,
     Transform,
 )
 
 NETWORK = partial(resnet, width=8, blocks=1)
-MAPS = [BoundedAffine, Additive]
+MAPS = [BoundedAffine, Additive, Standardizing]
 EVERYWHERE = [(1, 4, 4), (3, 4, 6), (2, 5, 5), (1,), (2,), (5,)]
 AT_LEAST_TWO_CHANNELS = [(3, 4, 6), (2, 5, 5), (2,), (5,)]
 IMAGES = [shape for shape in EVERYWHERE if len(shape) == 3]
@@ -64,6 +68,12 @@ BUILD = {
     CheckerboardCoupling: couplings(CheckerboardCoupling, IMAGES),
     OddEvenCoupling: couplings(OddEvenCoupling, VECTORS),
     ChannelCoupling: couplings(ChannelCoupling, AT_LEAST_TWO_CHANNELS),
+    Autoregressive: [
+        (lambda shape, kind=kind: Autoregressive(*shape, partial(made, width=16), kind), shape)
+        for kind in (Standardizing, Additive)
+        for shape in [(1,), *VECTORS]
+    ],
+    Reverse: [(lambda shape: Reverse(), shape) for shape in VECTORS],
     FactorOut: [
         (lambda shape: FactorOut(shape, Chain([ActNorm(half(shape)), Flatten(half(shape))])), shape)
         for shape in EVEN_CHANNELS
