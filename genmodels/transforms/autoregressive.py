@@ -37,7 +37,7 @@ class Autoregressive(Transform):
         """``x [B, D]`` of ``z [B, D]``, at the cost of one pass of the network; no gradients pass through it."""
 
         def value(i: int, params: Tensor) -> Tensor:
-            return self.map.decode(z[:, i, None], params[:, :, None])[:, 0]
+            return self.map.decode(z[:, i, None], params[:, :, None].to(z.dtype))[:, 0]
 
         return self.network.unroll(len(z), value)
 
