@@ -19,7 +19,7 @@ from PIL import Image
 
 from genmodels.errors import UserError
 from genmodels.hints import sentence
-from genmodels.launch import require_one_folder
+from genmodels.launch import options, require_one_folder
 from genmodels.search.sweeper import refuse_other_plugin
 
 SMALL = ("data.limit=40", "data.batch_size=16", "validations=1", "callbacks.samples.n=4", "model.encoder.width=8",
@@ -94,7 +94,7 @@ BAD = {
     "removed key": (["~budget"], "budget can be changed but not removed"),
     "removed seed": (["~seed"], "seed can be changed but not removed"),
     "removed model": (["~model"], "model cannot be removed; to choose another, write model=OPTION"),
-    "null": (["model=null"], "model needs an option; choose one of: ddpm, gan, realnvp, vae"),
+    "null": (["model=null"], f"model needs an option; choose one of: {', '.join(sorted(options('model')))}"),
     "two values": (["seed=0,1"], "seed=0,1 gives several values; add -m to sweep over them"),
     "no value": (["model"], "'model' is not of the form key=value"),
     "unquoted": (["data.source.path=~/x.npz"], "put a value with special characters in quotes"),

@@ -145,7 +145,7 @@ def refusal(words, path, value):
 
 NUMBERS = [-1, math.nan, math.inf, -math.inf, "abc", True, None, [1]]
 COUNTS = [*NUMBERS, 0, 1.5, 10**12]
-VAE, GAN, FLOW = (f"model={name} data=digits" for name in ("vae", "gan", "realnvp"))
+VAE, GAN, FLOW, NICE, MAF = (f"model={name} data=digits" for name in ("vae", "gan", "realnvp", "nice", "maf"))
 DDPM, LINEAR, LOG_SNR = (
     "model=ddpm data=digits",
     "model=ddpm model/schedule=linear",
@@ -182,6 +182,13 @@ REFUSED = {
     (FLOW, "width_multiplier"): COUNTS,
     (FLOW, "alpha"): [*NUMBERS, 0, 0.5],
     (FLOW, "scale_decay"): NUMBERS,
+    (NICE, "network.width"): COUNTS,
+    (NICE, "couplings"): COUNTS,
+    (NICE, "alpha"): [*(number for number in NUMBERS if number is not None), 0, 0.5],
+    (MAF, "network.width"): COUNTS,
+    (MAF, "network.depth"): [-1, 10**12],
+    (MAF, "layers"): COUNTS,
+    (MAF, "alpha"): [*NUMBERS, 0, 0.5],
     (DDPM, "network.width"): COUNTS,
     (DDPM, "network.depth"): COUNTS,
     (DDPM, "network.vector_width"): [-1, 0, 1.5, 10**12],

@@ -1,7 +1,14 @@
 """Invertible layers: ``encode(x) -> (z, log|det dz/dx|)`` and ``decode(z) -> x``."""
 
+from genmodels.transforms.autoregressive import Autoregressive, Reverse
 from genmodels.transforms.base import Chain, Transform
-from genmodels.transforms.conditional import Additive, BoundedAffine, ConditionalMap, ConditionalMapFactory
+from genmodels.transforms.conditional import (
+    Additive,
+    BoundedAffine,
+    ConditionalMap,
+    ConditionalMapFactory,
+    Standardizing,
+)
 from genmodels.transforms.coupling import ChannelCoupling, CheckerboardCoupling, Coupling, OddEvenCoupling
 from genmodels.transforms.dequantization import (
     Dequantization,
@@ -9,14 +16,15 @@ from genmodels.transforms.dequantization import (
     UniformDequantization,
     VariationalDequantization,
 )
-from genmodels.transforms.elementwise import ActNorm, Logit
+from genmodels.transforms.elementwise import ActNorm, Logit, Scale
 from genmodels.transforms.multiscale import FactorOut, Flatten, Squeeze
 from genmodels.transforms.priors import FlowPrior, MixturePrior, Prior, PriorFactory, StandardNormalPrior
-from genmodels.transforms.stacks import couplings, vector_flow
+from genmodels.transforms.stacks import couplings, odd_even_couplings, vector_flow
 
 __all__ = [
     "ActNorm",
     "Additive",
+    "Autoregressive",
     "BoundedAffine",
     "Chain",
     "ChannelCoupling",
@@ -34,11 +42,15 @@ __all__ = [
     "OddEvenCoupling",
     "Prior",
     "PriorFactory",
+    "Reverse",
+    "Scale",
     "Squeeze",
     "StandardNormalPrior",
+    "Standardizing",
     "Transform",
     "UniformDequantization",
     "VariationalDequantization",
     "couplings",
+    "odd_even_couplings",
     "vector_flow",
 ]

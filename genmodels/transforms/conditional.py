@@ -87,3 +87,29 @@ class BoundedAffine(ConditionalMap):
     def decode(self, z: Tensor, params: Tensor) -> Tensor:
         s, t = self.scale_and_shift(params)
         return (z - t) / torch.exp(s)
+
+
+class Standardizing(ConditionalMap):
+    """``z = (x - μ) exp(-α)``, standard normal if ``x ~ N(μ, exp(α)²)`` (MAF: Papamakarios et al. 2017, eq. 4).
+
+    ``α = 8 tanh(raw / 8)`` is nearly the network's output where that is small. In the paper α is unbounded
+    (arXiv:1705.07057), and ``exp(α)`` can overflow where dimensions are decoded one from another.
+    """
+
+    params_per_dim = 2
+    bound = 8.0
+
+    def mean_and_log_std(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """``μ`` and ``α``, each ``[B, *shape]``, from ``params [B, 2, *shape]``."""
+        mean, raw = params.unbind(1)
+        return mean, self.bound * torch.tanh(raw / self.bound)
+
+    @override
+    def encode(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.mean_and_log_std(params)
+        return (x - mean) * torch.exp(-log_std), -log_std
+
+    @override
+    def decode(self, z: Tensor, params: Tensor) -> Tensor:
+        mean, log_std = self.mean_and_log_std(params)
+        return z * torch.exp(log_std) + mean

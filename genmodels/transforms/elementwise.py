@@ -1,4 +1,4 @@
-"""Elementwise transforms: activation normalization and the logit."""
+"""Elementwise transforms: activation normalization, scaling and the logit."""
 
 from __future__ import annotations
 
@@ -45,10 +45,37 @@ class ActNorm(Transform):
     def initialize(self, x: Tensor) -> Tensor:
         """Standardize the channels of ``x [B, *shape]`` and return the result; a constant channel is only shifted."""
         over = [0, *range(2, x.ndim)]
-        std, mean = torch.std_mean(x, dim=over, correction=0)
-        std = torch.where(std > 1e-6, std, torch.ones_like(std))
-        self.shift.copy_(-mean.view_as(self.shift))
-        self.log_scale.copy_(-std.log().view_as(self.log_scale))
+        self.shift.copy_(-x.mean(over).view_as(self.shift))
+        self.log_scale.copy_(-log_std(x, over).view_as(self.log_scale))
+        return self.encode(x)[0]
+
+
+class Scale(Transform):
+    """Learned scale per dimension, ``z = exp(s) x`` (NICE: Dinh et al. 2015, §3.3, arXiv:1410.8516).
+
+    :meth:`initialize` gives every dimension of its output unit variance, so that data whose dimensions differ in scale
+    begin alike. The paper begins with ``s = 0``.
+
+    Args:
+        shape: shape of one example.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(*shape))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``z [B, *shape]`` of ``x [B, *shape]``, and ``log_det = sum_i s_i [B]`` in nats."""
+        return torch.exp(self.log_scale) * x, self.log_scale.sum().expand(x.shape[0])
+
+    def decode(self, z: Tensor) -> Tensor:
+        """``x = exp(-s) z [B, *shape]``."""
+        return torch.exp(-self.log_scale) * z
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> Tensor:
+        """Scale the dimensions of ``x [B, *shape]`` to unit variance, but a constant one, and return the result."""
+        self.log_scale.copy_(-log_std(x, [0]))
         return self.encode(x)[0]
 
 
@@ -74,3 +101,9 @@ class Logit(Transform):
     def decode(self, z: Tensor) -> Tensor:
         """``x [B, *shape]``, which lies outside the cube, by about ``alpha`` at most, for extreme ``z``."""
         return quantization.unlogit(z, self.alpha)
+
+
+def log_std(x: Tensor, over: list[int]) -> Tensor:
+    """Log of the standard deviation of ``x`` over some dimensions; 0 for a constant."""
+    std = torch.std(x, dim=over, correction=0)
+    return torch.where(std > 1e-6, std, 1.0).log()

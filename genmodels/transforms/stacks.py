@@ -1,4 +1,4 @@
-"""Stacks of couplings with normalized outputs."""
+"""Stacks of couplings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from genmodels.networks.factory import NetworkFactory
 from genmodels.transforms.base import Chain, Transform
+from genmodels.transforms.conditional import ConditionalMapFactory
 from genmodels.transforms.coupling import ChannelCoupling, CheckerboardCoupling, OddEvenCoupling
 from genmodels.transforms.elementwise import ActNorm
 
@@ -27,3 +28,13 @@ def vector_flow(shape: Sequence[int], network: NetworkFactory, depth: int) -> Ch
         return Chain([ActNorm(shape)])
     kinds: list[CouplingKind] = [(OddEvenCoupling, ChannelCoupling)[i // 2 % 2] for i in range(depth)]
     return Chain(couplings(kinds, shape, network))
+
+
+def odd_even_couplings(
+    dims: int, network: NetworkFactory, depth: int, conditional_map: ConditionalMapFactory
+) -> list[Transform]:
+    """``depth`` couplings ``[B, D] -> [B, D]`` between odd and even dimensions, which exchange roles (NICE, §5.1).
+
+    A single dimension has nothing to condition on, so that there is none.
+    """
+    return [OddEvenCoupling((dims,), network, i % 2, conditional_map) for i in range(depth if dims > 1 else 0)]

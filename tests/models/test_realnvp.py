@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 import torch
+from models import flows
+from models.flows import NORMAL, awake, batch, jacobians, train
 
 from genmodels.core import DataSpec, Kind
 from genmodels.core.quantization import dequantize
@@ -18,21 +20,7 @@ TINY = [
     "model.vector_network.width=8",
     "model.depth=4",
 ]  # overrides for the suites of all models
-
-
-def nats_in_pixels(model, x):
-    """Log-density of x plus noise on the scale of the integers themselves, its Jacobian taken by autograd."""
-    noise = torch.rand(x.shape)
-
-    def code(y):
-        return model.flow(y[None] / model.spec.levels)[0][0]
-
-    found = []
-    for y in x + noise:
-        jacobian = torch.autograd.functional.jacobian(code, y).flatten(1)
-        found.append(torch.distributions.Normal(0, 1).log_prob(code(y)).sum() + jacobian.slogdet().logabsdet)
-    return torch.stack(found)
-
+nats_in_pixels = partial(flows.nats_in_pixels, base=NORMAL)
 
 SHAPES = [(1, 4, 4), (3, 4, 6), (2, 5, 5), (1, 6, 6), (1, 8, 8), (1,), (2,), (5,)]
 
@@ -40,26 +28,6 @@ SHAPES = [(1, 4, 4), (3, 4, 6), (2, 5, 5), (1, 6, 6), (1, 8, 8), (1,), (2,), (5,
 def tiny(spec, **options):
     network = partial(resnet, width=8, blocks=1)
     return RealNVP(spec, network, partial(torch.optim.Adam, lr=1e-2), depth=4, **options).eval()
-
-
-def awake(model):
-    """The model with every parameter away from its initial value."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model
-
-
-def jacobians(flow, x):
-    """``dz/dx [B, D, D]``: summing over the batch differentiates every example at once."""
-    dz = torch.autograd.functional.jacobian(lambda x: flow(x)[0].sum(0), x, vectorize=True)
-    return dz.flatten(2).transpose(0, 1)
-
-
-def batch(spec, n=4):
-    return (
-        torch.randint(spec.levels, (n, *spec.shape), dtype=torch.uint8) if spec.levels else torch.randn(n, *spec.shape)
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -182,13 +150,7 @@ def test_a_learned_gaussian_is_found():
     """Training on correlated Gaussian data reaches its entropy, and samples have its covariance."""
     covariance = torch.tensor([[1.0, 0.8], [0.8, 1.0]])
     truth = torch.distributions.MultivariateNormal(torch.tensor([3.0, -1.0]), covariance)
-    model = tiny(DataSpec((2,)))
-    model.initialize(truth.sample((256,)))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(150):
-        optimizer.zero_grad()
-        model.loss(truth.sample((256,))).total.backward()
-        optimizer.step()
+    model = train(tiny(DataSpec((2,))), lambda: truth.sample((256,)), 150)
     nats = model.log_likelihood(truth.sample((4000,))).nats.mean()
     torch.testing.assert_close(-nats, truth.entropy(), atol=0.05, rtol=0)
     torch.testing.assert_close(torch.cov(model.sample(4000).detach().T), covariance, atol=0.15, rtol=0)

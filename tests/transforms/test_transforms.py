@@ -10,10 +10,12 @@ from torch import nn
 
 import genmodels.transforms
 from genmodels.core import Kind
+from genmodels.networks.made import made
 from genmodels.networks.resnet import resnet
 from genmodels.transforms import (
     ActNorm,
     Additive,
+    Autoregressive,
     BoundedAffine,
     Chain,
     ChannelCoupling,
@@ -22,12 +24,15 @@ from genmodels.transforms import (
     Flatten,
     Logit,
     OddEvenCoupling,
+    Reverse,
+    Scale,
     Squeeze,
+    Standardizing,
     Transform,
 )
 
 NETWORK = partial(resnet, width=8, blocks=1)
-MAPS = [BoundedAffine, Additive]
+MAPS = [BoundedAffine, Additive, Standardizing]
 EVERYWHERE = [(1, 4, 4), (3, 4, 6), (2, 5, 5), (1,), (2,), (5,)]
 AT_LEAST_TWO_CHANNELS = [(3, 4, 6), (2, 5, 5), (2,), (5,)]
 IMAGES = [shape for shape in EVERYWHERE if len(shape) == 3]
@@ -56,12 +61,19 @@ def couplings(kind, shapes):
 
 BUILD = {
     ActNorm: [(ActNorm, shape) for shape in EVERYWHERE],
+    Scale: [(Scale, shape) for shape in EVERYWHERE],
     Logit: [(lambda shape: Logit(0.05), shape) for shape in EVERYWHERE],
     Flatten: [(Flatten, shape) for shape in EVERYWHERE],
     Squeeze: [(lambda shape: Squeeze(), shape) for shape in [(1, 4, 4), (3, 4, 6)]],
     CheckerboardCoupling: couplings(CheckerboardCoupling, IMAGES),
     OddEvenCoupling: couplings(OddEvenCoupling, VECTORS),
     ChannelCoupling: couplings(ChannelCoupling, AT_LEAST_TWO_CHANNELS),
+    Autoregressive: [
+        (lambda shape, kind=kind: Autoregressive(*shape, partial(made, width=16), kind), shape)
+        for kind in (Standardizing, Additive)
+        for shape in [(1,), *VECTORS]
+    ],
+    Reverse: [(lambda shape: Reverse(), shape) for shape in VECTORS],
     FactorOut: [
         (lambda shape: FactorOut(shape, Chain([ActNorm(half(shape)), Flatten(half(shape))])), shape)
         for shape in EVEN_CHANNELS
@@ -237,6 +249,15 @@ def test_actnorm_standardizes_the_batch_it_is_shown(shape):
 
 def test_actnorm_survives_a_constant_channel():
     assert ActNorm((2,)).initialize(torch.full((7, 2), 4.0)).abs().max() == 0
+
+
+@pytest.mark.parametrize("shape", AT_LEAST_TWO_CHANNELS)
+def test_scale_gives_every_dimension_that_varies_unit_variance(shape):
+    scales = torch.rand(shape)
+    scales.view(-1)[0] = 0.0
+    z = Scale(shape).initialize(3 + scales * torch.randn(500, *shape)).flatten(1)
+    assert (z[:, 0] == 3).all()
+    torch.testing.assert_close(z[:, 1:].std(0, correction=0), torch.ones(z.shape[1] - 1), atol=1e-4, rtol=0)
 
 
 def test_initialize_reaches_every_actnorm_in_a_chain():
