@@ -28,7 +28,15 @@ from genmodels.core import DataSpec
 from genmodels.core.quantization import dequantize, logit, logit_log_det, quantize, unlogit
 from genmodels.errors import ensure_counts, ensure_numbers, require
 from genmodels.mcmc import DifferentiablePath, LangevinAnnealed, sigmoid_schedule
-from genmodels.models.base import EnergyModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory, in_float32
+from genmodels.models.base import (
+    EnergyModel,
+    Loss,
+    NetworkFactory,
+    OptimizerFactory,
+    SchedulerFactory,
+    in_float32,
+    moments,
+)
 
 FEWEST_ACCEPTED = 0.01  # of the steps of chains that move
 
@@ -187,9 +195,9 @@ class EBM(EnergyModel):
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Take the moments of raw data ``x [B, *shape]``, and start the chains."""
-        y = self.to_reals(x)
-        self.mean.copy_(y.mean(0))
-        self.std.copy_(y.std(0, correction=0).clamp(min=1e-3))
+        mean, std = moments(self.to_reals(x))
+        self.mean.copy_(mean)
+        self.std.copy_(std)
         self.chains = self.initial_chains()
 
     @override

@@ -36,7 +36,7 @@ from genmodels.mcmc.gibbs import (
     GibbsState,
     Visible,
 )
-from genmodels.models.base import EnergyModel, Loss, OptimizerFactory, SchedulerFactory, in_float32
+from genmodels.models.base import EnergyModel, Loss, OptimizerFactory, SchedulerFactory, in_float32, moments
 
 MOST_BITS = 20  # 2^20 states are enumerated within seconds
 
@@ -138,8 +138,9 @@ class RBM(EnergyModel, Encodes):
         """Take offsets, biases and the start of the chains from the means of raw data ``x [B, *shape]``."""
         v = x.flatten(1).float()
         if self.spec.levels is None:
-            self.mean.copy_(v.mean(0))
-            self.std.copy_(v.std(0, correction=0).clamp(min=1e-3))
+            mean, std = moments(v)
+            self.mean.copy_(mean)
+            self.std.copy_(std)
         else:
             self.mean.copy_((v.sum(0) + (self.spec.levels - 1) / 2) / (len(v) + 1))  # inside of the range
             self.visible_bias.copy_(self.base_bias())

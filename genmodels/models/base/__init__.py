@@ -1,6 +1,6 @@
 """Base classes of all models: those with one loss, those trained as a game, normalizing flows, and energy models."""
 
-from genmodels.models.base.energy import EnergyModel, in_float32
+from genmodels.models.base.energy import EnergyModel, in_float32, moments
 from genmodels.models.base.flow import BaseDistribution, NormalizingFlow, StandardLogistic, StandardNormal, to_reals
 from genmodels.models.base.model import AdversarialModel, BaseModel, GenerativeModel
 from genmodels.models.base.training import (
@@ -31,6 +31,7 @@ __all__ = [
     "adopt_settings",
     "in_float32",
     "make_optimizers",
+    "moments",
     "to_reals",
     "train_batch",
 ]
