@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmodels.core.likelihood import log_mean_exp
 from genmodels.core.spec import DataSpec
-from genmodels.errors import ensure_counts
+from genmodels.errors import ensure_counts, ensure_numbers
 
 
 def to_symmetric(x: Tensor, spec: DataSpec) -> Tensor:
@@ -122,6 +122,15 @@ def mass_weights(x: Tensor, log_density: Callable[[Tensor], Tensor], samples: in
     """Log importance weights ``log p(u_k) - log q(u_k | x) [K, B]`` in nats of :func:`log_mass`, of integers."""
     draws = (draw(x) for _ in range(samples))
     return torch.stack([log_density(u) + log_volume for u, log_volume in draws])
+
+
+def ensure_alpha(alpha: float) -> None:
+    """Check the distance from 0 and 1 that :func:`logit` keeps: float32 must tell ``1 - alpha`` from 1.
+
+    Raises:
+        ValueError: if it lies outside [1e-7, 0.5).
+    """
+    ensure_numbers(at_least=1e-7, below=0.5, alpha=alpha)
 
 
 def logit(u: Tensor, alpha: float) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from genmodels.core import DataSpec
-from genmodels.core.quantization import dequantize, logit, logit_log_det, quantize, unlogit
+from genmodels.core.quantization import dequantize, ensure_alpha, logit, logit_log_det, quantize, unlogit
 from genmodels.errors import ensure_counts, ensure_numbers, require
 from genmodels.mcmc import DifferentiablePath, LangevinAnnealed, sigmoid_schedule
 from genmodels.models.base import (
@@ -177,7 +177,7 @@ class EBM(EnergyModel):
         ensure_numbers(above=0, temperature=temperature)
         ensure_numbers(above=0, optional=True, largest_gradient=largest_gradient)
         ensure_numbers(at_least=0, energy_decay=energy_decay)
-        ensure_numbers(above=0, below=0.5, alpha=alpha)
+        ensure_alpha(alpha)
         self.steps, self.step_size, self.adjusted, self.largest_gradient = steps, step_size, adjusted, largest_gradient
         self.temperature, self.energy_decay, self.alpha = temperature, energy_decay, alpha
         self.start = start

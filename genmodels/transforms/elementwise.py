@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from genmodels.core import quantization
-from genmodels.errors import ensure_numbers
 from genmodels.transforms.base import Transform
 
 
@@ -86,12 +85,12 @@ class Logit(Transform):
         alpha: distance kept from 0 and 1.
 
     Raises:
-        ValueError: if alpha lies outside (0, 0.5).
+        ValueError: if alpha lies outside [1e-7, 0.5).
     """
 
     def __init__(self, alpha: float) -> None:
         super().__init__()
-        ensure_numbers(above=0, below=0.5, alpha=alpha)
+        quantization.ensure_alpha(alpha)
         self.alpha = alpha
 
     @override

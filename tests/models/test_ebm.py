@@ -258,6 +258,7 @@ def test_out_of_range():
         ({"temperature": 0.0}, "temperature must be a number above 0"),
         ({"temperatures": 0}, "temperatures must be an integer"),
         ({"largest_gradient": 0.0}, "largest_gradient must be a number above 0"),
+        ({"alpha": 1e-8}, "alpha must be a number of at least 1e-07 and below 0.5"),
         ({"energy_decay": -1.0}, "energy_decay must be a number"),
     ):
         with pytest.raises(ValueError, match=sentence):

@@ -12,8 +12,8 @@ from typing_extensions import override
 from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
 from genmodels.core.abilities import Encodes, HasImportanceWeights, Samples
 from genmodels.core.observation import standard_normal_log_prob
-from genmodels.core.quantization import log_mass, mass_weights, quantize
-from genmodels.errors import UserError, ensure_numbers
+from genmodels.core.quantization import ensure_alpha, log_mass, mass_weights, quantize
+from genmodels.errors import UserError
 from genmodels.models.base.model import GenerativeModel
 from genmodels.models.base.training import Loss, OptimizerFactory, SchedulerFactory
 from genmodels.transforms import DequantizationFactory, Logit, Transform, UniformDequantization
@@ -72,11 +72,11 @@ def to_reals(spec: DataSpec, alpha: float | None) -> list[Transform]:
         alpha: the logit's distance from 0 and 1, see :class:`genmodels.transforms.Logit`; ``None`` for no logit.
 
     Raises:
-        ValueError: if alpha lies outside (0, 0.5).
+        ValueError: if alpha lies outside [1e-7, 0.5).
     """
     if alpha is None:
         return []
-    ensure_numbers(above=0, below=0.5, alpha=alpha)
+    ensure_alpha(alpha)
     return [Logit(alpha)] if spec.is_discrete else []
 
 
