@@ -42,8 +42,9 @@ def test_long_labels_are_folded_and_never_cut(tmp_path):
 
 
 def test_headings_are_never_broken():
-    text = printed(compared(find_runs(ROOT / "tests" / "results")))
-    assert text.count("parameters") == 3 and text.count("no validation") == 3
+    kept = find_runs(ROOT / "tests" / "results")
+    text, sets = printed(compared(kept)), len({run.data for run in kept})
+    assert text.count("parameters") == sets == text.count("no validation") > 1
 
 
 def test_the_table_of_one_group_is_transposed(several):
@@ -95,7 +96,8 @@ def test_the_results_page_shows_the_kept_runs():
     """Regenerate with: python tests/results/keep.py"""
     folder = ROOT / "tests" / "results"
     runs = find_runs(folder)
-    assert {(run.model, run.data) for run in runs} == {
+    energies = {("RBM", "digits"), ("RBM", "binarized_mnist"), ("EBM", "digits"), ("EBM", "mixture"), ("EBM", "mnist")}
+    assert {(run.model, run.data) for run in runs} == energies | {
         (model, data) for model in ("GAN", "VAE", "RealNVP", "DDPM") for data in ("digits", "mnist", "fashion_mnist")
     }
     assert runpy.run_path(str(folder / "keep.py"))["readme"](runs) == (folder / "README.md").read_text()
