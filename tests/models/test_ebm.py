@@ -174,8 +174,8 @@ def test_on_the_plane_lower_bound_quadrature_and_training_agree():
 
     model.start = Persistent(20_000, restart=0.0)
     model.chains = {"z": model.chains_at(model.sample(20_000)), "age": torch.zeros(20_000)}
-    model.steps = 100
-    x = data.train.repeat(5, 1)
+    model.steps = 20
+    x = data.train[data.train[:, 0] > 0].repeat(9, 1)  # one of two modes, from which the gradient leads away
     parameters = list(model.network.parameters())
     contrast = torch.autograd.grad(model.loss(x).total, parameters)
     z, _ = grid(6.0, 100)
@@ -183,7 +183,7 @@ def test_on_the_plane_lower_bound_quadrature_and_training_agree():
     loss = (-(model.tilt(model.embed(x)).mean()) + (p * model.tilt(z)).sum()) / 2
     exact = torch.autograd.grad(loss, parameters)
     a, b = (torch.cat([g.flatten() for g in grads]) for grads in (contrast, exact))
-    assert nn.functional.cosine_similarity(a, b, dim=0) > 0.9
+    assert nn.functional.cosine_similarity(a, b, dim=0) > 0.99
 
 
 def test_kept_chains_go_on_age_and_restart():
