@@ -13,7 +13,7 @@ from genmodels.core.abilities import HasLikelihood
 from genmodels.data.sources import Mixture
 
 SPEC = DataSpec((2,))
-SIDE, CELLS, DRAWS = 8.0, 96, 16
+SIDE, CELLS, DRAWS = 12.0, 144, 16
 TRUTH = Mixture(train_size=4096, test_size=1024)
 
 
