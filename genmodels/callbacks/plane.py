@@ -135,8 +135,8 @@ def of_model(model: BaseModel, window: Window, n: int, pixels: int = PIXELS) -> 
     """``n`` samples of a model on the plane, and its density; ``None`` for a model that has neither.
 
     The density is that of the energy for a model whose partition function is known, that of the probability-flow ODE
-    for a model that has one, else the model's likelihood, a bound
-    tightened by importance samples, else a histogram of samples.
+    for a model that has one, else the model's likelihood, a bound tightened by importance samples, else a histogram of
+    samples.
     """
     with fixed_seed(0, model.device):
         points = drawn(model, n) if isinstance(model, Samples) else None
