@@ -20,8 +20,8 @@ from genmodels.compare import Run, find_runs, markdown
 from genmodels.plots import side_by_side
 
 HERE = Path(__file__).parent
-ORDER = ("GAN", "VAE", "RealNVP", "DDPM", "RBM", "EBM")
-FAMILIES = {"RBM": "_energy", "EBM": "_energy"}  # ends of the names of pictures; the others share one
+ORDER = ("GAN", "VAE", "RealNVP", "DDPM", "RBM", "EBM", "NICE", "MAF")
+FAMILIES = {"RBM": "_energy", "EBM": "_energy", "NICE": "_flows", "MAF": "_flows"}  # ends of the names of pictures; the others share one
 PATHS = ("data.root=", "run_dir=", "hydra.")  # overrides that say where, not what
 FOREWORD = """# Results
 
