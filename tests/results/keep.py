@@ -20,13 +20,12 @@ from genmodels.compare import Run, find_runs, markdown
 from genmodels.plots import side_by_side
 
 HERE = Path(__file__).parent
-ORDER = ("GAN", "VAE", "RealNVP", "DDPM", "RBM", "EBM", "NICE", "MAF")
-FAMILIES = {
-    "RBM": "_energy",
-    "EBM": "_energy",
-    "NICE": "_flows",
-    "MAF": "_flows",
-}  # ends of the names of pictures; the others share one
+ORDER = ("GAN", "VAE", "RealNVP", "DDPM", "RBM", "EBM", "NICE", "MAF", "AE", "CNF", "Nonequilibrium")
+FAMILIES = {  # ends of the names of pictures; the others share one
+    **dict.fromkeys(("RBM", "EBM"), "_energy"),
+    **dict.fromkeys(("NICE", "MAF"), "_flows"),
+    **dict.fromkeys(("AE", "CNF", "Nonequilibrium"), "_others"),
+}
 PATHS = ("data.root=", "run_dir=", "hydra.")  # overrides that say where, not what
 FOREWORD = """# Results
 
