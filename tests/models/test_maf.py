@@ -118,6 +118,24 @@ def test_decoding_agrees_with_a_pass_for_each_dimension(dims, options):
     torch.testing.assert_close(transform.decode(u), x, atol=1e-10, rtol=1e-10)
 
 
+@torch.no_grad()
+def test_a_layer_agrees_with_zuko():
+    """Both ways and in its log-determinant, around the same network."""
+    transforms = pytest.importorskip("zuko.transforms")
+    layer_, x = layer(6), torch.randn(10, 6).double()
+
+    def affine(x):
+        mean, log_std = layer_.map.mean_and_log_std(layer_.network(x))
+        return transforms.DependentTransform(
+            torch.distributions.AffineTransform(-mean * torch.exp(-log_std), torch.exp(-log_std)), 1
+        )
+
+    peer = transforms.AutoregressiveTransform(affine, passes=6)
+    z, log_det = layer_(x)
+    for ours, theirs in ((z, peer(x)), (log_det, peer.log_abs_det_jacobian(x, z)), (layer_.decode(x), peer.inv(x))):
+        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
+
+
 def test_one_layer_without_hidden_units_is_any_gaussian():
     """With ``covariance = L Lᵀ``, ``u = L⁻¹(x - m)``: ``exp(α_i) = L_ii``, and μ is linear in the dimensions before."""
     root = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [-1.0, 2.0, 3.0]])
