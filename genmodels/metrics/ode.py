@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class ProbabilityFlowEvaluation(Evaluation):
     """Scores ``ode_bits_per_dim`` or ``ode_nats``: the density of the ODE's samples.
 
-    Song et al. 2021, §4.3, arXiv:2011.13456. Integers are dequantized uniformly
+    That is the probability flow of a diffusion model (Song et al. 2021, §4.3, arXiv:2011.13456), or a continuous flow
+    itself. Integers are dequantized uniformly
     (:func:`genmodels.core.quantization.log_mass`). The score is an estimate: the errors of solver and trace may have
     either sign. It is computed at ``tolerance`` and at a tenth of it with the same noise. The value at the finer
     tolerance is the score, flagged if the two values differ by more than its standard error.
@@ -67,7 +68,7 @@ class ProbabilityFlowEvaluation(Evaluation):
             rows = min(self.batch_size, self.max_examples or self.batch_size)
             require_memory(4 * rows * model.spec.dims * (self.probes or 1), f"ode with probes={self.probes}")
             return None
-        return f"{type(model).__name__} has no probability flow ODE that would give its samples a density."
+        return f"{type(model).__name__} has no ODE from noise to data (of a diffusion model or a continuous flow) that would give its samples a density."
 
     def measure(self, subject: Subject) -> list[Score]:
         """The estimate at the finer tolerance; its protocol holds the difference from the coarser one."""
