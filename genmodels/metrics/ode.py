@@ -68,7 +68,7 @@ class ProbabilityFlowEvaluation(Evaluation):
             rows = min(self.batch_size, self.max_examples or self.batch_size)
             require_memory(4 * rows * model.spec.dims * (self.probes or 1), f"ode with probes={self.probes}")
             return None
-        return f"{type(model).__name__} has no ODE from noise to data (of a diffusion model or a continuous flow) that would give its samples a density."
+        return f"{type(model).__name__} has no ODE from noise to data that would give its samples a density."
 
     def measure(self, subject: Subject) -> list[Score]:
         """The estimate at the finer tolerance; its protocol holds the difference from the coarser one."""

@@ -226,13 +226,12 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
             ValueError: if samples is less than 1.
         """
         ensure_counts(samples=samples)
-        points = [self.to_flow(x) for _ in range(samples)]
-        signs = [random_signs(u, self.probes) for u, _ in points]
+        u, log_det = self.to_flow(x.repeat(samples, *[1] * (x.dim() - 1)))  # [K B, *shape]
+        signs = random_signs(u, self.probes)
 
         def solved(tolerance: float) -> tuple[Tensor, int]:
-            found = [self.log_density(u, Dopri5(tolerance), v) for (u, _), v in zip(points, signs, strict=True)]
-            nats = torch.stack([n + log_det for (n, _), (_, log_det) in zip(found, points, strict=True)])
-            return log_mean_exp(nats), sum(evaluations for _, evaluations in found)
+            nats, evaluations = self.log_density(u, Dopri5(tolerance), signs)
+            return log_mean_exp((nats + log_det).view(samples, -1)), evaluations
 
         (coarse, first), (nats, second) = solved(10 * self.tolerance), solved(self.tolerance)
         evaluations = torch.full_like(nats, first + second)

@@ -17,8 +17,8 @@ from genmodels.ode import RK4, Dopri5, Euler, Midpoint, random_signs, unit_vecto
 
 TINY = [
     "model.network.width=8",
-    "model.network.vector_width=16",
-    "model.network.vector_depth=1",
+    "model.network.vector_width=32",
+    "model.network.vector_depth=2",
     "model.sampler.steps=10",
 ]
 
@@ -134,9 +134,9 @@ def test_the_density_of_many_dimensions_is_unbiased_in_its_probes():
     spec = DataSpec((20,))
     model, x = awake(tiny(spec)), torch.randn(3, 20)
     assert model.likelihood_protocol["trace"] == "1 Rademacher probes"
-    expected = density(model.double(), x.double(), 50)
-    found = model.float().log_likelihood(x.repeat(3000, 1)).nats.view(3000, 3).double()
-    assert ((found.mean(0) - expected).abs() < 4 * found.std(0) / 3000**0.5).all() and found.std(0).min() > 0.05
+    expected = density(model.double(), x.double(), 20)
+    found = model.float().log_likelihood(x.repeat(400, 1)).nats.view(400, 3).double()
+    assert ((found.mean(0) - expected).abs() < 4 * found.std(0) / 400**0.5).all() and found.std(0).min() > 0.05
 
 
 @torch.no_grad()
@@ -202,7 +202,7 @@ def test_the_metric_ode_sees_the_same_density(levels):
 def test_more_draws_tighten_the_estimate_of_integers():
     model = awake(tiny(DataSpec((2,), 5)), 2.0)
     x = batch(model.spec, 100)
-    one, many = (model.log_likelihood(x, samples=k) for k in (1, 30))
+    one, many = (model.log_likelihood(x, samples=k) for k in (1, 10))
     assert many.nats.mean() > one.nats.mean() and many.kind is Kind.ESTIMATE
     with pytest.raises(ValueError, match=r"^samples"):
         model.log_likelihood(x, samples=0)
@@ -213,12 +213,11 @@ def test_masses_of_integers_sum_to_the_mass_of_the_cube():
     """Bins of three levels tile the square [-1.5, 1.5]², whose mass is a share of samples before they are clamped."""
     model = awake(tiny(DataSpec((2,), 3), sampler=Dopri5(1e-4)))
     points = torch.tensor(list(itertools.product(range(3), repeat=2)), dtype=torch.uint8)
-    masses = model.log_likelihood(points, samples=1000).nats.exp()
-    frequencies = torch.zeros(9)
+    masses = model.log_likelihood(points, samples=200).nats.exp()
     x = model.sample(20_000).long()
-    frequencies += torch.bincount(3 * x[:, 0] + x[:, 1], minlength=9) / 20_000
-    torch.testing.assert_close(masses[4], frequencies[4], atol=0.01, rtol=0)  # the bin in the middle has no tail
-    assert (masses < frequencies + 0.01).all()
+    frequencies = torch.bincount(3 * x[:, 0] + x[:, 1], minlength=9) / 20_000
+    torch.testing.assert_close(masses[4], frequencies[4], atol=0.015, rtol=0)  # the bin in the middle has no tail
+    assert (masses < frequencies + 0.015).all()
 
 
 # Solvers -------------------------------------------------------------------------------------------------------------
