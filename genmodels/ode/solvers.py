@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genmodels.errors import ensure_counts, ensure_numbers
 
-TYPICAL_STEPS = 20  # of dopri5 at a tolerance of 1e-5 for the flow of a trained network
+TYPICAL_STEPS = 15  # of dopri5 at a tolerance of 1e-5 for the flow of a trained network
 
 
 class Solver(ABC):
