@@ -186,6 +186,11 @@ class HasProbabilityFlow(ABC):
             probes: random signs ``[P, B, *shape]`` to estimate traces with; ``None`` for exact traces.
         """
 
+    @property
+    def no_flow_reason(self) -> str | None:
+        """Why the model as configured has no such ODE, as the end of a sentence; ``None`` if it has one."""
+        return None
+
 
 class Encodes(ABC):
     """A model that maps data to a latent code and back."""
