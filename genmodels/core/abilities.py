@@ -208,6 +208,11 @@ class DecodesLatent(ABC):
 
     latent_dim: int
 
+    @property
+    def no_latent_reason(self) -> str | None:
+        """Why there is no such z after all, as the end of a sentence; ``None`` if there is."""
+        return None
+
     @abstractmethod
     def draw_latent(self, n: int) -> Tensor:
         """``n`` draws ``z ~ p(z) [n, latent_dim]``."""

@@ -2,6 +2,14 @@
 
 from genmodels.transforms.autoregressive import Autoregressive, Reverse
 from genmodels.transforms.base import Chain, Transform
+from genmodels.transforms.codes import (
+    AffineLaw,
+    CodeLaw,
+    CodeLawFactory,
+    GaussianCodes,
+    MixtureCodes,
+    StandardNormalCodes,
+)
 from genmodels.transforms.conditional import (
     Additive,
     BoundedAffine,
@@ -24,11 +32,14 @@ from genmodels.transforms.stacks import couplings, odd_even_couplings, vector_fl
 __all__ = [
     "ActNorm",
     "Additive",
+    "AffineLaw",
     "Autoregressive",
     "BoundedAffine",
     "Chain",
     "ChannelCoupling",
     "CheckerboardCoupling",
+    "CodeLaw",
+    "CodeLawFactory",
     "ConditionalMap",
     "ConditionalMapFactory",
     "Coupling",
@@ -37,7 +48,9 @@ __all__ = [
     "FactorOut",
     "Flatten",
     "FlowPrior",
+    "GaussianCodes",
     "Logit",
+    "MixtureCodes",
     "MixturePrior",
     "OddEvenCoupling",
     "Prior",
@@ -45,6 +58,7 @@ __all__ = [
     "Reverse",
     "Scale",
     "Squeeze",
+    "StandardNormalCodes",
     "StandardNormalPrior",
     "Standardizing",
     "Transform",
