@@ -16,6 +16,7 @@ from genmodels.metrics.ode import ProbabilityFlowEvaluation
 from genmodels.metrics.partition import PartitionEvaluation
 from genmodels.metrics.precision_recall import PRDC, PRDCEvaluation, prdc
 from genmodels.metrics.recognized import RecognizedEvaluation, recognized
+from genmodels.metrics.reconstruction import ReconstructionEvaluation
 from genmodels.metrics.sample_sets import SampleSets
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "PartitionEvaluation",
     "ProbabilityFlowEvaluation",
     "RecognizedEvaluation",
+    "ReconstructionEvaluation",
     "SampleSets",
     "Subject",
     "frechet_distance",

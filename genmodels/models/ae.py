@@ -39,7 +39,8 @@ class AE(GenerativeModel, Samples, Encodes, DecodesLatent):
     """Encoder, decoder, and a law of codes.
 
     The law is fitted to the codes of training data whenever validation starts, with the weights that are validated and
-    scored. Samples are decoded from its draws, without noise, so that there is no likelihood.
+    scored. Training does not depend on it, and another one can be chosen of a trained model. Samples are decoded from
+    its draws, without noise, so that there is no likelihood.
 
     Args:
         spec: the data that the model is built for.
@@ -91,7 +92,7 @@ class AE(GenerativeModel, Samples, Encodes, DecodesLatent):
 
     def sample(self, n: int) -> Tensor:
         """Raw data ``[n, *shape]``: ``f(z)`` of ``n`` draws of the law of codes."""
-        return self.decode(self.codes.sample(n, self.device))
+        return self.decode(self.codes.sample(n))
 
     @property
     def sampling_protocol(self) -> dict[str, Any]:

@@ -18,22 +18,58 @@ from genmodels.errors import ensure_counts
 
 
 class CodeLaw(nn.Module, ABC):
-    """A distribution q(z) of codes. What is fitted are buffers, so that it is part of checkpoints.
+    """A distribution q(z) of codes: N(0, I) until it is fitted.
+
+    What is fitted are buffers, and parts of checkpoints: of the codes of training data the mean, a root of the
+    covariance, and a mixture of Gaussians. Every law has all of them, so that a trained model can be sampled by another
+    law than it was trained with.
 
     Args:
         dims: dimension d of z.
+        components: largest number of Gaussians of the mixture; fewer codes have as many as they are.
+
+    Raises:
+        ValueError: if components is less than 1.
     """
 
-    def __init__(self, dims: int) -> None:
+    mean: Tensor
+    factor: Tensor
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+
+    def __init__(self, dims: int, components: int = 10) -> None:
         super().__init__()
-        self.dims = dims
+        ensure_counts(1, 1000, components=components)
+        self.dims, self.components = dims, components
+        self.register_buffer("mean", torch.zeros(dims))
+        self.register_buffer("factor", torch.eye(dims))
+        self.register_buffer("weights", torch.full((components,), 1 / components))
+        self.register_buffer("means", torch.zeros(components, dims))
+        self.register_buffer("factors", torch.eye(dims).repeat(components, 1, 1))
 
-    @abstractmethod
+    @torch.no_grad()
     def fit(self, z: Tensor) -> None:
-        """Fit the law to codes ``z [N, d]``. Equal codes give an equal law: no random numbers are drawn."""
+        """Fit to codes ``z [N, d]`` by maximum likelihood. Equal codes give an equal law: no random numbers are drawn.
+
+        The mixture is scikit-learn's, by expectation maximization from the clusters of k-means.
+        """
+        from sklearn.mixture import GaussianMixture  # takes a second to import
+
+        z = z.double().cpu()
+        self.mean.copy_(z.mean(0))
+        self.factor.copy_(root(torch.cov(z.T, correction=0).reshape(self.dims, self.dims)))
+        k = min(self.components, len(z))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of equal codes, and of a likelihood that still rises a little
+            found = GaussianMixture(k, random_state=0).fit(z.numpy())
+        self.weights.zero_()  # of components beyond k
+        self.weights[:k] = torch.as_tensor(found.weights_).to(self.weights)
+        self.means[:k] = torch.as_tensor(found.means_).to(self.means)
+        self.factors[:k] = root(torch.as_tensor(found.covariances_)).to(self.factors)
 
     @abstractmethod
-    def sample(self, n: int, device: torch.device) -> Tensor:
+    def sample(self, n: int) -> Tensor:
         """``n`` draws ``z [n, d]``."""
 
 
@@ -49,15 +85,12 @@ class AffineLaw(CodeLaw):
         """``m + L u [B, d]`` of ``u [B, d]``."""
 
     @override
-    def sample(self, n: int, device: torch.device) -> Tensor:
-        return self.color(torch.randn(n, self.dims, device=device))
+    def sample(self, n: int) -> Tensor:
+        return self.color(torch.randn(n, self.dims, device=self.mean.device))
 
 
 class StandardNormalCodes(AffineLaw):
     """``q(z) = N(0, I)``, whatever the codes are: the law that a VAE imposes on its codes, and nothing here does."""
-
-    def fit(self, z: Tensor) -> None:
-        """No operation."""
 
     @override
     def color(self, u: Tensor) -> Tensor:
@@ -65,21 +98,7 @@ class StandardNormalCodes(AffineLaw):
 
 
 class GaussianCodes(AffineLaw):
-    """``q(z) = N(m, S)`` with the mean and the covariance of the codes; N(0, I) until they are fitted."""
-
-    mean: Tensor
-    factor: Tensor
-
-    def __init__(self, dims: int) -> None:
-        super().__init__(dims)
-        self.register_buffer("mean", torch.zeros(dims))
-        self.register_buffer("factor", torch.eye(dims))
-
-    def fit(self, z: Tensor) -> None:
-        """Maximum likelihood on codes ``z [N, d]``, which need not span all dimensions."""
-        z = z.double()
-        self.mean.copy_(z.mean(0))
-        self.factor.copy_(root(torch.cov(z.T, correction=0).reshape(self.dims, self.dims)))
+    """``q(z) = N(m, S)`` with the mean and the covariance of the codes."""
 
     @override
     def color(self, u: Tensor) -> Tensor:
@@ -87,45 +106,12 @@ class GaussianCodes(AffineLaw):
 
 
 class MixtureCodes(CodeLaw):
-    """``q(z) = sum_k π_k N(z; m_k, S_k)``, fitted by expectation maximization; N(0, I) until then.
-
-    Args:
-        dims: dimension d of z.
-        components: largest number of Gaussians; fewer codes have as many as they are.
-
-    Raises:
-        ValueError: if components is less than 1.
-    """
-
-    weights: Tensor
-    means: Tensor
-    factors: Tensor
-
-    def __init__(self, dims: int, components: int = 10) -> None:
-        super().__init__(dims)
-        ensure_counts(1, 1000, components=components)
-        self.components = components
-        self.register_buffer("weights", torch.full((components,), 1 / components))
-        self.register_buffer("means", torch.zeros(components, dims))
-        self.register_buffer("factors", torch.eye(dims).repeat(components, 1, 1))
-
-    def fit(self, z: Tensor) -> None:
-        """Maximum likelihood on codes ``z [N, d]`` from the clusters of k-means, with scikit-learn."""
-        from sklearn.mixture import GaussianMixture  # takes a second to import
-
-        k = min(self.components, len(z))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of equal codes, and of a likelihood that still rises a little
-            found = GaussianMixture(k, random_state=0).fit(z.double().cpu().numpy())
-        self.weights.zero_()  # of components beyond k
-        self.weights[:k] = torch.as_tensor(found.weights_).to(self.weights)
-        self.means[:k] = torch.as_tensor(found.means_).to(self.means)
-        self.factors[:k] = root(torch.as_tensor(found.covariances_)).to(self.factors)
+    """``q(z) = sum_k π_k N(z; m_k, S_k)``, fitted to the codes."""
 
     @override
-    def sample(self, n: int, device: torch.device) -> Tensor:
+    def sample(self, n: int) -> Tensor:
         k = torch.multinomial(self.weights, n, replacement=True)
-        noise = torch.randn(n, self.dims, 1, device=device)
+        noise = torch.randn(n, self.dims, 1, device=self.mean.device)
         return self.means[k] + (self.factors[k] @ noise)[:, :, 0]
 
 
