@@ -242,6 +242,14 @@ class HasObservation(DecodesLatent):
         """A draw ``x ~ p(x|z)``: raw data ``[B, *shape]`` given ``z [B, latent_dim]``."""
 
 
+class HasGaussianPosterior(DecodesLatent):
+    """A decoder with an encoder that approximates the posterior p(z|x) by a diagonal Gaussian q(z|x)."""
+
+    @abstractmethod
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation ``[B, latent_dim]`` of q(z|x) for raw data ``x [B, *shape]``."""
+
+
 class Denoises(ABC):
     """A model that samples by removing noise step by step."""
 

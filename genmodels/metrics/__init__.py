@@ -3,6 +3,7 @@
 from genmodels.metrics.ais import AISEvaluation
 from genmodels.metrics.base import Evaluation, Subject
 from genmodels.metrics.chains import ChainsEvaluation
+from genmodels.metrics.codes import CodesEvaluation
 from genmodels.metrics.extractors import Extractor, InceptionV3, InDomainClassifier
 from genmodels.metrics.fd import FrechetEvaluation
 from genmodels.metrics.frechet import FeatureStatistics, Moments, frechet_distance
@@ -23,6 +24,7 @@ __all__ = [
     "PRDC",
     "AISEvaluation",
     "ChainsEvaluation",
+    "CodesEvaluation",
     "Evaluation",
     "Extractor",
     "FeatureStatistics",
