@@ -34,6 +34,7 @@ from genmodels.runs import (
     RunFolder,
     check_continues,
     choose,
+    compile_networks,
     config_hash,
     explained,
     labeled,
@@ -123,7 +124,9 @@ class Experiment:
         record = record or {}
         warning = set_threads(record.get("hardware", {}).get("threads"))
         computing = choose(config, model, device_for(config.trainer.accelerator), record)
-        computing = replace(computing, warnings=(*computing.warnings, *filter(None, [warning])))
+        bare = config.compile and not list(model.compiled_networks())
+        idle = f"compile=true has no effect: {type(model).__name__} has no network." if bare else None
+        computing = replace(computing, warnings=(*computing.warnings, *filter(None, [warning, idle])))
         metrics, loggers = (config.get(group) or {} for group in ("metrics", "logger"))
         folder = RunFolder(config.run_dir)
         wanted = {name: node for name, node in metrics.items() if chosen(node)}
@@ -159,8 +162,7 @@ class Experiment:
             self.model.initialize(self.data.first_train(512))
         set_memory_format(self.model, self.computing.channels_last)
         if self.config.compile:
-            for network in self.model.compiled_networks():
-                network.compile()
+            compile_networks(self.model.compiled_networks())
         self.trainer.val_check_interval, self.trainer.check_val_every_n_epoch = cb.UNTIL_DUE, None  # see cb.Validate
 
         def start() -> None:

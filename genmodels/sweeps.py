@@ -19,7 +19,7 @@ from genmodels.composition import compose_train
 from genmodels.errors import require
 from genmodels.hints import print_error, sentence
 from genmodels.naming import as_written, remove_if_empty
-from genmodels.overrides import parse
+from genmodels.overrides import compose_sweep, parse
 from genmodels.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -159,4 +159,4 @@ def check_sweep(words: list[str]) -> None:
     overrides = parse(words)
     folder = [str(each.input_line) for each in overrides if each.key_or_group == "run_dir"]
     require(not folder, f"{' '.join(folder)} is the folder of a single run; name that of a sweep: sweep=NAME")
-    refuse_nested_processes(compose_train([str(each.input_line) for each in overrides if not each.is_sweep_override()]))
+    refuse_nested_processes(compose_sweep(words, compose_train))

@@ -1,6 +1,6 @@
 """Invertible layers: ``encode(x) -> (z, log|det dz/dx|)`` and ``decode(z) -> x``."""
 
-from genmodels.transforms.autoregressive import Autoregressive, Reverse
+from genmodels.transforms.autoregressive import Autoregressive, Reverse, Shuffle
 from genmodels.transforms.base import Chain, Transform
 from genmodels.transforms.codes import (
     AffineLaw,
@@ -25,8 +25,10 @@ from genmodels.transforms.dequantization import (
     VariationalDequantization,
 )
 from genmodels.transforms.elementwise import ActNorm, Logit, Scale
+from genmodels.transforms.matrix import TriangularFactors
 from genmodels.transforms.multiscale import FactorOut, Flatten, Squeeze
 from genmodels.transforms.priors import FlowPrior, MixturePrior, Prior, PriorFactory, StandardNormalPrior
+from genmodels.transforms.spline import RationalQuadraticSpline
 from genmodels.transforms.stacks import couplings, odd_even_couplings, vector_flow
 
 __all__ = [
@@ -55,13 +57,16 @@ __all__ = [
     "OddEvenCoupling",
     "Prior",
     "PriorFactory",
+    "RationalQuadraticSpline",
     "Reverse",
     "Scale",
+    "Shuffle",
     "Squeeze",
     "StandardNormalCodes",
     "StandardNormalPrior",
     "Standardizing",
     "Transform",
+    "TriangularFactors",
     "UniformDequantization",
     "VariationalDequantization",
     "couplings",

@@ -6,6 +6,7 @@ with one optimizer (:class:`GenerativeModel`) and players that take turns (:clas
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -61,7 +62,7 @@ class BaseModel(LightningModule, ABC):
     """Whether ``trainer.precision=auto`` leaves the model in float32."""
 
     remedies: ClassVar[str] = "lower model.optimizer.lr or set model.clip_norm"
-    """What a user can do against a loss that is not finite."""
+    """What a user can do against a loss that is not finite, or too large."""
 
     def __init__(
         self, spec: DataSpec, scheduler: SchedulerFactory | None = None, clip_norm: float | None = None
@@ -108,8 +109,13 @@ class BaseModel(LightningModule, ABC):
         """A sentence for the user about ``terms`` of a loss that show that training does not work; ``None`` if not."""
         return None
 
+    @property
+    def largest_loss(self) -> float:
+        """Magnitude from which on a loss shows that training has diverged."""
+        return math.inf
+
     def compiled_networks(self) -> Iterable[nn.Module]:
-        """Networks that ``compile=true`` compiles in place."""
+        """Networks that ``compile=true`` compiles in place, none if it has no networks."""
         return self.children()
 
     @property
