@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -37,7 +38,13 @@ def list_choices() -> str:
     return "\n".join(f"{group}: {', '.join(sorted(names))}" for group, names in found.items())
 
 
+def program_name() -> str:
+    """The command by which the user trains: ``python train.py`` in a checkout, else ``genmodels train``."""
+    return "python train.py" if os.path.basename(sys.argv[0]) == "train.py" else "genmodels train"
+
+
 OmegaConf.register_new_resolver("genmodels.choices", list_choices, replace=True)
+OmegaConf.register_new_resolver("genmodels.program", program_name, replace=True)
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -55,13 +62,28 @@ def compose_train(overrides: list[str]) -> DictConfig:
     return compose_primary("train", overrides)
 
 
-def compose_primary(name: str, overrides: list[str]) -> DictConfig:
+def compose_job(overrides: list[str]) -> DictConfig:
+    """The config of a run for ``overrides``, with the folder that Hydra would give it, outside a Hydra job.
+
+    Raises:
+        UserError: for an override that makes no sense, or does not fit the options chosen.
+    """
+    with explained(overrides, compose_train):
+        config = compose_primary("train", overrides, return_hydra_config=True)
+    if "${hydra:" in plain(config)["run_dir"]:
+        config.run_dir = os.path.abspath(str(config.hydra.run.dir))
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    return config
+
+
+def compose_primary(name: str, overrides: list[str], **options: Any) -> DictConfig:
     """Compose the primary config ``name``, of ``conf/`` or of Hydra's config store."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
     with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-        return hydra_compose(name, overrides=overrides)
+        return hydra_compose(name, overrides=overrides, **options)
 
 
 def compose_run(config: DictConfig, overrides: list[str]) -> DictConfig:
