@@ -18,16 +18,20 @@ from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors, train
 from genmodels.settings import plain
 from genmodels.tree import options as options_of
+from genmodels.trust import use
 
 if TYPE_CHECKING:
     from genmodels.core.score import Score
     from genmodels.experiment import Experiment
 
 NOTE = """Options may also be written without dashes, as in run=FOLDER.
-Any other word overrides the run's config in the grammar of train.py: key=value, group=option, +key=value, ~key."""
+Any other word overrides the run's config in the grammar of train.py: key=value, group=option, +key=value, ~key.
+With --config-dir FOLDER options of your own are found, and the classes that they name may be built."""
 
 TRAIN = "Train and evaluate a model, or with -m several, into folders below ./runs; genmodels train --help tells more."
 COMPLETION = 'Tab completion: eval "$(genmodels -sc install=bash)", or genmodels -sc install=fish | source'
+
+CONFIG_DIR = ("--config-dir", "-cd")
 
 FRAMES = 40  # of an animation of samples
 MOST_DIGITS = 15  # of a number of samples
@@ -71,12 +75,29 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script."""
     words = sys.argv[1:] if arguments is None else arguments
     with one_sentence_errors():
+        words = heeded(words)
         if words[:1] == ["train"]:  # Hydra reads the other words
             return train(words[1:])
         if is_completion(words):
             return complete(words)
         command, options, rest = parse(words if words and words != ["help"] else ["--help"])
         command.run(options, rest)
+
+
+def heeded(words: list[str]) -> list[str]:
+    """The words without ``--config-dir FOLDER``, a folder of options of one's own, which is used from here on.
+
+    Raises:
+        UserError: if there is no such folder.
+    """
+    rest, waiting = [], iter(words)
+    for word in waiting:
+        name, equals, value = word.partition("=")
+        if name in CONFIG_DIR:
+            use(value if equals else next(waiting, ""))
+        else:
+            rest.append(word)
+    return rest
 
 
 def parse(words: list[str]) -> tuple[Command, Options, list[str]]:

@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels import naming
-from genmodels.composition import check_parts, compose, compose_train, options, program_name
+from genmodels.composition import check_parts, compose, compose_train, options, program_name, use_own_folders
 from genmodels.errors import UserError, require, require_known
 from genmodels.hints import print_error, sentence
 from genmodels.naming import as_written, note_existing, remove_if_empty
@@ -33,6 +33,7 @@ from genmodels.settings import ROOT, check_settings
 from genmodels.signals import program
 from genmodels.sweeps import CompareSweep, check_sweep, refuse_nested_processes, sweeps_concluded
 from genmodels.tree import config_folder
+from genmodels.trust import use
 
 __all__ = ["compose", "job", "one_sentence_errors", "options", "train", "understood"]
 
@@ -169,6 +170,9 @@ def understood(words: list[str]) -> Iterator[None]:
         UserError: for options that Hydra does not have, and for overrides that make no sense.
     """
     given = parsed(words)
+    if given.config_dir:
+        use(given.config_dir)
+    use_own_folders()
     note_existing(given.overrides)
     sweep = given.multirun or "hydra.mode=MULTIRUN" in given.overrides
     if sweep:

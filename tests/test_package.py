@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,19 @@ import zipfile
 import pytest
 from conformance.kinds import ROOT
 
+OWN = ROOT / "tests" / "own"
+PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "mypkg"
+version = "1.0"
+entry-points.genmodels.mypkg = "mypkg"
+[tool.hatch.build.targets.wheel]
+packages = ["mypkg"]
+force-include.conf = "mypkg/conf"
+"""
 FAST = ["debug=fast", "data=gaussian", "metrics=[likelihood]"]
 
 
@@ -62,12 +76,16 @@ def test_the_wheel_holds_the_configuration_as_it_is_in_the_checkout(wheel):
 
 
 def test_trains_evaluates_samples_and_compares_in_an_empty_folder(call, genmodels, installed, tmp_path):
-    assert str(installed) in python(call, "import genmodels; print(genmodels.__file__)").stdout
     genmodels("train", "model=vae", *FAST)
     (config,) = tmp_path.glob("runs/*/*_vae_gaussian/config.yaml")
     assert '"git": null' in (config.parent / "run.json").read_text()
-    assert "nats[weights=raw]" in genmodels("evaluate", f"run={config.parent}", "weights=raw").stdout
-    genmodels("sample", f"run={config.parent}", "n=4", "out=a.npz")
+    code = f"""
+import genmodels
+assert genmodels.__file__.startswith({str(installed)!r})
+run = genmodels.evaluate({str(config.parent)!r}, "weights=raw")
+assert "nats[weights=raw]" in run.scores and genmodels.sample(run, 4).x.shape == (4, 2)
+"""
+    python(call, code)
     assert "Comparison of 1 run" in genmodels("compare", "runs").stdout
 
 
@@ -116,3 +134,50 @@ def test_a_shell_installs_the_completion_of_both_scripts(genmodels):
     words = [sys.executable, "train.py", "-sc", "query=bash"]
     environment = {**os.environ, "COMP_LINE": "python train.py model=v"}
     assert subprocess.run(words, cwd=ROOT, env=environment, capture_output=True).stdout.split() == [b"model=vae"]
+
+
+def test_a_package_with_an_entry_point_brings_options_of_every_group(call, genmodels, installed, tmp_path):
+    project, site = shutil.copytree(OWN, tmp_path / "project"), tmp_path / "site"
+    (project / "pyproject.toml").write_text(PROJECT)
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "-q", "--target"]
+    subprocess.run([*install, str(site), str(project)], check=True)
+    shutil.rmtree(project)
+    both = {"PYTHONPATH": os.pathsep.join([str(installed), str(site)])}
+    assert " mine," in genmodels("train", "--help", **both).stdout
+    code = """
+import genmodels
+chosen = ["data=ring", "metrics=[distance]", "callbacks=[default,diary]", "logger=[csv,names]"]
+run = genmodels.train("model=mine", *chosen, "run_dir=runs/a")
+run = genmodels.evaluate(run, "metrics.distance.n=50")
+assert {"distance_100", "distance_50"} == set(run.scores)
+assert genmodels.resume(run, "budget.max_batches=25").cost["batches"] == 25
+assert genmodels.sample(run, 3).x.shape == genmodels.load(run).sample(3).shape == (3, 2)
+assert genmodels.compare("runs").groups[0].model == "Mine"
+"""
+    python(call, code, **both)
+    assert {"diary.txt", "names.txt"} <= {path.name for path in (tmp_path / "runs" / "a").iterdir()}
+    assert "if you trust mypkg, set GENMODELS_TRUST=mypkg" in genmodels("sample", "run=runs/a", status=1).stderr
+
+
+def suite(call, folder, *words, **options):
+    """Run the suite on the option ``mine`` of a folder."""
+    named = ["--pyargs", "genmodels.conformance", "--model", "mine", "--config-dir", str(folder / "conf")]
+    return call(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, *words, **options).stdout
+
+
+def test_the_suite_holds_a_model_of_another_package_to_the_requirements(call, tmp_path):
+    own = shutil.copytree(OWN, tmp_path / "own")
+    out = suite(call, own, "--own", str(own / "mine_in_the_suite.py"))
+    assert " passed" in out and "failed" not in out and "mine-gray-images" not in out
+
+
+def test_the_suite_notices_a_wrong_likelihood(call, tmp_path):
+    own = shutil.copytree(OWN, tmp_path / "own")
+    file = own / "mypkg" / "models" / "mine.py"
+    file.write_text(file.read_text().replace("self.params(len(x)))", "self.params(len(x))) + 0.1"))
+    assert "masses sum to" in suite(call, own, "-k", "sums_to_one", status=1)
+
+
+def test_the_suite_knows_the_users_options(call, tmp_path):
+    done = call(sys.executable, "-m", "pytest", "--pyargs", "genmodels.conformance", "--model", "mien", status=4)
+    assert "unknown model 'mien'" in done.stderr

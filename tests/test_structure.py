@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {
         "archives", "errors", "files", "hardware", "progress", "console", "nested", "settings", "signals", "tree",
-        "untrusted",
+        "trust", "untrusted",
     },
     {"core"},
     {"networks", "transforms", "ode", "diffusion", "mcmc"},
@@ -39,7 +39,7 @@ FLOORS = [
     {"sweeps"},
     {"launch"},
     {"api"},
-    {"cli"},
+    {"cli", "conformance"},
     {"__main__"},
 ]  # fmt: skip
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
