@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels import callbacks as cb
-from genmodels.builder import build
+from genmodels.builder import build, made_by, resolve
 from genmodels.console import quiet_lightning, tell
 from genmodels.core.processes import broadcast, is_rank_zero
 from genmodels.core.score import Score
@@ -49,6 +49,7 @@ from genmodels.runs.values import TEST, value
 from genmodels.search.trial import reports_to
 from genmodels.settings import check_settings, plain
 from genmodels.signals import Interrupted
+from genmodels.trust import is_trusted
 
 T = TypeVar("T")
 INCIDENTAL = ("seed", "split_seed", "checkpoint", "checkpoint_sha256", "trials")  # of what scores are measured on
@@ -378,9 +379,11 @@ def open_loggers(experiment: Experiment) -> None:
 def keep_mirrors(config: DictConfig) -> None:
     """Leave only those loggers in the config that may show an evaluation: metrics.csv is of training alone."""
     nodes = config.get("logger") or {}
-    targets = {name: str(node.get("_target_") if node else None) for name, node in nodes.items()}
-    for name, target in targets.items():
-        if not target.startswith("genmodels.loggers.") or target.endswith(f".{MetricsCsv.__name__}"):
+    for name, node in list(nodes.items()):
+        target = str(node.get("_target_") if node else None)
+        known = target.startswith("genmodels.loggers.") or is_trusted(target)
+        kind = made_by(resolve(target, f"logger.{name}")) if known else None
+        if not (isinstance(kind, type) and issubclass(kind, Mirror)):
             del nodes[name]
 
 

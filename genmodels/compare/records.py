@@ -20,7 +20,7 @@ RECORD = "run.json"
 
 @dataclass(frozen=True)
 class Run:
-    """The record of one run folder.
+    """The record of one run folder, which stands for the folder wherever a path is taken.
 
     Attributes:
         path: the folder.
@@ -45,6 +45,15 @@ class Run:
     def unreadable(cls, path: Path, reason: str) -> Run:
         """A run whose record is missing or cannot be read, with the reason."""
         return cls(path, {"status": "unreadable", "error": printable(reason)}, {})
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        from genmodels.compare.notebook import shown
+        from genmodels.compare.results import compared
+
+        return shown(compared([self]))
 
     @property
     def name(self) -> str:

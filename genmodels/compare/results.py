@@ -192,6 +192,11 @@ class Results:
     remarks: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
 
+    def _repr_html_(self) -> str:
+        from genmodels.compare.notebook import shown
+
+        return shown(self)
+
     @property
     def summary(self) -> str:
         """The number of runs that are compared, and how many others there are of each status."""
