@@ -54,6 +54,8 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         ValueError: if latent_dim is less than 1, or beta is negative.
     """
 
+    family = "autoencoders"
+
     def __init__(
         self,
         spec: DataSpec,
