@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from genmodels.core.randomness import stratified_uniform
 from genmodels.errors import ensure
 
 
@@ -39,12 +40,9 @@ class Coefficients:
 def random_times(batch: int, probability: Tensor) -> Tensor:
     """Times ``[batch]``, each drawn by ``probability [T + 1]`` over ``0 .. T``, stratified over the batch.
 
-    All examples share one random shift of an even grid. Every example alone is still distributed by ``probability``,
-    and the batch mean has far less variance than that of independent draws (Kingma et al. 2021, appendix I.1,
-    arXiv:2107.00630).
+    Every example alone is still distributed by ``probability``, see :func:`stratified_uniform`.
     """
-    grid = torch.arange(batch, device=probability.device) / batch
-    u = (grid + torch.rand(1, device=probability.device)) % 1.0
+    u = stratified_uniform(batch, probability.device)
     times = torch.searchsorted(probability.cumsum(0), u, right=True)
     return times.clamp(max=len(probability) - 1)  # the sum may round to less than one
 

@@ -1,6 +1,6 @@
 """Invertible layers: ``encode(x) -> (z, log|det dz/dx|)`` and ``decode(z) -> x``."""
 
-from genmodels.transforms.autoregressive import Autoregressive, Reverse
+from genmodels.transforms.autoregressive import Autoregressive, Reverse, Shuffle
 from genmodels.transforms.base import Chain, Transform
 from genmodels.transforms.conditional import (
     Additive,
@@ -47,6 +47,7 @@ __all__ = [
     "RationalQuadraticSpline",
     "Reverse",
     "Scale",
+    "Shuffle",
     "Squeeze",
     "StandardNormalPrior",
     "Standardizing",

@@ -61,6 +61,6 @@ def test_a_difference_beyond_the_error_is_flagged():
 
 def test_other_models_are_refused():
     assert (
-        "has no probability flow ODE that would give its samples a density"
+        "has no ODE from noise to data"
         in ProbabilityFlowEvaluation().unsupported_reason(object(), None)
     )
