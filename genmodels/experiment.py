@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from genmodels import callbacks as cb
 from genmodels.builder import build, made_by, resolve
 from genmodels.console import quiet_lightning, tell
-from genmodels.core.processes import broadcast, is_rank_zero
+from genmodels.core.processes import broadcast, is_rank_zero, leave_group
 from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
@@ -137,6 +138,8 @@ class Experiment:
         title = f"{type(model).__name__} on {data.name}"
         instruments = [*all_callbacks(config, folder, budget, title), evaluate]
         trainer = make_trainer(computing.settled(config), model, mirrors, instruments)
+        if trainer.world_size > 1:
+            atexit.register(leave_group)
         return cls(config, folder, data, model, trainer, budget, evaluate, computing)
 
     def fit(self, begin: Callable[[], None] = lambda: None, resume: bool = False) -> None:
@@ -294,6 +297,7 @@ def begin(config: DictConfig, overrides: list[str]) -> list[Score]:
     def write() -> None:
         details = {
             "model": type(experiment.model).__name__,
+            "family": experiment.model.family,
             "data": experiment.data.name,
             "data_sha256": experiment.data.sha256,
             "seed": config.seed,

@@ -55,6 +55,8 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, HasGau
         ValueError: if latent_dim or draws is less than 1, or beta is negative.
     """
 
+    family = "autoencoders"
+
     def __init__(
         self,
         spec: DataSpec,

@@ -57,7 +57,7 @@ def ready_on_some(name, *overrides):
 def test_a_rate_out_of_all_proportion_is_seen_in_the_loss(name):
     model, x = ready_on_some(name)
     step = trainer_of(model, lr=1e30)
-    found = [sum(abs(float(loss.total)) for loss in step(x)) for _ in range(5)]
+    found = [sum(abs(loss.total.item()) for loss in step(x)) for _ in range(5)]
     assert not all(value < model.largest_loss for value in found)
 
 
