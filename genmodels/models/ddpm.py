@@ -176,6 +176,7 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         ValueError: if the sampler takes more steps than the schedule has.
     """
 
+    family = "diffusion"
     draws = "trajectories"
 
     def __init__(

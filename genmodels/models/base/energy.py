@@ -67,6 +67,7 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
         ValueError: if there is not one temperature.
     """
 
+    family = "energies"
     draws = "reverse_chains"
     passes_at_a_time = 1_000_000
     needs_float32 = True  # an acceptance probability hangs on the last digits of an energy

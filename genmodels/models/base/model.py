@@ -52,6 +52,9 @@ class BaseModel(LightningModule, ABC):
             with an ordinary backward pass; ``None`` where Lightning has something to do there.
     """
 
+    family: ClassVar[str] = ""
+    """The kind of models that it is one of, by which comparisons group it; ``""`` for a kind of its own."""
+
     monitor_name: ClassVar[str] = "loss"
     """Name of the value of :meth:`monitor` if that is not a likelihood; logged as ``val/<monitor_name>``."""
 
@@ -261,6 +264,7 @@ class GenerativeModel(BaseModel):
 class AdversarialModel(BaseModel, Samples):
     """A game of players, each with a loss and an optimizer, which are trained in turn on the same batch."""
 
+    family = "games"
     monitor_name = "energy_distance"
     keeps_best = False  # the distance below reveals failures, but does not rank good models
 
