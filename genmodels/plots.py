@@ -77,13 +77,15 @@ def scatter(
     return rendered(figure)
 
 
-def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence[float], unit: str) -> Image.Image:
-    """Terms of a diffusion model's bound against the timestep, and its distortion against its rate.
+def timesteps(
+    term: Sequence[float], rate: Sequence[float], distortion: Sequence[float] | None, unit: str
+) -> Image.Image:
+    """Terms of a diffusion model's bound against the timestep, and its distortion against its rate, or its rate alone.
 
     Args:
         term: the term of the bound at t = 1 .. T, in ``unit``.
         rate: the cost of sending x_t, in ``unit``.
-        distortion: root mean squared error of the estimate of x_0 at t.
+        distortion: root mean squared error of the estimate of x_0 at t, if there is one.
         unit: unit of terms and rate.
     """
     from matplotlib.figure import Figure
@@ -93,9 +95,12 @@ def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence
     left.loglog(range(1, len(term) + 1), term, color=BLUE)
     left.set_xlabel("timestep $t$")
     left.set_ylabel(f"term of the bound ({unit})")
-    right.plot(rate, distortion, color=ORANGE)
-    right.set_xlabel(f"rate ({unit})")
-    right.set_ylabel("distortion (RMSE)")
+    if distortion is None:
+        right.plot(range(1, len(term) + 1), rate, color=ORANGE)
+        right.set(xlabel="timestep $t$", ylabel=f"rate ({unit})")
+    else:
+        right.plot(rate, distortion, color=ORANGE)
+        right.set(xlabel=f"rate ({unit})", ylabel="distortion (RMSE)")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     return rendered(figure)

@@ -1,9 +1,10 @@
 """Diffusion in plain torch: schedules, the forward process, what networks predict, reverse variances, samplers."""
 
+from genmodels.diffusion.learned_schedule import LearnedSchedule
 from genmodels.diffusion.predictions import Data, Noise, Prediction, Velocity
 from genmodels.diffusion.process import DiffusionProcess, extract, random_times
 from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, Sampler
-from genmodels.diffusion.schedules import cosine, linear, log_snr
+from genmodels.diffusion.schedules import cosine, linear, log_snr, reciprocal
 from genmodels.diffusion.variances import FixedLarge, FixedSmall, Learned, ReverseVariance
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "FixedLarge",
     "FixedSmall",
     "Learned",
+    "LearnedSchedule",
     "Noise",
     "Prediction",
     "ReverseVariance",
@@ -25,4 +27,5 @@ __all__ = [
     "linear",
     "log_snr",
     "random_times",
+    "reciprocal",
 ]
