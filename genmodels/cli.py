@@ -30,6 +30,7 @@ from genmodels.tree import options as options_of
 if TYPE_CHECKING:
     from genmodels.core.score import Score
     from genmodels.experiment import Experiment
+    from genmodels.models.base import BaseModel
 
 NOTE = """Options may also be written without dashes, as in run=FOLDER.
 Any other word overrides the run's config in the grammar of train.py: key=value, group=option, +key=value, ~key."""
@@ -37,6 +38,7 @@ Any other word overrides the run's config in the grammar of train.py: key=value,
 FRAMES = 40  # of an animation of samples
 MOST_DIGITS = 15  # of a number of samples
 ARTIFACT = "wandb:"  # beginning of the name of a run that is on Weights & Biases
+COMPLETED_AT_ONCE = 512  # candidates of completions in one call of the model
 SHORTEST = 0.1  # seconds between two looks of a watch
 OF_NO_RECIPE = ("experiment=", "seed=", "data.root=", "run_dir=", "hydra.", "logger")  # what no recipe decides
 
@@ -183,9 +185,10 @@ def print_scores(experiment: Experiment, scores: list[Score]) -> None:
 
 
 def sample(options: Options, overrides: list[str]) -> None:
-    """Draw samples into a picture or an archive."""
+    """Draw samples, or completions of what is ``given``, into a picture or an archive."""
     folder = run_folder(options)
-    n, out = options["n"] or "64", Path(options["out"] or "samples.png").expanduser()
+    completes = any(options[key] for key in ("given", "mask", "candidates"))
+    n, out = options["n"] or ("7" if completes else "64"), Path(options["out"] or "samples.png").expanduser()
     require(is_count(n), f"n must be a positive integer, got {n}.")
     require(out.suffix in (".png", ".npz"), f"out must end in .png or .npz, got {out}.")
     require(out.parent.is_dir(), f"out={out} lies in a folder that does not exist; make {out.parent} first.")
@@ -204,11 +207,14 @@ def sample(options: Options, overrides: list[str]) -> None:
     run = RunFolder.open(folder)
     config = overridden(run.config, overrides, trains=False)
     model = restore(run, config, config.weights)
+    record = run.read()
+    set_threads(record.get("hardware", {}).get("threads"))
+    if completes:
+        draw_completions(model, config.seed, int(n), out, options)
+        return
     if not isinstance(model, Samples):
         raise UserError(f"{type(model).__name__} cannot be sampled from.")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    record = run.read()
-    set_threads(record.get("hardware", {}).get("threads"))
     samples = SampleSets(model, config.seed, bf16=choose(config, model, model.device, record).bf16)
     if out.suffix == ".png":
         require_memory(FRAMES * plots.picture_bytes(int(n), model.spec), f"an animation of n={n} samples")
@@ -224,6 +230,44 @@ def sample(options: Options, overrides: list[str]) -> None:
             file = out.with_name(f"{out.stem}_{title}.gif")
             plots.animation(path, model.spec, file)
             print(file)
+
+
+def draw_completions(model: BaseModel, seed: int, n: int, out: Path, options: Options) -> None:
+    """Draw ``n`` completions of each example that is ``given`` where ``mask`` leaves it unknown.
+
+    The picture has a row for each example, which begins with what is known of it.
+    """
+    given, mask, candidates = options["given"], options["mask"], options["candidates"] or "8"
+    if not given or not mask:
+        raise UserError("name what is known: given=FILE mask=FILE, a picture, .npy or .npz file each; white is known.")
+    require(is_count(candidates), f"candidates must be a positive integer, got {candidates}.")
+
+    import torch
+
+    from genmodels import plots
+    from genmodels.core.abilities import Completes
+    from genmodels.core.randomness import SAMPLING, stream
+    from genmodels.given import read_given, read_mask
+    from genmodels.hardware import require_memory
+    from genmodels.metrics.sample_sets import write
+
+    name = type(model).__name__
+    if not isinstance(model, Completes):
+        raise UserError(f"{name} cannot complete examples; a diffusion model, RBM or EBM can.")
+    x = read_given(Path(given).expanduser(), model.spec)
+    known = read_mask(Path(mask).expanduser(), model.spec, len(x))
+    require_memory(plots.picture_bytes(len(x) * (n + 1), model.spec), f"a picture of {len(x)} x {n} completions")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    at_once = max(1, COMPLETED_AT_ONCE // int(candidates))
+    rows, fixed = (part.repeat_interleave(n, 0).to(model.device) for part in (x, known))
+    with stream(seed, SAMPLING, device=model.device), torch.no_grad():
+        pairs = zip(rows.split(at_once), fixed.split(at_once), strict=True)
+        completed = torch.cat([model.complete(*pair, candidates=int(candidates)).cpu() for pair in pairs])
+    if out.suffix == ".npz":
+        write(out, completed, {"completions": n, "candidates": int(candidates)})
+    else:
+        plots.save(plots.completions(x, known, completed, model.spec), out)
+    print(out)
 
 
 def is_count(text: str) -> bool:
@@ -389,9 +433,17 @@ COMMANDS = {
     ),
     "sample": Command(
         sample,
-        "run=FOLDER [n=64] [out=samples.png] [key=value ...]",
-        "Draw samples into a picture, with GIFs of denoising or interpolation, or into an archive, out=x.npz.",
-        {"run": RUN, "n": "number of samples (64)", "out": "file to write, .png or .npz (samples.png)"},
+        "run=FOLDER [n=64] [out=samples.png] [given=x.png mask=known.png [candidates=8]] [key=value ...]",
+        "Draw samples into a picture, with GIFs of denoising or interpolation, or into an archive, out=x.npz; or "
+        "completions of examples of which a part is given.",
+        {
+            "run": RUN,
+            "n": "number of samples (64), or of completions of each given example (7)",
+            "out": "file to write, .png or .npz (samples.png)",
+            "given": "picture, .npy or .npz file of examples to complete",
+            "mask": "picture, .npy or .npz file of what is known of them: white, or 1",
+            "candidates": "number of weighted candidates from which each completion is chosen (8)",
+        },
     ),
     "resume": Command(
         resume,

@@ -212,6 +212,25 @@ def picture(x: Tensor, spec: DataSpec) -> Image.Image:
     return sequences(x, spec) if spec.is_discrete else scatter(x)
 
 
+def completions(x: Tensor, known: Tensor, completed: Tensor, spec: DataSpec) -> Image.Image:
+    """A row for each of N examples: what is known of it, the rest in gray, and its n completions.
+
+    Args:
+        x: raw data ``[N, *shape]``.
+        known: ``[N, *shape]``, true where x is known.
+        completed: raw data ``[N n, *shape]``, the completions of one example one after another.
+        spec: shape and levels of the data.
+    """
+    if not spec.is_image and not spec.is_discrete:
+        return scatter(completed)
+    gray = ((spec.levels or 2) - 1) // 2 if spec.is_discrete else 0.0
+    first = torch.where(known, x, torch.full_like(x, gray)).cpu()
+    rows = torch.cat([first[:, None], completed.view(len(x), -1, *spec.shape)], 1)
+    if spec.is_image:
+        return image_grid(rows.flatten(0, 1), spec, rows.shape[1])
+    return image_grid(rows.flatten(0, 1)[:, None, None], spec, rows.shape[1], row_height(spec.dims))
+
+
 def sequences(x: Tensor, spec: DataSpec) -> Image.Image:
     """Vectors of integers ``x [N, D]``, each a row of D squares; as many columns of rows as make the picture square."""
     columns = max(1, round(math.sqrt(len(x) / spec.dims)))

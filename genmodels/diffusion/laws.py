@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
+from genmodels.core import DataSpec
+from genmodels.core.observation import discretized_gaussian
+from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
 
 ENTROPY = 1.4189385332046727  # of N(0, 1): log(2 π e) / 2 nats
@@ -77,6 +80,27 @@ class Normal(Law["Normal"]):
             x = self.mean.detach().requires_grad_()
             (slope,) = torch.autograd.grad(log_r(x).sum(), x)
         return Normal(self.mean + self.log_variance.exp() * slope, self.log_variance)
+
+
+@dataclass(frozen=True)
+class DiscretizedNormal(Normal):
+    """A :class:`Normal` rounded to the nearest of L levels on [-1, 1], of which the outer ones take what lies beyond.
+
+    Attributes:
+        spec: the data, with their L levels; numbers are on the scale of :func:`to_symmetric`.
+    """
+
+    spec: DataSpec
+
+    @override
+    def sample(self) -> Tensor:
+        return to_symmetric(from_symmetric(super().sample(), self.spec), self.spec)
+
+    @override
+    def log_prob(self, x: Tensor) -> Tensor:
+        return discretized_gaussian(
+            from_symmetric(x, self.spec), self.mean, 0.5 * self.log_variance, cast("int", self.spec.levels)
+        )
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,13 @@ import torch
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.abilities import Denoises, HasImportanceWeights, HasStepwiseBound, Samples
+from genmodels.core.abilities import Completes, Denoises, HasImportanceWeights, HasStepwiseBound, Samples
 from genmodels.core.quantization import dequantize, from_symmetric, to_symmetric, unit_to_symmetric
 from genmodels.core.stepwise import ROWS_AT_ONCE, terms_by_step, weighted_sum
 from genmodels.diffusion import random_times
+from genmodels.diffusion.guidance import ReverseChain, guided
 from genmodels.diffusion.kernels import BinomialKernel, GaussianKernel, Kernel
-from genmodels.diffusion.laws import Law
+from genmodels.diffusion.laws import Factor, Law
 from genmodels.diffusion.learned_schedule import LearnedSchedule
 from genmodels.errors import UserError, ensure, ensure_counts, ensure_numbers
 from genmodels.models.base import (
@@ -47,7 +48,7 @@ from genmodels.models.base import (
 )
 
 
-class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Denoises):
+class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Denoises, Completes):
     """Binomial diffusion of data of two levels, Gaussian diffusion of all others.
 
     Reals are standardized, each channel by its mean and standard deviation; integers are dequantized, which makes the
@@ -337,6 +338,53 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         if not isinstance(self.kernel, BinomialKernel) and self.spec.levels is not None:
             edge = 1 + 1 / (self.spec.levels - 1)
         return (x0.abs() <= edge).flatten(1).all(1)
+
+    # Posteriors: §2.5 -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    @in_float32
+    def complete(self, x: Tensor, known: Tensor, candidates: int = 8) -> Tensor:
+        """Raw data ``[N, *shape]``: known values as they are, the others drawn given these, see :func:`guided`."""
+        ensure_counts(candidates=candidates)
+        rows, mask = (part.repeat_interleave(candidates, 0) for part in (x, known))
+        x0 = guided(self.chain_of_laws(), self.embed(rows)[0], mask, candidates)
+        return torch.where(known, x, self.unembed(x0))
+
+    @torch.no_grad()
+    @in_float32
+    def posterior_sample(self, n: int, log_r: Factor, candidates: int = 8) -> Tensor:
+        """``n`` draws ``[n, *shape]`` of ``p(x) r(x)``, normalized, where r is a product over dimensions.
+
+        Args:
+            n: number of draws.
+            log_r: ``x [B, *shape] -> log r(x) [B, *shape]`` in nats, differentiable, of data as floats, such as
+                ``-0.5 * ((x - y) / sigma) ** 2`` for an observation y with Gaussian noise.
+            candidates: as of :meth:`complete`.
+
+        Raises:
+            ValueError: if candidates is less than 1.
+        """
+        ensure_counts(candidates=candidates)
+
+        def log_factor(x0: Tensor) -> Tensor:
+            half = ((self.spec.levels or 3) - 1) / 2  # 1 for reals
+            scaled = x0 if isinstance(self.kernel, BinomialKernel) else self.mean + self.std * x0
+            symmetric = self.spec.is_discrete and not isinstance(self.kernel, BinomialKernel)
+            return log_r((x0 + 1) * half if symmetric else scaled)
+
+        x0 = torch.zeros(n * candidates, *self.spec.shape, device=self.device)
+        return self.unembed(guided(self.chain_of_laws(), x0, torch.zeros_like(x0).bool(), candidates, log_factor))
+
+    def chain_of_laws(self) -> ReverseChain:
+        """The laws of q and p as :func:`guided` takes them."""
+        beta, lost = self.lost()
+        return ReverseChain(
+            steps=self.steps,
+            equilibrium=self.kernel.equilibrium,
+            forward=lambda x0: self.kernel.transition(x0, lost[-1]),
+            posterior=lambda x0, x_t, t: self.kernel.posterior(x0, x_t, lost[t - 1], beta[t]),
+            reverse=lambda x_t, t: self.step_back(x_t, t, beta[t]),
+        )
 
     @property
     def sampling_protocol(self) -> dict[str, Any]:

@@ -17,7 +17,14 @@ from genmodels.models.base import BaseModel
 from genmodels.models.nonequilibrium import Nonequilibrium
 from genmodels.networks.readout import readout
 
-TINY = ["model.schedule.steps=10", "model.schedule.bumps=3", "model/network=readout", "model.network.width=16"]
+TINY = [
+    "model.schedule.steps=10",
+    "model.schedule.bumps=3",
+    "model.schedule.highest=6",
+    "model.network.width=8",
+    "model.network.vector_width=32",
+    "model.network.vector_depth=2",
+]
 BITS = torch.tensor(list(itertools.product((0, 1), repeat=4)), dtype=torch.uint8)  # [16, 4]
 
 
