@@ -203,4 +203,3 @@ def one_sentence_errors() -> Iterator[None]:
         sys.exit(1)
     if CompareSweep.failures:
         sys.exit(1)
-

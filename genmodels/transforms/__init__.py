@@ -17,8 +17,10 @@ from genmodels.transforms.dequantization import (
     VariationalDequantization,
 )
 from genmodels.transforms.elementwise import ActNorm, Logit, Scale
+from genmodels.transforms.matrix import TriangularFactors
 from genmodels.transforms.multiscale import FactorOut, Flatten, Squeeze
 from genmodels.transforms.priors import FlowPrior, MixturePrior, Prior, PriorFactory, StandardNormalPrior
+from genmodels.transforms.spline import RationalQuadraticSpline
 from genmodels.transforms.stacks import couplings, odd_even_couplings, vector_flow
 
 __all__ = [
@@ -42,12 +44,14 @@ __all__ = [
     "OddEvenCoupling",
     "Prior",
     "PriorFactory",
+    "RationalQuadraticSpline",
     "Reverse",
     "Scale",
     "Squeeze",
     "StandardNormalPrior",
     "Standardizing",
     "Transform",
+    "TriangularFactors",
     "UniformDequantization",
     "VariationalDequantization",
     "couplings",

@@ -23,6 +23,8 @@ MODELS = options("model")
 SMALL_FLOW = ["model.prior.network.width=8", "model.prior.depth=4", "model.prior.base.components=5"]
 VARIANTS = {
     "vae with a flow prior": ("vae", ["model/prior=flow", *SMALL_FLOW]),
+    "realnvp of matrix couplings": ("realnvp", ["model/coupling=matrix"]),
+    "realnvp of splines": ("realnvp", ["model/coupling=spline"]),
     "rbm beyond enumeration": ("rbm", ["model.hidden=24", "model.exact=false"]),
 }
 """Models with a part so unlike the default one that they are tested as models of their own: model and overrides."""
