@@ -26,6 +26,7 @@ from genmodels.core.abilities import (
     HasStepwiseBound,
     Samples,
 )
+from genmodels.core.candidates import chosen
 from genmodels.core.observation import discretized_gaussian, standard_normal_log_prob
 from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.core.stepwise import ROWS_AT_ONCE, terms_by_step, weighted_sum
@@ -439,8 +440,8 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         """Raw data ``[N, *shape]``: known values as they are, the others drawn by all T steps, see :func:`guided`."""
         ensure_counts(candidates=candidates)
         rows, mask = (part.repeat_interleave(candidates, 0) for part in (x, known))
-        x0 = guided(self.chain_of_laws(), to_symmetric(rows, self.spec), mask, candidates)
-        return torch.where(known, x, from_symmetric(x0, self.spec))
+        x0, log_w = guided(self.chain_of_laws(), to_symmetric(rows, self.spec), mask)
+        return torch.where(known, x, from_symmetric(x0[chosen(log_w, candidates)], self.spec))
 
     def chain_of_laws(self) -> ReverseChain:
         """The laws of q and p as :func:`guided` takes them."""

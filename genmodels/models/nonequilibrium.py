@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
 from genmodels.core.abilities import Completes, Denoises, HasImportanceWeights, HasStepwiseBound, Samples
+from genmodels.core.candidates import chosen
 from genmodels.core.quantization import dequantize, from_symmetric, to_symmetric, unit_to_symmetric
 from genmodels.core.stepwise import ROWS_AT_ONCE, terms_by_step, weighted_sum
 from genmodels.diffusion import random_times
@@ -347,8 +348,8 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         """Raw data ``[N, *shape]``: known values as they are, the others drawn given these, see :func:`guided`."""
         ensure_counts(candidates=candidates)
         rows, mask = (part.repeat_interleave(candidates, 0) for part in (x, known))
-        x0 = guided(self.chain_of_laws(), self.embed(rows)[0], mask, candidates)
-        return torch.where(known, x, self.unembed(x0))
+        x0, log_w = guided(self.chain_of_laws(), self.embed(rows)[0], mask)
+        return torch.where(known, x, self.unembed(x0[chosen(log_w, candidates)]))
 
     @torch.no_grad()
     @in_float32
@@ -373,7 +374,8 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
             return log_r((x0 + 1) * half if symmetric else scaled)
 
         x0 = torch.zeros(n * candidates, *self.spec.shape, device=self.device)
-        return self.unembed(guided(self.chain_of_laws(), x0, torch.zeros_like(x0).bool(), candidates, log_factor))
+        x0, log_w = guided(self.chain_of_laws(), x0, torch.zeros_like(x0).bool(), log_factor)
+        return self.unembed(x0[chosen(log_w, candidates)])
 
     def chain_of_laws(self) -> ReverseChain:
         """The laws of q and p as :func:`guided` takes them."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
 from genmodels.core.abilities import Completes, HasImportanceWeights, HasPartition, Progress, RunsChains, Samples
@@ -28,8 +28,8 @@ def in_float32(method: Method) -> Method:
     """Let a method of a model compute without autocast."""
 
     @functools.wraps(method)
-    def full(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        with torch.autocast(next(self.parameters()).device.type, enabled=False):
+    def full(self: GenerativeModel, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(self.device.type, enabled=False):
             return method(self, *args, **kwargs)
 
     return cast("Method", full)
