@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from genmodels.api import draw, evaluate_again, go_on
+from genmodels.api import draw, draw_completions, evaluate_again, go_on
 from genmodels.composition import compose
 from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors, train
@@ -23,7 +23,6 @@ from genmodels.trust import use
 if TYPE_CHECKING:
     from genmodels.core.score import Score
     from genmodels.experiment import Experiment
-    from genmodels.models.base import BaseModel
 
 NOTE = """Options may also be written without dashes, as in run=FOLDER.
 Any other word overrides the run's config in the grammar of train.py: key=value, group=option, +key=value, ~key.
@@ -37,7 +36,6 @@ CONFIG_DIR = ("--config-dir", "-cd")
 FRAMES = 40  # of an animation of samples
 MOST_DIGITS = 15  # of a number of samples
 ARTIFACT = "wandb:"  # beginning of the name of a run that is on Weights & Biases
-COMPLETED_AT_ONCE = 512  # candidates of completions in one call of the model
 SHORTEST = 0.1  # seconds between two looks of a watch
 OF_NO_RECIPE = ("experiment=", "seed=", "data.root=", "run_dir=", "hydra.", "logger")  # what no recipe decides
 
@@ -198,6 +196,9 @@ def sample(options: Options, overrides: list[str]) -> None:
     require(out.suffix in (".png", ".npz"), f"out must end in .png or .npz, got {out}.")
     require(out.parent.is_dir(), f"out={out} lies in a folder that does not exist; make {out.parent} first.")
 
+    if completes:
+        write_completions(folder, int(n), out, options, overrides)
+        return
     drawn = draw(folder, int(n), overrides)
 
     from genmodels import plots
@@ -205,22 +206,7 @@ def sample(options: Options, overrides: list[str]) -> None:
     from genmodels.core.randomness import SAMPLING, stream
     from genmodels.hardware import require_memory
 
-<<<<<<< HEAD
-    run = RunFolder.open(folder)
-    config = overridden(run.config, overrides, trains=False)
-    model = restore(run, config, config.weights)
-    record = run.read()
-    set_threads(record.get("hardware", {}).get("threads"))
-    if completes:
-        draw_completions(model, config.seed, int(n), out, options)
-        return
-    if not isinstance(model, Samples):
-        raise UserError(f"{type(model).__name__} cannot be sampled from.")
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    samples = SampleSets(model, config.seed, bf16=choose(config, model, model.device, record).bf16)
-=======
     model = drawn.model
->>>>>>> main
     if out.suffix == ".png":
         require_memory(FRAMES * plots.picture_bytes(int(n), model.spec), f"an animation of n={n} samples")
     if out.suffix == ".npz":
@@ -236,41 +222,23 @@ def sample(options: Options, overrides: list[str]) -> None:
             print(file)
 
 
-def draw_completions(model: BaseModel, seed: int, n: int, out: Path, options: Options) -> None:
-    """Draw ``n`` completions of each example that is ``given`` where ``mask`` leaves it unknown.
-
-    The picture has a row for each example, which begins with what is known of it.
-    """
+def write_completions(folder: Path, n: int, out: Path, options: Options, overrides: list[str]) -> None:
+    """Draw ``n`` completions of each example that is ``given`` where ``mask`` leaves it unknown."""
     given, mask, candidates = options["given"], options["mask"], options["candidates"] or "8"
     if not given or not mask:
         raise UserError("name what is known: given=FILE mask=FILE, a picture, .npy or .npz file each; white is known.")
     require(is_count(candidates), f"candidates must be a positive integer, got {candidates}.")
-
-    import torch
+    completed = draw_completions(
+        folder, Path(given).expanduser(), Path(mask).expanduser(), n, int(candidates), overrides
+    )
 
     from genmodels import plots
-    from genmodels.core.abilities import Completes
-    from genmodels.core.randomness import SAMPLING, stream
-    from genmodels.given import read_given, read_mask
-    from genmodels.hardware import require_memory
     from genmodels.metrics.sample_sets import write
 
-    name = type(model).__name__
-    if not isinstance(model, Completes):
-        raise UserError(f"{name} cannot complete examples; a diffusion model, RBM or EBM can.")
-    x = read_given(Path(given).expanduser(), model.spec)
-    known = read_mask(Path(mask).expanduser(), model.spec, len(x))
-    require_memory(plots.picture_bytes(len(x) * (n + 1), model.spec), f"a picture of {len(x)} x {n} completions")
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    at_once = max(1, COMPLETED_AT_ONCE // int(candidates))
-    rows, fixed = (part.repeat_interleave(n, 0).to(model.device) for part in (x, known))
-    with stream(seed, SAMPLING, device=model.device), torch.no_grad():
-        pairs = zip(rows.split(at_once), fixed.split(at_once), strict=True)
-        completed = torch.cat([model.complete(*pair, candidates=int(candidates)).cpu() for pair in pairs])
     if out.suffix == ".npz":
-        write(out, completed, {"completions": n, "candidates": int(candidates)})
+        write(out, completed.x, {"completions": n, "candidates": int(candidates)})
     else:
-        plots.save(plots.completions(x, known, completed, model.spec), out)
+        plots.save(completed.picture, out)
     print(out)
 
 

@@ -247,7 +247,6 @@ class HasObservation(DecodesLatent):
         """A draw ``x ~ p(x|z)``: raw data ``[B, *shape]`` given ``z [B, latent_dim]``."""
 
 
-<<<<<<< HEAD
 class Completes(ABC):
     """A model from which the rest of an example can be drawn, given some of its values."""
 
@@ -266,14 +265,14 @@ class Completes(ABC):
         Raises:
             ValueError: if candidates is less than 1.
         """
-=======
+
+
 class HasGaussianPosterior(DecodesLatent):
     """A decoder with an encoder that approximates the posterior p(z|x) by a diagonal Gaussian q(z|x)."""
 
     @abstractmethod
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation ``[B, latent_dim]`` of q(z|x) for raw data ``x [B, *shape]``."""
->>>>>>> main
 
 
 class Denoises(ABC):

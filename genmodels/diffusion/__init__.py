@@ -1,13 +1,8 @@
 """Diffusion in plain torch: schedules, the forward process, what networks predict, reverse variances, samplers."""
 
-<<<<<<< HEAD
 from genmodels.diffusion.learned_schedule import LearnedSchedule
-from genmodels.diffusion.predictions import Data, Noise, Prediction, Velocity
-from genmodels.diffusion.process import DiffusionProcess, extract, random_times
-=======
 from genmodels.diffusion.predictions import Data, Mean, Noise, Prediction, Velocity
 from genmodels.diffusion.process import Coefficients, DiffusionProcess, extract, random_times
->>>>>>> main
 from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, Sampler
 from genmodels.diffusion.schedules import cosine, linear, log_snr, reciprocal
 from genmodels.diffusion.variances import FixedLarge, FixedSmall, Learned, ReverseVariance
@@ -22,11 +17,8 @@ __all__ = [
     "FixedLarge",
     "FixedSmall",
     "Learned",
-<<<<<<< HEAD
     "LearnedSchedule",
-=======
     "Mean",
->>>>>>> main
     "Noise",
     "Prediction",
     "ReverseVariance",

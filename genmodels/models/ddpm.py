@@ -453,8 +453,8 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
             return torch.full((len(x),), t, device=x.device)
 
         def forward(x0: Tensor) -> Normal:
-            signal, sigma = self.coefficients(at(x0, self.process.steps), x0)
-            return Normal(signal * x0, 2 * sigma.log())
+            last = self.process.at(at(x0, self.process.steps), x0)
+            return Normal(last.sqrt_alpha_bar * x0, 2 * last.sigma.log())
 
         def posterior(x0: Tensor, x_t: Tensor, t: int) -> Normal:
             return Normal(*self.process.posterior(x0, x_t, at(x_t, t)))

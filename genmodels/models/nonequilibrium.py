@@ -69,6 +69,7 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         ValueError: if the rate is not between 0 and 1, or a fixed β outside of (0, 1).
     """
 
+    family = "diffusion"
     draws = "trajectories"
     mean: Tensor
     std: Tensor
