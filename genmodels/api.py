@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
 
 Place = str | os.PathLike[str]
+CANDIDATES_AT_ONCE = 512  # of completions, in one call of the model
+Record = dict[str, Any]
 MOST = 10**15  # samples in one call; more must be a mistake
 
 
@@ -147,6 +149,30 @@ def evaluate(
         return read(run)
 
 
+@dataclass(frozen=True)
+class Completed:
+    """Completions of given examples.
+
+    Attributes:
+        x: the completions, raw data ``[N n, *shape]``, those of one example one after another.
+        given: the N examples, raw data ``[N, *shape]``.
+        known: ``[N, *shape]``, true for what was known of them.
+        model: the model.
+    """
+
+    x: Tensor
+    given: Tensor
+    known: Tensor
+    model: BaseModel
+
+    @property
+    def picture(self) -> Image.Image:
+        """A row for each example, which begins with what is known of it."""
+        from genmodels import plots
+
+        return plots.completions(self.given, self.known, self.x, self.model.spec)
+
+
 def resume(run: Place, *overrides: str) -> Run:
     """Continue training from the run's last checkpoint, then evaluate, as ``genmodels resume`` does.
 
@@ -177,25 +203,62 @@ def sample(run: Place, n: int = 64, *overrides: str) -> Drawn:
         return draw(Path(run), n, list(overrides))
 
 
-def draw(place: Path, n: int, overrides: list[str]) -> Drawn:
-    """What :func:`sample` does."""
-    require(type(n) is int and 0 < n < MOST, f"n must be a positive integer, got {n}.")
+def draw_completions(place: Path, given: Path, mask: Path, n: int, candidates: int, overrides: list[str]) -> Completed:
+    """Draw ``n`` completions of each example in the file ``given`` where that of the ``mask`` leaves it unknown.
+
+    Raises:
+        UserError: for bad input, or a model that cannot complete examples.
+    """
+    model, config, _ = restored(place, overrides)
 
     import torch
 
-    from genmodels.core.abilities import Samples
-    from genmodels.metrics import SampleSets
-    from genmodels.runs import RunFolder, choose, restore
+    from genmodels import plots
+    from genmodels.core.abilities import Completes
+    from genmodels.core.randomness import SAMPLING, stream
+    from genmodels.given import read_given, read_mask
+    from genmodels.hardware import require_memory
+
+    if not isinstance(model, Completes):
+        raise UserError(f"{type(model).__name__} cannot complete examples; a diffusion model, RBM or EBM can.")
+    x = read_given(given, model.spec)
+    known = read_mask(mask, model.spec, len(x))
+    require_memory(plots.picture_bytes(len(x) * (n + 1), model.spec), f"{n} completions of {len(x)} examples")
+    rows, fixed = (part.repeat_interleave(n, 0).to(model.device) for part in (x, known))
+    at_once = max(1, CANDIDATES_AT_ONCE // candidates)
+    with stream(config.seed, SAMPLING, device=model.device), torch.no_grad():
+        parts = zip(rows.split(at_once), fixed.split(at_once), strict=True)
+        found = [model.complete(part, where, candidates).cpu() for part, where in parts]
+    return Completed(torch.cat(found), x, known, model)
+
+
+def restored(place: Path, overrides: list[str]) -> tuple[BaseModel, DictConfig, Record]:
+    """The model of a run on the device it draws with, the config with overrides, and the run's record."""
+    import torch
+
+    from genmodels.runs import RunFolder, restore
     from genmodels.runs.threads import set_threads
 
     run = RunFolder.open(place)
     config = overridden(run.config, overrides, trains=False)
     model = restore(run, config, config.weights)
-    if not isinstance(model, Samples):
-        raise UserError(f"{type(model).__name__} cannot be sampled from.")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     record = run.read()
     set_threads(record.get("hardware", {}).get("threads"))
+    return model, config, record
+
+
+def draw(place: Path, n: int, overrides: list[str]) -> Drawn:
+    """What :func:`sample` does."""
+    require(type(n) is int and 0 < n < MOST, f"n must be a positive integer, got {n}.")
+
+    from genmodels.core.abilities import Samples
+    from genmodels.metrics import SampleSets
+    from genmodels.runs import choose
+
+    model, config, record = restored(place, overrides)
+    if not isinstance(model, Samples):
+        raise UserError(f"{type(model).__name__} cannot be sampled from.")
     sets = SampleSets(model, config.seed, bf16=choose(config, model, model.device, record).bf16)
     return Drawn(sets.get(n), model, sets)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from genmodels.api import draw, evaluate_again, go_on
+from genmodels.api import draw, draw_completions, evaluate_again, go_on
 from genmodels.composition import compose
 from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors, train
@@ -188,13 +188,17 @@ def print_scores(experiment: Experiment, scores: list[Score]) -> None:
 
 
 def sample(options: Options, overrides: list[str]) -> None:
-    """Draw samples into a picture or an archive."""
+    """Draw samples, or completions of what is ``given``, into a picture or an archive."""
     folder = run_folder(options)
-    n, out = options["n"] or "64", Path(options["out"] or "samples.png").expanduser()
+    completes = any(options[key] for key in ("given", "mask", "candidates"))
+    n, out = options["n"] or ("7" if completes else "64"), Path(options["out"] or "samples.png").expanduser()
     require(is_count(n), f"n must be a positive integer, got {n}.")
     require(out.suffix in (".png", ".npz"), f"out must end in .png or .npz, got {out}.")
     require(out.parent.is_dir(), f"out={out} lies in a folder that does not exist; make {out.parent} first.")
 
+    if completes:
+        write_completions(folder, int(n), out, options, overrides)
+        return
     drawn = draw(folder, int(n), overrides)
 
     from genmodels import plots
@@ -216,6 +220,26 @@ def sample(options: Options, overrides: list[str]) -> None:
             file = out.with_name(f"{out.stem}_{title}.gif")
             plots.animation(path, model.spec, file)
             print(file)
+
+
+def write_completions(folder: Path, n: int, out: Path, options: Options, overrides: list[str]) -> None:
+    """Draw ``n`` completions of each example that is ``given`` where ``mask`` leaves it unknown."""
+    given, mask, candidates = options["given"], options["mask"], options["candidates"] or "8"
+    if not given or not mask:
+        raise UserError("name what is known: given=FILE mask=FILE, a picture, .npy or .npz file each; white is known.")
+    require(is_count(candidates), f"candidates must be a positive integer, got {candidates}.")
+    completed = draw_completions(
+        folder, Path(given).expanduser(), Path(mask).expanduser(), n, int(candidates), overrides
+    )
+
+    from genmodels import plots
+    from genmodels.metrics.sample_sets import write
+
+    if out.suffix == ".npz":
+        write(out, completed.x, {"completions": n, "candidates": int(candidates)})
+    else:
+        plots.save(completed.picture, out)
+    print(out)
 
 
 def is_count(text: str) -> bool:
@@ -368,9 +392,17 @@ COMMANDS = {
     ),
     "sample": Command(
         sample,
-        "run=FOLDER [n=64] [out=samples.png] [key=value ...]",
-        "Draw samples into a picture, with GIFs of denoising or interpolation, or into an archive, out=x.npz.",
-        {"run": RUN, "n": "number of samples (64)", "out": "file to write, .png or .npz (samples.png)"},
+        "run=FOLDER [n=64] [out=samples.png] [given=x.png mask=known.png [candidates=8]] [key=value ...]",
+        "Draw samples into a picture, with GIFs of denoising or interpolation, or into an archive, out=x.npz; or "
+        "completions of examples of which a part is given.",
+        {
+            "run": RUN,
+            "n": "number of samples (64), or of completions of each given example (7)",
+            "out": "file to write, .png or .npz (samples.png)",
+            "given": "picture, .npy or .npz file of examples to complete",
+            "mask": "picture, .npy or .npz file of what is known of them: white, or 1",
+            "candidates": "number of weighted candidates from which each completion is chosen (8)",
+        },
     ),
     "resume": Command(
         resume,

@@ -22,7 +22,7 @@ FLOORS = [
     },
     {"core"},
     {"networks", "transforms", "ode", "diffusion", "mcmc"},
-    {"data", "plots"},
+    {"data", "given", "plots"},
     {"models"},
     {"metrics"},
     {"loggers", "loop"},
