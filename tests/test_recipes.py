@@ -28,7 +28,8 @@ def test_the_four_models_have_recipes_for_the_four_data_sets():
     wanted = {f"{model}_{data}" for model in ("gan", "vae", "realnvp", "ddpm") for data in (*ON_CPU, "cifar10")}
     energies = {"rbm_digits", "rbm_binarized_mnist", "ebm_mixture", "ebm_digits", "ebm_mnist"}
     flows = {"nice_digits", "maf_digits", "nice_mnist", "maf_mnist"}
-    assert wanted | energies | flows | {"vae_binarized_mnist"} == set(RECIPES)
+    autoencoders = {"ae_digits", "ae_mnist"}
+    assert wanted | energies | flows | autoencoders | {"vae_binarized_mnist"} == set(RECIPES)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -93,6 +94,7 @@ def test_what_is_expected_is_what_the_recipe_measures(name):
         known |= {f"fd_{config.data.name}_{360 if config.data.name == 'digits' else 10_000}"}
     if "recognized" in config.metrics:
         known |= {f"recognized_{config.data.name}_10000"}
+    known |= {"reconstruction"} if "reconstruction" in config.metrics else set()
     known |= {"kl_to_truth", "nats", "rhat_energy"} if "truth" in config.metrics else set()
     known |= {"partition_bits_per_dim", "partition_nats"} if "partition" in config.metrics else set()
     entries = expectations(plain(config.expected))
