@@ -27,7 +27,7 @@ from genmodels.composition import check_parts, compose, compose_train, options, 
 from genmodels.errors import UserError, require, require_known
 from genmodels.hints import print_error, sentence
 from genmodels.naming import as_written, note_existing, remove_if_empty
-from genmodels.overrides import explained
+from genmodels.overrides import compose_sweep, explained, parse
 from genmodels.search.sweeper import refuse_other_plugin, register
 from genmodels.settings import ROOT, check_settings
 from genmodels.signals import program
@@ -62,7 +62,26 @@ def mode_in_words(self: Hydra, config_name: str | None, overrides: list[str]) ->
     return RunMode.__members__.get(given[-1]) if given else None
 
 
+load_configuration = ConfigLoaderImpl.load_configuration
+
+
+def load_jobs_or_sweep(
+    self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], run_mode: RunMode, **rest: Any
+) -> DictConfig:
+    """Hydra's config of a job, or for a sweep as a whole that of :func:`genmodels.overrides.compose_sweep`."""
+
+    def load(words: list[str]) -> DictConfig:
+        return load_configuration(self, config_name, words, run_mode, **rest)
+
+    if run_mode is not RunMode.MULTIRUN:
+        return load(overrides)
+    config = compose_sweep(overrides, load)
+    config.hydra.overrides.task = [each.input_line for each in parse(overrides) if not each.is_hydra_override()]
+    return config
+
+
 naming.register()
+ConfigLoaderImpl.load_configuration = load_jobs_or_sweep  # type: ignore[method-assign, assignment]
 ConfigLoaderImpl.get_group_options = options_of_group  # type: ignore[method-assign, assignment]
 Hydra.get_mode = mode_in_words  # type: ignore[method-assign]
 
@@ -227,4 +246,3 @@ def one_sentence_errors() -> Iterator[None]:
         sys.exit(1)
     if CompareSweep.failures:
         sys.exit(1)
-

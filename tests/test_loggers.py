@@ -531,9 +531,7 @@ def test_tensorboard_has_one_file_and_shows_scores_beside_the_config(trained):
     multiplexer.Reload()
     context = Context(TBContext(data_provider=MultiplexerDataProvider(multiplexer, str(file.parent))))
     request = RequestContext()
-    found = context.experiment_from_metadata(
-        request, "x", True, context.hparams_metadata(request, "x"), []
-    )
+    found = context.experiment_from_metadata(request, "x", True, context.hparams_metadata(request, "x"), [])
     metrics = {info.name.tag for info in found.metric_infos}
     assert {"test/bits_per_dim", "best/bits_per_dim", "cost/parameters"} <= metrics and "hp_metric" not in metrics
     assert {"model", "model.optimizer.lr", "seed"} <= {info.name for info in found.hparam_infos}

@@ -66,6 +66,11 @@ class Run:
         return str(self.record.get("model", self.name))
 
     @property
+    def family(self) -> str:
+        """The kind of models that it is one of; ``""`` if unknown, or a kind of its own."""
+        return str(self.record.get("family", ""))
+
+    @property
     def data(self) -> str:
         """Name of the data, and the overrides that change the data but not their name."""
         changed = [word for word in self.overrides if word.lstrip("+~").startswith(OF_THE_DATA)]

@@ -44,12 +44,15 @@ class Likelihood:
         terms: terms of a bound by name, such as rate and distortion, each ``[B]`` in nats.
         curves: quantities by step of a model with T steps, by name, each ``[B, T]``; column t - 1 is step t, NaN
             where it was not drawn.
+        solution: of an ODE that an adaptive solver solved, each ``[B]``: ``coarse``, log p(x) in nats at ten times the
+            tolerance, with the same noise, and ``evaluations`` of the network.
     """
 
     nats: Tensor
     kind: Kind
     terms: Mapping[str, Tensor] = field(default_factory=dict)
     curves: Mapping[str, Tensor] = field(default_factory=dict)
+    solution: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def bits_per_dim(nats: Number, spec: DataSpec) -> Number:

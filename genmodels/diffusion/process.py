@@ -7,10 +7,12 @@ tensor, one time for each example of ``x [B, *shape]``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from genmodels.core.randomness import stratified_uniform
 from genmodels.errors import ensure
 
 
@@ -19,15 +21,28 @@ def extract(coefficients: Tensor, t: Tensor, x: Tensor) -> Tensor:
     return coefficients[t].view(-1, *(1,) * (x.dim() - 1))
 
 
+@dataclass(frozen=True)
+class Coefficients:
+    """What relates x_0, ε, x_t and the mean of x_{t-1} at times t, to broadcast against ``[B, *shape]``.
+
+    Attributes:
+        sqrt_alpha_bar: √ᾱ_t.
+        sigma: √(1 - ᾱ_t).
+        posterior: the coefficients of x_0 and of x_t in the mean of ``q(x_{t-1} | x_t, x_0)`` (eq. 7); ``None``
+            between the steps, where there is no x_{t-1}.
+    """
+
+    sqrt_alpha_bar: Tensor
+    sigma: Tensor
+    posterior: tuple[Tensor, Tensor] | None = None
+
+
 def random_times(batch: int, probability: Tensor) -> Tensor:
     """Times ``[batch]``, each drawn by ``probability [T + 1]`` over ``0 .. T``, stratified over the batch.
 
-    All examples share one random shift of an even grid. Every example alone is still distributed by ``probability``,
-    and the batch mean has far less variance than that of independent draws (Kingma et al. 2021, appendix I.1,
-    arXiv:2107.00630).
+    Every example alone is still distributed by ``probability``, see :func:`stratified_uniform`.
     """
-    grid = torch.arange(batch, device=probability.device) / batch
-    u = (grid + torch.rand(1, device=probability.device)) % 1.0
+    u = stratified_uniform(batch, probability.device)
     times = torch.searchsorted(probability.cumsum(0), u, right=True)
     return times.clamp(max=len(probability) - 1)  # the sum may round to less than one
 
@@ -105,6 +120,11 @@ class DiffusionProcess(nn.Module):
     def _keep(self, name: str, values: Tensor) -> None:
         values = values.float() if values.is_floating_point() else values
         self.register_buffer(name, values, persistent=False)
+
+    def at(self, t: Tensor, x: Tensor) -> Coefficients:
+        """The coefficients of steps ``t [B]``, each ``[B, 1, ...]`` to multiply ``x [B, *shape]``."""
+        posterior = extract(self.x0_weight, t, x), extract(self.xt_weight, t, x)
+        return Coefficients(extract(self.sqrt_alpha_bar, t, x), extract(self.sigma, t, x), posterior)
 
     def diffuse(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """``x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε [B, *shape]``, a draw from ``q(x_t | x_0)`` for normal ``eps`` (eq. 4)."""

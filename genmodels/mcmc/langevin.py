@@ -45,11 +45,10 @@ def force(path: DifferentiablePath, state: State, beta: float, largest: float | 
     return gradient * (largest / gradient.norm(dim=1, keepdim=True)).clamp(max=1)
 
 
-def drift(
-    path: DifferentiablePath, state: State, beta: float, step_size: Tensor, largest: float | None = None
-) -> Tensor:
-    """``x + η grad log f_b(x) [N, d]``, the mean of a step of sizes η ``step_size [N]``, see :func:`force`."""
-    return state.x + step_size[:, None] * force(path, state, beta, largest)
+def moved(x: Tensor, driven: Tensor, step_size: Tensor, temperature: float) -> Tensor:
+    """Draw ``x + η force + sqrt(2 η T) ε [N, d]`` for forces ``driven [N, d]`` and sizes η ``step_size [N]``."""
+    eta = step_size[:, None]
+    return torch.addcmul(x, eta, driven).addcmul_((2 * temperature * eta).sqrt(), torch.randn_like(x))
 
 
 def langevin(
@@ -73,8 +72,8 @@ def langevin(
     Returns:
         The new state, and ones ``[N]``, since every step is taken.
     """
-    noise = (2 * temperature * step_size).sqrt()[:, None] * torch.randn_like(state.x)
-    return path.state(drift(path, state, beta, step_size, largest) + noise), torch.ones_like(state.log_g)
+    here = force(path, state, beta, largest)
+    return path.state(moved(state.x, here, step_size, temperature)), torch.ones_like(state.log_g)
 
 
 def mala(
@@ -92,9 +91,11 @@ def mala(
     Returns:
         The new state, and the probability ``[N]`` with which the proposal of each chain was accepted.
     """
-    proposal, _ = langevin(path, state, beta, step_size, temperature, largest)
-    gain = log_f_gain(path, state, proposal, beta) / temperature
-    r = gain + log_proposal_ratio(path, state, proposal, beta, step_size, temperature, largest)
+    here = force(path, state, beta, largest)
+    proposal = path.state(moved(state.x, here, step_size, temperature))
+    there = force(path, proposal, beta, largest)
+    asymmetry = log_proposal_ratio(proposal.x - state.x, here, there, step_size)
+    r = (log_f_gain(state, proposal, beta) + asymmetry) / temperature
     probability = acceptance(r, path.log_f(proposal, beta))
     return select(torch.rand_like(probability) < probability, proposal, state), probability
 
@@ -119,31 +120,23 @@ def defect(
     :func:`genmodels.mcmc.forward`. The temperature is that of the noise in q alone: weights corrected so estimate
     normalizers of ``f_b`` itself, whatever the temperature.
     """
-    gain = log_f_gain(path, before, after, beta)
-    return gain.double() + log_proposal_ratio(path, before, after, beta, step_size, temperature, largest).double()
+    here, there = (force(path, state, beta, largest) for state in (before, after))
+    asymmetry = log_proposal_ratio(after.x - before.x, here, there, step_size)
+    return log_f_gain(before, after, beta).double() + asymmetry.double() / temperature
 
 
-def log_f_gain(path: DifferentiablePath, before: State, after: State, beta: float) -> Tensor:
+def log_f_gain(before: State, after: State, beta: float) -> Tensor:
     """``log f_b(y) - log f_b(x) [N]`` in nats."""
     return (after.log_f0 - before.log_f0).sum(1) + beta * (after.log_g - before.log_g)
 
 
-def log_proposal_ratio(
-    path: DifferentiablePath,
-    before: State,
-    after: State,
-    beta: float,
-    step_size: Tensor,
-    temperature: float,
-    largest: float | None,
-) -> Tensor:
-    """``log q(x|y) - log q(y|x) [N]`` in nats for x ``before`` and y ``after``.
+def log_proposal_ratio(step: Tensor, here: Tensor, there: Tensor, step_size: Tensor) -> Tensor:
+    """``log q(x|y) - log q(y|x) [N]`` in nats, at T = 1, for ``step = y - x`` and the forces at x and y, ``[N, d]``.
 
     The two squares are multiplied out, so that the noise, far larger than their difference, leaves no rounding error.
     """
-    here, there = (force(path, state, beta, largest) for state in (before, after))
-    half = 0.25 * step_size[:, None] * (here - there) - 0.5 * (after.x - before.x)
-    return ((here + there) * half).sum(1) / temperature
+    half = torch.addcmul(step, 0.5 * step_size[:, None], there - here)
+    return -0.5 * torch.linalg.vecdot(here + there, half)
 
 
 def metropolis(path: Path[Tensor], state: Tensor, beta: float, proposal: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
 
 KINDS = tuple(Kind)
+DETAILS = ("terms", "curves", "solution")  # of a likelihood, in the order of its fields
 
 
 class MeanNats(NamedTuple):
@@ -115,16 +116,16 @@ class LogLikelihoodMean(Metric):
 
 
 def pooled(parts: list[Likelihood]) -> Likelihood:
-    """The log-likelihoods, terms and curves of several batches, concatenated along the batch dimension.
+    """The log-likelihoods of several batches, and all that comes with them, concatenated along the batch dimension.
 
     Raises:
         UserError: if they are of different kinds.
     """
-    terms, curves = (
+    details = (
         {name: torch.cat([getattr(part, what)[name] for part in parts]) for name in getattr(parts[0], what)}
-        for what in ("terms", "curves")
+        for what in DETAILS
     )
-    return Likelihood(torch.cat([part.nats for part in parts]), agreed([part.kind for part in parts]), terms, curves)
+    return Likelihood(torch.cat([part.nats for part in parts]), agreed([part.kind for part in parts]), *details)
 
 
 def in_unit(nats: Tensor, spec: DataSpec) -> tuple[str, float, float | None]:
@@ -178,6 +179,37 @@ def likelihood_score(
     plain, better = ("bits_per_dim", "lower") if spec.is_discrete else ("nats", "higher")
     quantity = name.format(plain)
     return Score(quantity + suffix, value, unit, len(nats), se, kind, better, protocol, quantity, **declared)
+
+
+def of_solution(found: Likelihood, spec: DataSpec) -> dict[str, Any]:
+    """Entries of a protocol on the ODE that an adaptive solver solved for a likelihood; none if there was no ODE."""
+    if not found.solution:
+        return {}
+    evaluations = found.solution["evaluations"].double().mean().item()
+    return {"evaluations": evaluations, **convergence(found.nats, found.solution["coarse"], spec)}
+
+
+def convergence(nats: Tensor, coarse: Tensor, spec: DataSpec, **details: Any) -> dict[str, Any]:
+    """Entries of a protocol on the error of an ODE's solver.
+
+    ``coarse`` has the difference from the score at ten times the tolerance, and ``details`` of it; ``flag`` is set if
+    the difference exceeds the standard error of the score.
+
+    Args:
+        nats: log-likelihoods ``[n]`` in nats.
+        coarse: the same at ten times the tolerance, with the same noise.
+        spec: specification of the data.
+        details: further entries of ``coarse``.
+
+    Raises:
+        UserError: if a mean is not finite.
+    """
+    (_, value, se), (_, rough, _) = (in_unit(each, spec) for each in (nats, coarse))
+    difference = value - rough
+    entries: dict[str, Any] = {"coarse": {**details, "difference": difference}}
+    if se is not None and abs(difference) > se:
+        entries["flag"] = f"not converged: {abs(difference):.2g} from the value at ten times the tolerance"
+    return entries
 
 
 class LikelihoodEvaluation(Evaluation):
@@ -235,6 +267,7 @@ class LikelihoodEvaluation(Evaluation):
         spec = subject.model.spec
         terms = {name: cost_in_unit(nats, spec) for name, nats in found.terms.items()}
         protocol = self.protocol(subject) | {name: {"value": v, "se": e} for name, (v, e) in terms.items()}
+        protocol |= of_solution(found, spec)
         suffix = "" if self.samples == 1 else f"_k{self.samples}"
         incidental = self.incidental(subject)
         return [likelihood_score(found.nats, spec, found.kind, protocol, suffix=suffix, incidental=incidental)]
@@ -260,7 +293,7 @@ class LikelihoodEvaluation(Evaluation):
         """Entries of the protocol in which comparable scores may differ: K by the model's name for it, and costs."""
         model = subject.model
         assert isinstance(model, HasLikelihood)  # measure() is called only where there is no unsupported_reason
-        return (model.draws, "max_passes", "passes_per_example", "precision")
+        return (model.draws, "max_passes", "passes_per_example", "precision", "evaluations")
 
     def allotment(self, subject: Subject) -> Allotment:
         """The number of examples that the limits allow for the test split, and of terms drawn for each.
@@ -296,8 +329,8 @@ class LikelihoodEvaluation(Evaluation):
             with stream(subject.seed, EVALUATION, i, device=model.device), full:
                 found = score(batches[i].to(model.device))
             check_kind(found)
-            terms, curves = ({name: t.cpu() for name, t in parts.items()} for parts in (found.terms, found.curves))
-            return Likelihood(found.nats.cpu(), found.kind, terms, curves)
+            details = ({name: t.cpu() for name, t in getattr(found, what).items()} for what in DETAILS)
+            return Likelihood(found.nats.cpu(), found.kind, *details)
 
         return pooled(map_over_ranks(work, len(batches), "log-likelihood"))
 

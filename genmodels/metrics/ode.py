@@ -1,4 +1,4 @@
-"""Log-likelihood by a probability-flow ODE: an estimate, at two tolerances of the solver."""
+"""Log-likelihood by the ODE of a diffusion model or a continuous flow: an estimate, at two tolerances."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import ensure_counts, ensure_numbers
 from genmodels.hardware import require_memory
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced
-from genmodels.metrics.likelihood import in_unit, likelihood_score
+from genmodels.metrics.likelihood import convergence, likelihood_score
 from genmodels.metrics.processes import map_over_ranks
+from genmodels.ode import random_signs, trace_protocol
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
     from genmodels.models.base import BaseModel
 
-EXACT_UP_TO = 16  # largest dimension for which the trace of the Jacobian is computed exactly
-
 
 class ProbabilityFlowEvaluation(Evaluation):
     """Scores ``ode_bits_per_dim`` or ``ode_nats``: the density of the ODE's samples.
 
-    Song et al. 2021, §4.3, arXiv:2011.13456. Integers are dequantized uniformly
+    That is the probability flow of a diffusion model (Song et al. 2021, §4.3, arXiv:2011.13456), or a continuous flow
+    itself. Integers are dequantized uniformly
     (:func:`genmodels.core.quantization.log_mass`). The score is an estimate: the errors of solver and trace may have
     either sign. It is computed at ``tolerance`` and at a tenth of it with the same noise. The value at the finer
     tolerance is the score, flagged if the two values differ by more than its standard error.
@@ -64,11 +64,14 @@ class ProbabilityFlowEvaluation(Evaluation):
 
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
+        name = type(model).__name__
         if isinstance(model, HasProbabilityFlow):
+            if model.no_flow_reason is not None:
+                return f"{name} has no ODE from noise to data here: {model.no_flow_reason}."
             rows = min(self.batch_size, self.max_examples or self.batch_size)
             require_memory(4 * rows * model.spec.dims * (self.probes or 1), f"ode with probes={self.probes}")
             return None
-        return f"{type(model).__name__} has no probability flow ODE that would give its samples a density."
+        return f"{name} has no ODE from noise to data that would give its samples a density."
 
     def measure(self, subject: Subject) -> list[Score]:
         """The estimate at the finer tolerance; its protocol holds the difference from the coarser one."""
@@ -82,20 +85,16 @@ class ProbabilityFlowEvaluation(Evaluation):
         )
         rough, nats = (torch.cat([each[which][0] for each in found]) for which in (0, 1))
         passes = [sum(each[which][1] for each in found) / len(found) for which in (0, 1)]
-        (_, value, se), (_, rough_value, _) = (in_unit(each, spec) for each in (nats, rough))
-        difference = value - rough_value
         protocol = {
             "split": "test",
             "of": len(test),
             "tolerance": fine,
             "solver": "dopri5",
             "dequantization_samples": self.dequantization_samples if spec.is_discrete else None,
-            "trace": "exact" if self._probes(spec.dims) is None else f"{self._probes(spec.dims)} Rademacher probes",
+            "trace": trace_protocol(spec.dims, self.probes),
             "evaluations": passes[1],
-            "coarse": {"tolerance": coarse, "difference": difference, "evaluations": passes[0]},
+            **convergence(nats, rough, spec, tolerance=coarse, evaluations=passes[0]),
         }
-        if se is not None and abs(difference) > se:
-            protocol["flag"] = f"not converged: {abs(difference):.2g} from the value at ten times the tolerance"
         return [likelihood_score(nats, spec, Kind.ESTIMATE, protocol, "ode_{}", incidental=("evaluations",))]
 
     def solve(self, subject: Subject, x: Tensor, batch: int, tolerance: float) -> tuple[Tensor, int]:
@@ -105,21 +104,15 @@ class ProbabilityFlowEvaluation(Evaluation):
         """
         model, spec, device = subject.model, subject.model.spec, subject.model.device
         assert isinstance(model, HasProbabilityFlow)  # measure() is called only where there is no unsupported_reason
-        count, passes = self._probes(spec.dims), 0
+        passes = 0
 
         def log_density(u: Tensor) -> Tensor:
             nonlocal passes
             y, log_det = unit_to_symmetric(u, spec)
-            probes = None
-            if count is not None:
-                probes = torch.randint(0, 2, (count, *y.shape), device=device).to(y.dtype) * 2 - 1
-            nats, evaluations = model.flow_log_density(y, tolerance, probes)
+            nats, evaluations = model.flow_log_density(y, tolerance, random_signs(y, self.probes))
             passes += evaluations
             return nats + log_det
 
         with stream(subject.seed, EVALUATION, batch, device=device):
             nats = log_mass(x.to(device), spec, log_density, self.dequantization_samples)
         return nats.cpu(), passes
-
-    def _probes(self, dims: int) -> int | None:
-        return (None if dims <= EXACT_UP_TO else 1) if self.probes is None else self.probes

@@ -22,7 +22,7 @@ from genmodels.models.base import (
     StandardLogistic,
     to_reals,
 )
-from genmodels.transforms import Additive, Chain, Flatten, Scale, odd_even_couplings
+from genmodels.transforms import Additive, Chain, ConditionalMapFactory, Flatten, Scale, odd_even_couplings
 
 
 class NICE(NormalizingFlow):
@@ -37,6 +37,7 @@ class NICE(NormalizingFlow):
         couplings: number of couplings; 4 in the paper.
         base: ``D -> p_H``, a logistic or a normal distribution (§3.4).
         alpha: on integer data, distance of a logit map from 0 and 1; ``None``, as in the paper, for no logit.
+        coupling: ``shape -> g``, the map of the part that moves, in the paper an additive one (§3.2 names others).
         optimizer: ``parameters -> Optimizer``.
         scheduler: ``optimizer -> LRScheduler``, stepped once per batch, or ``None``.
         clip_norm: largest global gradient norm, or ``None``.
@@ -55,10 +56,11 @@ class NICE(NormalizingFlow):
         couplings: int = 4,
         base: Callable[[int], BaseDistribution] = StandardLogistic,
         alpha: float | None = None,
+        coupling: ConditionalMapFactory = Additive,
     ) -> None:
         ensure_counts(1, 1000, couplings=couplings)
-        additive = odd_even_couplings(spec.dims, network, couplings, Additive)
-        flow = Chain([*to_reals(spec, alpha), Flatten(spec.shape), *additive, Scale((spec.dims,))])
+        layers = odd_even_couplings(spec.dims, network, couplings, coupling)
+        flow = Chain([*to_reals(spec, alpha), Flatten(spec.shape), *layers, Scale((spec.dims,))])
         super().__init__(spec, flow, optimizer, scheduler, clip_norm, base(spec.dims))
         self.confined = alpha is not None
 

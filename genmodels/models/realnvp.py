@@ -19,9 +19,11 @@ from genmodels.networks.resnet import ResidualNetwork
 from genmodels.networks.scales import halvings
 from genmodels.transforms import (
     ActNorm,
+    BoundedAffine,
     Chain,
     ChannelCoupling,
     CheckerboardCoupling,
+    ConditionalMapFactory,
     DequantizationFactory,
     FactorOut,
     Flatten,
@@ -33,7 +35,12 @@ from genmodels.transforms import (
 
 
 def image_flow(
-    shape: Sequence[int], network: Callable[..., nn.Module], scales: int, width_multiplier: int = 1, widened: int = 1
+    shape: Sequence[int],
+    network: Callable[..., nn.Module],
+    scales: int,
+    width_multiplier: int = 1,
+    coupling: ConditionalMapFactory = BoundedAffine,
+    widened: int = 1,
 ) -> Chain:
     """Multi-scale flow ``[B, C, H, W] -> [B, D]`` (§3.6).
 
@@ -47,16 +54,15 @@ def image_flow(
         for times in (widened, width_multiplier * widened)
     )
     if scales == 1:
-        return Chain([*couplings([CheckerboardCoupling] * 4, shape, fine), Flatten(shape)])
+        return Chain([*couplings([CheckerboardCoupling] * 4, shape, fine, coupling), Flatten(shape)])
     squeezed = (4 * channels, height // 2, width // 2)
-    next_scale = image_flow(
-        (2 * channels, height // 2, width // 2), network, scales - 1, width_multiplier, width_multiplier * widened
-    )
+    half = (2 * channels, height // 2, width // 2)
+    next_scale = image_flow(half, network, scales - 1, width_multiplier, coupling, width_multiplier * widened)
     return Chain(
         [
-            *couplings([CheckerboardCoupling] * 3, shape, fine),
+            *couplings([CheckerboardCoupling] * 3, shape, fine, coupling),
             Squeeze(),
-            *couplings([ChannelCoupling] * 3, squeezed, coarse),
+            *couplings([ChannelCoupling] * 3, squeezed, coarse, coupling),
             FactorOut(squeezed, next_scale),
         ]
     )
@@ -81,6 +87,7 @@ class RealNVP(NormalizingFlow):
             The paper's 0.05 lets a Gaussian code reach beyond the cube, and that mass is lost to the likelihood; with
             1e-6 (Papamakarios et al. 2017, §4.2, arXiv:1705.07057) the cube covers the reals up to ±13.8.
         dequantization: ``spec -> q(u | x)``, by which integers become reals; uniform in the paper.
+        coupling: ``shape -> g``, the map of the part that moves, in the paper an affine one.
         optimizer: ``parameters -> Optimizer``.
         scheduler: ``optimizer -> LRScheduler``, stepped once per batch, or ``None``.
         clip_norm: largest global gradient norm, or ``None``.
@@ -104,15 +111,16 @@ class RealNVP(NormalizingFlow):
         scale_decay: float = 0.0,
         vector_network: NetworkFactory | None = None,
         dequantization: DequantizationFactory = UniformDequantization,
+        coupling: ConditionalMapFactory = BoundedAffine,
     ) -> None:
         ensure_counts(1, 1000, depth=depth, width_multiplier=width_multiplier)
         ensure_numbers(at_least=0, scale_decay=scale_decay)
         most = 1 + halvings(*spec.shape[1:]) if spec.is_image else 1000  # vectors have no scales
         ensure_counts(1, most, optional=True, scales=scales)
         if spec.is_image:
-            couple = image_flow(spec.shape, network, scales or most, width_multiplier)
+            couple = image_flow(spec.shape, network, scales or most, width_multiplier, coupling)
         else:
-            couple = vector_flow(spec.shape, vector_network or network, depth)
+            couple = vector_flow(spec.shape, vector_network or network, depth, coupling)
         flow = Chain([*to_reals(spec, alpha), ActNorm(spec.shape), couple])
         super().__init__(spec, flow, optimizer, scheduler, clip_norm, dequantization=dequantization)
         self.scale_decay = scale_decay

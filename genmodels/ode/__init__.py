@@ -1,7 +1,7 @@
 """Ordinary differential equations ``dx/dt = velocity(t, x)``: solvers, gradients through them, and log-determinants."""
 
 from genmodels.ode.integrate import integrate
-from genmodels.ode.log_det import divergence, integrate_with_log_det, unit_vectors
+from genmodels.ode.log_det import divergence, integrate_with_log_det, random_signs, trace_protocol, unit_vectors
 from genmodels.ode.solvers import RK4, Dopri5, Euler, Midpoint, Solver
 
 __all__ = [
@@ -13,5 +13,7 @@ __all__ = [
     "divergence",
     "integrate",
     "integrate_with_log_det",
+    "random_signs",
+    "trace_protocol",
     "unit_vectors",
 ]

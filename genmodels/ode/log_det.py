@@ -16,6 +16,36 @@ from genmodels.errors import ensure
 from genmodels.ode.integrate import integrate
 from genmodels.ode.solvers import Solver
 
+EXACT_UP_TO = 16  # largest dimension for which the trace of the Jacobian is computed exactly
+
+
+def random_signs(x: Tensor, probes: int | None = None) -> Tensor | None:
+    """Independent signs ``[P, *x.shape]`` to estimate traces with (Rademacher probes), or ``None`` for exact traces.
+
+    Args:
+        x: ``[B, *shape]``.
+        probes: P; ``None`` takes exact traces up to D = 16 and one probe above.
+    """
+    count = probes_of(x[0].numel(), probes)
+    if count is None:
+        return None
+    return torch.randint(0, 2, (count, *x.shape), device=x.device).to(x.dtype) * 2 - 1
+
+
+def probes_of(dims: int, probes: int | None = None) -> int | None:
+    """The number of probes that :func:`random_signs` draws for D = ``dims``; ``None`` for exact traces."""
+    return (None if dims <= EXACT_UP_TO else 1) if probes is None else probes
+
+
+def trace_protocol(dims: int, probes: int | None = None) -> str:
+    """How traces are computed, in words.
+
+    >>> trace_protocol(2), trace_protocol(64)
+    ('exact', '1 Rademacher probes')
+    """
+    count = probes_of(dims, probes)
+    return "exact" if count is None else f"{count} Rademacher probes"
+
 
 def unit_vectors(x: Tensor) -> Tensor:
     """The D unit vectors of one example of ``x [B, *shape]``: ``[D, 1, *shape]``.

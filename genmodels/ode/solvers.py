@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,13 +13,33 @@ from typing_extensions import override
 
 from genmodels.errors import ensure_counts, ensure_numbers
 
+TYPICAL_STEPS = 15  # of dopri5 at a tolerance of 1e-5 for the flow of a trained network
+
 
 class Solver(ABC):
-    """A method of integration with its settings."""
+    """A method of integration with its settings.
+
+    Attributes:
+        method: its name.
+        adaptive: whether it chooses its steps by an estimate of their errors.
+    """
+
+    method: ClassVar[str]
+    adaptive: ClassVar[bool] = False
 
     @abstractmethod
     def arguments(self, interval: Tensor) -> dict[str, Any]:
         """Keyword arguments of ``torchdiffeq.odeint`` for the two ends of an ``interval [2]``."""
+
+    @property
+    @abstractmethod
+    def evaluations(self) -> int:
+        """Number of evaluations of a velocity, by which costs are planned; of an adaptive solver about that number."""
+
+    @property
+    @abstractmethod
+    def protocol(self) -> dict[str, Any]:
+        """The settings that someone else needs in order to solve in the same way, as plain types."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +54,7 @@ class FixedStep(Solver):
     """
 
     steps: int = 20
-    method: ClassVar[str]
+    stages: ClassVar[int]
 
     def __post_init__(self) -> None:
         ensure_counts(steps=self.steps)
@@ -44,23 +65,36 @@ class FixedStep(Solver):
         grid = torch.linspace(t0, t1, self.steps + 1, dtype=interval.dtype, device=interval.device)
         return {"method": self.method, "options": {"grid_constructor": lambda *_: grid}}
 
+    @property
+    @override
+    def evaluations(self) -> int:
+        return self.steps * self.stages
+
+    @property
+    @override
+    def protocol(self) -> dict[str, Any]:
+        return {"solver": self.method, "steps": self.steps}
+
 
 class Euler(FixedStep):
     """``x + h v(t, x)``: order 1, one evaluation per step."""
 
     method = "euler"
+    stages = 1
 
 
 class Midpoint(FixedStep):
     """``x + h v(t + h/2, x + h/2 v(t, x))``: order 2, two evaluations per step."""
 
     method = "midpoint"
+    stages = 2
 
 
 class RK4(FixedStep):
     """Kutta's 3/8 rule (1901): order 4, four evaluations per step."""
 
     method = "rk4"
+    stages = 4
 
 
 @dataclass(frozen=True)
@@ -77,6 +111,8 @@ class Dopri5(Solver):
     """
 
     tolerance: float = 1e-5
+    method: ClassVar[str] = "dopri5"
+    adaptive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         ensure_numbers(above=0, below=1, tolerance=self.tolerance)
@@ -84,8 +120,18 @@ class Dopri5(Solver):
     @override
     def arguments(self, interval: Tensor) -> dict[str, Any]:
         return {
-            "method": "dopri5",
+            "method": self.method,
             "rtol": self.tolerance,
             "atol": self.tolerance,
             "options": {"step_t": interval[1:]},
         }
+
+    @property
+    @override
+    def evaluations(self) -> int:
+        return 6 * math.ceil(TYPICAL_STEPS * (1e-5 / self.tolerance) ** 0.2)  # an error per step of order h^5
+
+    @property
+    @override
+    def protocol(self) -> dict[str, Any]:
+        return {"solver": self.method, "tolerance": self.tolerance}

@@ -43,9 +43,7 @@ def claimed(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # a full disk; the lock holds without the name of its process
             path.write_text(json.dumps(this_process()))
     except Timeout:
-        raise InUse(
-            f"{folder} is in use by {holder(folder)}; wait for its end, or choose another folder."
-        ) from None
+        raise InUse(f"{folder} is in use by {holder(folder)}; wait for its end, or choose another folder.") from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from error  # of the folder, not of the lock
     for stale in folder.rglob(f"{PART}*"):  # of a process that was killed, since no other is writing

@@ -208,5 +208,3 @@ def winners(plan: Plan, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 
     front = [trial for trial, own in points if not beaten(own)]
     return front if len(plan.directions) > 1 else front[:1]
-
-

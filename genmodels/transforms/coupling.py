@@ -74,8 +74,8 @@ class CheckerboardCoupling(Coupling):
     """Coupling between the two colors of a checkerboard of pixels (RealNVP: Dinh et al. 2017, eq. 9, arXiv:1605.08803).
 
     ``z = b x + (1 - b) g(x; θ(b x))`` with the mask ``b``, 1 where a pixel stays. Since convolutions need the whole
-    grid, the input of the network is zero where pixels move, and its output is ignored where they stay. The map must be
-    elementwise.
+    grid, the input of the network is zero where pixels move, and its output is ignored where they stay. The map must
+    act on every pixel by itself.
 
     Args:
         shape: shape of one example, ``(C, H, W)``.

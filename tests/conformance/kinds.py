@@ -25,6 +25,9 @@ MODELS = CHOSEN or options("model")
 SMALL_FLOW = ["model.prior.network.width=8", "model.prior.depth=4", "model.prior.base.components=5"]
 VARIANTS = {
     "vae with a flow prior": ("vae", ["model/prior=flow", *SMALL_FLOW]),
+    "realnvp of matrix couplings": ("realnvp", ["model/coupling=matrix"]),
+    "realnvp of splines": ("realnvp", ["model/coupling=spline"]),
+    "maf of mixtures in random orders": ("maf", ["model.components=3", "model.order=random"]),
     "rbm beyond enumeration": ("rbm", ["model.hidden=24", "model.exact=false"]),
 }
 """Models with a part so unlike the default one that they are tested as models of their own: model and overrides."""

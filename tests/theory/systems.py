@@ -26,7 +26,15 @@ from genmodels.mcmc import (
     thermodynamic_integral,
     total_variation,
 )
-from genmodels.mcmc.langevin import drift
+from genmodels.mcmc.langevin import force
+from genmodels.mcmc.paths import State
+
+
+def drift(
+    path: DifferentiablePath, state: State, beta: float, step_size: Tensor, largest: float | None = None
+) -> Tensor:
+    """``x + η grad log f_b(x) [N, d]``, the mean of a Langevin step of sizes η ``step_size [N]``."""
+    return state.x + step_size[:, None] * force(path, state, beta, largest)
 
 
 def random_chain(states: int, seed: int = 0) -> Tensor:

@@ -13,8 +13,7 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from genmodels.data.sources import Mixture
 from genmodels.diffusion.process import DiffusionProcess
 from genmodels.mcmc import DifferentiablePath, defect, forward, langevin, mala, metropolis, reverse
-from genmodels.mcmc.langevin import drift
-from tests.theory.systems import GAUSSIAN, QUARTIC, flat, line_and_noise, mean_defect, slope
+from tests.theory.systems import GAUSSIAN, QUARTIC, drift, flat, line_and_noise, mean_defect, slope
 
 MEAN = torch.tensor([1.0, -0.5], dtype=torch.float64)
 PRECISION = torch.tensor([[4.0, 1.5], [1.5, 2.0]], dtype=torch.float64)

@@ -24,15 +24,18 @@ from genmodels.transforms import (
     Flatten,
     Logit,
     OddEvenCoupling,
+    RationalQuadraticSpline,
     Reverse,
     Scale,
+    Shuffle,
     Squeeze,
     Standardizing,
     Transform,
+    TriangularFactors,
 )
 
 NETWORK = partial(resnet, width=8, blocks=1)
-MAPS = [BoundedAffine, Additive, Standardizing]
+MAPS = [BoundedAffine, Additive, Standardizing, TriangularFactors, partial(RationalQuadraticSpline, bound=0.8)]
 EVERYWHERE = [(1, 4, 4), (3, 4, 6), (2, 5, 5), (1,), (2,), (5,)]
 AT_LEAST_TWO_CHANNELS = [(3, 4, 6), (2, 5, 5), (2,), (5,)]
 IMAGES = [shape for shape in EVERYWHERE if len(shape) == 3]
@@ -70,10 +73,11 @@ BUILD = {
     ChannelCoupling: couplings(ChannelCoupling, AT_LEAST_TWO_CHANNELS),
     Autoregressive: [
         (lambda shape, kind=kind: Autoregressive(*shape, partial(made, width=16), kind), shape)
-        for kind in (Standardizing, Additive)
+        for kind in (Standardizing, Additive, partial(RationalQuadraticSpline, bound=0.8))
         for shape in [(1,), *VECTORS]
     ],
     Reverse: [(lambda shape: Reverse(), shape) for shape in VECTORS],
+    Shuffle: [(lambda shape: Shuffle(*shape), shape) for shape in VECTORS],
     FactorOut: [
         (lambda shape: FactorOut(shape, Chain([ActNorm(half(shape)), Flatten(half(shape))])), shape)
         for shape in EVEN_CHANNELS
