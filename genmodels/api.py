@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from genmodels.composition import (
 from genmodels.errors import UserError, require
 from genmodels.hints import is_bad_input, sentence
 from genmodels.launch import check_config
+from genmodels.naming import as_name
 from genmodels.overrides import parse
 from genmodels.settings import check_settings
 from genmodels.signals import Interrupted, listening
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 Place = str | os.PathLike[str]
 CANDIDATES_AT_ONCE = 512  # of completions, in one call of the model
 Record = dict[str, Any]
+OF_SAMPLES = ("data", "metrics", "run_dir", "seed")  # keys that bear on samples which exist already
 MOST = 10**15  # samples in one call; more must be a mistake
 
 
@@ -263,6 +266,61 @@ def draw(place: Path, n: int, overrides: list[str]) -> Drawn:
     return Drawn(sets.get(n), model, sets)
 
 
+def score(samples: Place, name: str, *overrides: str, metrics: Sequence[str] | None = None) -> Run:
+    """Score samples that were made elsewhere, as ``genmodels score`` does.
+
+    Args:
+        samples: a folder of PNG or JPEG images, or an ``.npz`` archive of images or vectors; of the shape of the data.
+        name: name of the model that made them.
+        overrides: words such as ``"data=cifar10"``, ``"metrics.fid.n=5000"`` or ``"run_dir=FOLDER"``.
+        metrics: names of options of the group ``metrics``.
+
+    Returns:
+        The run, which has scores and no model; ``compare`` sets it beside trained ones.
+
+    Raises:
+        UserError: for bad input, before anything is written.
+    """
+    chosen = [] if metrics is None else [f"metrics=[{','.join(metrics)}]"]
+    with called():
+        return scored(Path(samples), name, [*chosen, *overrides])
+
+
+def scored(samples: Path, name: str, words: list[str]) -> Run:
+    """What :func:`score` does."""
+    for override in parse(words):
+        root = re.split("[./]", str(override.key_or_group))[0]
+        require(root in OF_SAMPLES, f"{override.input_line} has no effect on samples that exist already.")
+    config = training(words)
+    if not any(word.startswith("run_dir=") for word in words):
+        path = Path(config.run_dir)
+        config.run_dir = str(path.with_name(f"{path.name.partition('_')[0]}_{as_name(name)}_{config.data.name}"))
+
+    from genmodels.external import score
+
+    score(config, samples, name, words)
+    return read(config.run_dir)
+
+
+def export(run: Place, out: Place, weights: str | None = None) -> Path:
+    """Write a trained model to a folder that ``load``, ``sample`` and ``evaluate`` take, as ``genmodels export`` does.
+
+    It holds the weights as safetensors, the config, the record with its scores, and a model card; no optimizer.
+
+    Args:
+        run: the run folder, or what :func:`train` returned.
+        out: a folder that does not exist or is empty.
+        weights: ``ema`` (averaged) or ``raw``; by default those that the run is evaluated with.
+
+    Raises:
+        UserError: for bad input.
+    """
+    from genmodels.publish import write
+
+    with called():
+        return write(Path(run), Path(out), weights)
+
+
 def evaluate_again(
     folder: Path, overrides: list[str], checkpoint: str | None, samples: str | None
 ) -> tuple[Experiment, list[Score]]:
@@ -274,7 +332,7 @@ def evaluate_again(
     from genmodels.console import tell
     from genmodels.core.processes import is_rank_zero
     from genmodels.experiment import Experiment, keep_mirrors, mirrored
-    from genmodels.files import sha256
+    from genmodels.metrics.sample_files import digest
     from genmodels.runs import RunFolder, differences, settled
 
     run = RunFolder.open(folder)
@@ -294,7 +352,7 @@ def evaluate_again(
             differing["data"] = experiment.data.sha256[:12]
         if run.checkpoint(checkpoint) != run.checkpoint():
             differing["checkpoint"] = str(checkpoint)
-        if samples and (found := sha256(Path(samples))) != record.get("samples_sha256"):
+        if samples and (found := digest(Path(samples))) != record.get("samples_sha256"):
             differing["samples"] = f"{Path(samples).name}@{found[:8]}"
         with mirrored(experiment, every=asked):
             return experiment, experiment.test(checkpoint, differing)
@@ -306,6 +364,8 @@ def go_on(folder: Path, overrides: list[str]) -> Experiment:
     from genmodels.runs import RunFolder
 
     run = RunFolder.open(folder)
+    exported = run.read().get("exported")
+    require(not exported, f"{folder} is an export, without what training needs; train a new run: genmodels train")
     return experiment.resume(run, overridden(run.config, overrides), overrides)
 
 

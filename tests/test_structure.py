@@ -34,6 +34,7 @@ FLOORS = [
     {"naming"},
     {"search"},
     {"experiment"},
+    {"external", "publish"},
     {"composition"},
     {"hints"},
     {"sweeps"},
