@@ -1,5 +1,6 @@
 """Plots: the layout of pictures and animations."""
 
+import itertools
 from xml.etree.ElementTree import fromstring
 
 import numpy as np
@@ -97,3 +98,23 @@ def test_names_below_an_axis_are_left_out_if_they_do_not_fit():
     point = [plots.Curve("", [i], [i]) for i in range(3)]
     assert ">first</" in plots.chart(point, "", "y", names=["first", "second", "third"])
     assert ">first</" not in plots.chart(point, "", "y", names=["first", "second", "third" * 9])
+
+
+def lab(color):
+    """Coordinates ``[3]`` of a color such as ``#ff0000`` in CIELAB, where equal distances look equally large."""
+    rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = matrix @ linear / (0.9505, 1, 1.089)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_the_colors_of_a_dozen_models_stay_apart():
+    assert len(plots.SERIES) == 12
+    distances = [np.linalg.norm(lab(a) - lab(b)) for a, b in itertools.combinations(plots.SERIES, 2)]
+    assert min(distances) > 25  # a just noticeable difference is some 2
+    papers = [np.linalg.norm(lab(a) - lab(paper)) for a in plots.SERIES for paper in ("#ffffff", "#16181b")]
+    assert min(papers) > 25
+    pairs = {(i % len(plots.SERIES), i % len(plots.MARKERS)) for i in range(84)}
+    assert len(pairs) == 84 and len(plots.MARKERS) == len(plots.GLYPHS)

@@ -57,6 +57,8 @@ class AE(GenerativeModel, Samples, Encodes, DecodesLatent):
         ValueError: if latent_dim is less than 1.
     """
 
+    family = "autoencoders"
+
     def __init__(
         self,
         spec: DataSpec,

@@ -136,6 +136,7 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
         ValueError: if the tolerance is outside (0, 0.1), or probes is less than 1.
     """
 
+    family = "flows"
     draws = "dequantization_samples"
     mean: Tensor
     std: Tensor

@@ -9,6 +9,7 @@ import shutil
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from compare.folders import bits, fd, write_run
 from compare.test_configs import write_config
@@ -19,6 +20,7 @@ from genmodels import plots
 from genmodels.compare import Section, compared, find_runs, write_report
 from genmodels.compare.charts import Chart, table
 from genmodels.compare.html import picture
+from genmodels.compare.planes import planes
 from genmodels.compare.tables import Entry, Table
 
 HOSTILE = (
@@ -74,6 +76,40 @@ def page_of(folder):
 def pictures(page):
     """The captions of the pictures."""
     return re.findall(r"<figcaption>(?:<span[^>]*></span>)?([^<]*)</figcaption><img", page)
+
+
+def write_families(tmp_path):
+    """Runs on the plane of two flows, between which a model of another family is ranked, with densities."""
+    ranked = {"MAF": ("flows", 1.0), "RBM": ("energies", 1.1), "NICE": ("flows", 1.2)}
+    for i, (name, (family, value)) in enumerate(ranked.items()):
+        folder = tmp_path / f"{i}_{name}"
+        write_run(folder, name, bits(value), family=family)
+        draw(folder / "samples" / "plane.png")
+        densities = {"data_density": np.ones((4, 4), np.float32), "density": np.full((4, 4), i / 4, np.float32)}
+        np.savez(folder / "samples" / "plane.npz", **densities)
+
+
+def test_families_stand_together_in_the_legend_and_the_pictures(tmp_path):
+    write_families(tmp_path)
+    page = page_of(tmp_path)
+    legend = page[page.index('class="keys"') : page.index("Quality")]
+    places = [legend.index(f">{word}<") for word in ("flows", "MAF", "NICE", "energies", "RBM")]
+    assert places == sorted(places)
+    assert [caption.split(",")[0] for caption in pictures(page)] == ["MAF", "NICE", "RBM"]
+    rows = page[page.index("<tbody>") :]
+    assert rows.index("MAF") < rows.index("RBM") < rows.index("NICE")  # by rank
+
+
+def test_densities_of_all_models_are_one_picture(tmp_path):
+    write_families(tmp_path)
+    (image,) = planes(compared(find_runs(tmp_path))).values()
+    assert image.width > 3 * image.height  # the data and three models in a row
+    (tmp_path / "1_RBM" / "samples" / "plane.npz").write_bytes(b"no archive")
+    (fewer,) = planes(compared(find_runs(tmp_path))).values()
+    assert fewer.width < image.width
+    for file in tmp_path.glob("*/samples/plane.npz"):
+        file.unlink()
+    assert not planes(compared(find_runs(tmp_path)))
 
 
 class Tags(HTMLParser):
