@@ -25,7 +25,6 @@ VARIANTS = {
     "vae with a flow prior": ("vae", ["model/prior=flow", *SMALL_FLOW]),
     "realnvp of matrix couplings": ("realnvp", ["model/coupling=matrix"]),
     "realnvp of splines": ("realnvp", ["model/coupling=spline"]),
-    "cnf by maximum likelihood": ("cnf", ["model/objective=maximum_likelihood", "model.objective.steps=2"]),
     "rbm beyond enumeration": ("rbm", ["model.hidden=24", "model.exact=false"]),
 }
 """Models with a part so unlike the default one that they are tested as models of their own: model and overrides."""
