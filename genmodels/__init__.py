@@ -1,19 +1,35 @@
 """genmodels: train, sample, score and compare generative models.
 
-Importing the package imports no torch; :func:`genmodels.load` does, when it is first used.
+The functions below are imported when they are first used, so that importing the package imports no torch.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genmodels.api import evaluate, resume, sample, train
+    from genmodels.errors import UserError
+    from genmodels.runs import load
 
 __version__ = "0.1.0"
-__all__ = ["load"]
+__all__ = ["UserError", "compare", "evaluate", "load", "resume", "sample", "train"]
+
+HOMES = {
+    **dict.fromkeys(("evaluate", "resume", "sample", "train"), "genmodels.api"),
+    "UserError": "genmodels.errors",
+    "load": "genmodels.runs",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        from genmodels.runs import load
-
-        return load
+    if name == "compare":
+        return import_module("genmodels.compare")  # the package itself is called
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module 'genmodels' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

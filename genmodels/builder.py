@@ -1,8 +1,9 @@
 """Objects built from config nodes, with the constructors' signatures as the schema.
 
 A config may come with a stranger's run folder. A ``_target_`` is therefore accepted only at a place whose type asks for
-an object, and only if it makes one of that type: a class or a function of the rooms below, or one of a few classes of
-PyTorch and Lightning. Its keys must be parameters, and plain values must be of the annotated type.
+an object, and only if it makes one of that type: a class or a function of the rooms below, one of a few classes of
+PyTorch and Lightning, or what the user trusts, see :mod:`genmodels.trust`. Its keys must be parameters, and plain
+values must be of the annotated type.
 
 Libraries raise ``ValueError`` in their own terms, such as "depth must be at least 1, got 0."; here, and nowhere else,
 this becomes a sentence with the config key: "model.network.depth must be at least 1, got 0."
@@ -11,7 +12,6 @@ this becomes a sentence with the config key: "model.network.depth must be at lea
 from __future__ import annotations
 
 import collections.abc
-import importlib
 import inspect
 import math
 import re
@@ -26,6 +26,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from genmodels import trust
 from genmodels.errors import UserError, nearest, require, require_known
 
 T = TypeVar("T")
@@ -171,9 +172,12 @@ def check_object(node: dict[str, Any], path: str, hint: Any) -> None:
     name, partial = node["_target_"], node.get("_partial_", False)
     target = resolve(name, path)
     wanted = [kind for kind, by_factory in kinds(hint) if by_factory == partial]
+    made = made_by(target)
+    unknown = "; annotate what it returns" if made in UNKNOWN else ""
+    where = f"{path}._target_={name}{' with _partial_' * bool(partial)}"
     require(
-        isinstance(made_by(target), type) and any(issubclass(made_by(target), kind) for kind in wanted),
-        f"{path}._target_={name}{' with _partial_' * bool(partial)} is refused: {path} must be {describe(hint)}.",
+        isinstance(made, type) and any(issubclass(made, kind) for kind in wanted),
+        f"{where} is refused: {path} must be {describe(hint)}{unknown}.",
     )
     known = parameters(target)
     for argument, value in node.items():
@@ -199,32 +203,54 @@ def resolve(name: Any, path: str) -> Callable[..., Any]:
 
     Raises:
         UserError: if it is not a class that one of the rooms defines, a function of one of the libraries, which read
-            and write no files, or listed in ``OF_OTHERS``; or if it does not exist.
+            and write no files, listed in ``OF_OTHERS``, or trusted by the user; or if it does not exist.
     """
     package, _, attribute = name.rpartition(".") if isinstance(name, str) else ("", "", "")
-    listed = attribute in OF_OTHERS.get(package, ())
-    if not listed and not f"{package}.".startswith(OURS):
-        others = f"; {nearest(attribute, OF_OTHERS[package])}" if package in OF_OTHERS else "."
+    allowed = attribute in OF_OTHERS.get(package, ()) or (bool(package) and trust.is_trusted(name))
+    if not allowed and not f"{package}.".startswith(OURS):
+        others = f"; {nearest(attribute, OF_OTHERS[package])}" if package in OF_OTHERS else trust.hint(package) or "."
         raise UserError(
             f"{path}._target_={name} is refused: what is built must be defined in "
             f"{', '.join(own[:-1] for own in OURS)} or be one of the listed classes of {', '.join(OF_OTHERS)}{others}"
         )
-    try:
-        module = importlib.import_module(package)
-    except ImportError as error:
-        raise UserError(f"{path}._target_={name} is refused: there is no module {package}.") from error
+    module = module_of(package, f"{path}._target_={name}")
     if not hasattr(module, attribute):
         names = [known for known in vars(module) if not known.startswith("_")]
         raise UserError(f"{path}._target_={name} does not exist; {nearest(attribute, names)}")
     target = getattr(module, attribute)
-    home = f"{getattr(target, '__module__', '')}."
     require(
-        listed
-        or (isinstance(target, type) and home.startswith(OURS))
-        or (isinstance(target, types.FunctionType) and home.startswith(PURE)),
+        is_buildable(target, name),
         f"{path}._target_={name} is refused: it is no class that {package} defines, nor a function of a library.",
     )
     return typing.cast("Callable[..., Any]", target)
+
+
+def module_of(package: str, where: str) -> types.ModuleType:
+    """Import the module of a target.
+
+    Raises:
+        UserError: if there is none, or if it cannot be imported, which is said of the user's own only.
+    """
+    try:
+        return trust.module(package)
+    except Exception as error:
+        absent = isinstance(error, ImportError) and f"{package}.".startswith(f"{error.name or package}.")
+        if absent or f"{package}.".startswith(OURS):
+            raise UserError(f"{where} is refused: there is no module {package}.") from error
+        raise UserError(
+            f"{where} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}."
+        ) from error
+
+
+def is_buildable(target: Any, name: str) -> bool:
+    """Whether ``target``, found under an allowed ``name``, may be built, and is not what its module imports."""
+    package, _, attribute = name.rpartition(".")
+    home = f"{getattr(target, '__module__', '')}."
+    if attribute in OF_OTHERS.get(package, ()) or name in trust.named():
+        return True
+    if isinstance(target, type):
+        return home.startswith(OURS) or trust.is_defined_by(home)
+    return isinstance(target, types.FunctionType) and (home.startswith(PURE) or trust.is_defined_by(home))
 
 
 def made_by(target: Callable[..., Any]) -> Any:

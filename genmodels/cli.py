@@ -1,7 +1,8 @@
-"""The console script: commands on run folders after training."""
+"""The console script: training, and commands on run folders after it."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -11,28 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from omegaconf import DictConfig
-
-from genmodels.composition import (
-    check_dashboards,
-    check_origins,
-    check_parts,
-    check_places,
-    check_processes,
-    compose,
-    compose_run,
-)
+from genmodels.api import draw, evaluate_again, go_on
+from genmodels.composition import compose
 from genmodels.errors import UserError, nearest, require
-from genmodels.launch import one_sentence_errors
-from genmodels.settings import check_settings, plain
+from genmodels.launch import one_sentence_errors, train
+from genmodels.settings import plain
 from genmodels.tree import options as options_of
+from genmodels.trust import use
 
 if TYPE_CHECKING:
     from genmodels.core.score import Score
     from genmodels.experiment import Experiment
 
 NOTE = """Options may also be written without dashes, as in run=FOLDER.
-Any other word overrides the run's config in the grammar of train.py: key=value, group=option, +key=value, ~key."""
+Any other word overrides the run's config in the grammar of train.py: key=value, group=option, +key=value, ~key.
+With --config-dir FOLDER options of your own are found, and the classes that they name may be built."""
+
+TRAIN = "Train and evaluate a model, or with -m several, into folders below ./runs; genmodels train --help tells more."
+COMPLETION = 'Tab completion: eval "$(genmodels -sc install=bash)", or genmodels -sc install=fish | source'
+
+CONFIG_DIR = ("--config-dir", "-cd")
 
 FRAMES = 40  # of an animation of samples
 MOST_DIGITS = 15  # of a number of samples
@@ -76,8 +75,29 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script."""
     words = sys.argv[1:] if arguments is None else arguments
     with one_sentence_errors():
+        words = heeded(words)
+        if words[:1] == ["train"]:  # Hydra reads the other words
+            return train(words[1:])
+        if is_completion(words):
+            return complete(words)
         command, options, rest = parse(words if words and words != ["help"] else ["--help"])
         command.run(options, rest)
+
+
+def heeded(words: list[str]) -> list[str]:
+    """The words without ``--config-dir FOLDER``, a folder of options of one's own, which is used from here on.
+
+    Raises:
+        UserError: if there is no such folder.
+    """
+    rest, waiting = [], iter(words)
+    for word in waiting:
+        name, equals, value = word.partition("=")
+        if name in CONFIG_DIR:
+            use(value if equals else next(waiting, ""))
+        else:
+            rest.append(word)
+    return rest
 
 
 def parse(words: list[str]) -> tuple[Command, Options, list[str]]:
@@ -87,7 +107,8 @@ def parse(words: list[str]) -> tuple[Command, Options, list[str]]:
         UserError: for an unknown command or option, or an option without a value.
     """
     name, after = words[0], ["--help"] if words[1:] == ["help"] else words[1:]
-    require(name.startswith("-") or name in COMMANDS, f"unknown command '{name}'; {nearest(name, COMMANDS)}")
+    every = [*COMMANDS, "train"]
+    require(name.startswith("-") or name in every, f"unknown command '{name}'; {nearest(name, every)}")
     known = COMMANDS[name].options if name in COMMANDS else {}
     dashed = [f"--{word}" if word.partition("=")[0] in known and "=" in word else word for word in after]
     given, rest = parser().parse_known_args([name, *dashed])
@@ -99,8 +120,10 @@ def parse(words: list[str]) -> tuple[Command, Options, list[str]]:
 
 def parser() -> Parser:
     """The parser of the command line without overrides, which ``parse_known_args`` leaves over."""
-    whole = Parser("genmodels", description="Commands on run folders after training.", allow_abbrev=False)
+    about = "Train generative models, and score, sample and compare them afterwards."
+    whole = Parser("genmodels", description=about, epilog=COMPLETION, allow_abbrev=False)
     subparsers = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers.add_parser("train", help=TRAIN, add_help=False)
     for name, command in COMMANDS.items():
         usage, note = f"genmodels {name} {command.usage}", NOTE if "run" in command.options else None
         part = subparsers.add_parser(
@@ -109,6 +132,27 @@ def parser() -> Parser:
         for option, text in command.options.items():
             part.add_argument(f"--{option}", help=text, metavar="...", type=not_empty)
     return whole
+
+
+def is_completion(words: list[str]) -> bool:
+    """Whether a shell asks for its completion script, or for the words that may come next."""
+    return bool(words) and words[0].partition("=")[0] in ("-sc", "--shell-completion")
+
+
+def complete(words: list[str]) -> None:
+    """Print what a shell asks for: Hydra's script, or what may come next, of which the groups and keys are Hydra's."""
+    line = os.environ.get("COMP_LINE", "")
+    typed = line.split()[1:] + [""] * line.endswith(" ")  # ends in the word to be completed
+    if "query=" not in words[-1] or (typed[:1] == ["train"] and len(typed) > 1):
+        os.environ["COMP_LINE"] = line.replace(" train ", " ", 1)
+        return train(words)
+    names = [*COMMANDS, "train"] if len(typed) < 2 else [f"{name}=" for name in options_named(typed[0])]
+    print("\n".join(sorted(name for name in names if name.startswith(typed[-1] if typed else ""))))
+
+
+def options_named(command: str) -> list[str]:
+    """Names of the options of a command; none for one that does not exist."""
+    return list(COMMANDS[command].options) if command in COMMANDS else []
 
 
 def not_empty(value: str) -> str:
@@ -123,52 +167,13 @@ def not_empty(value: str) -> str:
 
 
 def evaluate(options: Options, overrides: list[str]) -> None:
-    """Evaluate a trained run again, and add the scores to its run.json.
-
-    Scores of other settings, data, weights, samples or of another checkpoint than the run's own stand beside these,
-    with what is different in their names.
-    """
-    folder, checkpoint, samples = run_folder(options), options["checkpoint"], options["samples"]
-
-    from genmodels.console import tell
-    from genmodels.core.processes import is_rank_zero
-    from genmodels.experiment import Experiment, keep_mirrors, mirrored
-    from genmodels.files import sha256
-    from genmodels.runs import RunFolder, differences, settled
-
-    run = RunFolder.open(folder)
-    own = run.config
-    config = overridden(own, overrides)
-    keep_mirrors(config)
-    asked = any(word.lstrip("+").startswith("logger") for word in overrides)
-    with run.claimed():
-        record = run.read()
-        experiment = Experiment.assemble(config, record)
-        if is_rank_zero():
-            tell(*experiment.computing.lines)
-        experiment.evaluate.samples_file = samples
-        experiment.data.setup()
-        differing = differences(settled(own, record.get("computing", {})), experiment.computing.settled(config))
-        if record.get("data_sha256", experiment.data.sha256) != experiment.data.sha256:
-            differing["data"] = experiment.data.sha256[:12]
-        if run.checkpoint(checkpoint) != run.checkpoint():
-            differing["checkpoint"] = str(checkpoint)
-        if samples and (found := sha256(Path(samples))) != record.get("samples_sha256"):
-            differing["samples"] = f"{Path(samples).name}@{found[:8]}"
-        with mirrored(experiment, every=asked):
-            scores = experiment.test(checkpoint, differing)
-    print_scores(experiment, scores)
+    """Evaluate a trained run again, and add the scores to its run.json."""
+    print_scores(*evaluate_again(run_folder(options), overrides, options["checkpoint"], options["samples"]))
 
 
 def resume(options: Options, overrides: list[str]) -> None:
     """Continue training from the last checkpoint, then evaluate."""
-    folder = run_folder(options)
-
-    from genmodels import experiment
-    from genmodels.runs import RunFolder
-
-    run = RunFolder.open(folder)
-    continued = experiment.resume(run, overridden(run.config, overrides), overrides)
+    continued = go_on(run_folder(options), overrides)
     print_scores(continued, continued.evaluate.scores)
 
 
@@ -190,36 +195,23 @@ def sample(options: Options, overrides: list[str]) -> None:
     require(out.suffix in (".png", ".npz"), f"out must end in .png or .npz, got {out}.")
     require(out.parent.is_dir(), f"out={out} lies in a folder that does not exist; make {out.parent} first.")
 
-    import torch
+    drawn = draw(folder, int(n), overrides)
 
     from genmodels import plots
     from genmodels.callbacks.sample_grid import paths
-    from genmodels.core.abilities import Samples
     from genmodels.core.randomness import SAMPLING, stream
     from genmodels.hardware import require_memory
-    from genmodels.metrics import SampleSets
-    from genmodels.runs import RunFolder, choose, restore
-    from genmodels.runs.threads import set_threads
 
-    run = RunFolder.open(folder)
-    config = overridden(run.config, overrides, trains=False)
-    model = restore(run, config, config.weights)
-    if not isinstance(model, Samples):
-        raise UserError(f"{type(model).__name__} cannot be sampled from.")
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    record = run.read()
-    set_threads(record.get("hardware", {}).get("threads"))
-    samples = SampleSets(model, config.seed, bf16=choose(config, model, model.device, record).bf16)
+    model = drawn.model
     if out.suffix == ".png":
         require_memory(FRAMES * plots.picture_bytes(int(n), model.spec), f"an animation of n={n} samples")
-    x = samples.get(int(n))
     if out.suffix == ".npz":
-        samples.save(out)
+        drawn.sets.save(out)
         print(out)
         return
-    plots.save(plots.picture(x, model.spec), out)
+    plots.save(drawn.picture, out)
     print(out)
-    with stream(config.seed, SAMPLING, device=model.device):
+    with stream(drawn.sets.seed, SAMPLING, device=model.device):
         for title, path in paths(model, int(n), FRAMES).items():
             file = out.with_name(f"{out.stem}_{title}.gif")
             plots.animation(path, model.spec, file)
@@ -360,19 +352,6 @@ def run_folder(options: Options) -> Path:
     from genmodels.runs.artifact import downloaded
 
     return downloaded(given.removeprefix(ARTIFACT))
-
-
-def overridden(config: DictConfig, overrides: list[str], trains: bool = True) -> DictConfig:
-    """The run's config with overrides, checked, for a command that uses data and trainer, or only the model."""
-    composed = compose_run(config, overrides)
-    check_settings(composed)
-    check_parts(composed)
-    check_places(composed, overrides)
-    if trains:
-        check_dashboards(composed, overrides)
-        check_origins(composed, overrides)
-        check_processes(composed, overrides)
-    return composed
 
 
 RUN = "the run folder, or wandb:ENTITY/PROJECT/ARTIFACT:ALIAS"

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from copy import deepcopy
 from functools import partial
 from typing import Any
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels.errors import UserError, nearest, require
 from genmodels.nested import leaves
 from genmodels.overrides import explained, parse
 from genmodels.tree import config_folder, groups, option, options, plain
+from genmodels.trust import check_names, folders, is_trusted
 
 BEFORE_TRAINING = ("data", "model", "experiment", "debug", "hparams_search")  # of a trained run they are fixed
 MODELS = "genmodels.models."
@@ -37,7 +42,13 @@ def list_choices() -> str:
     return "\n".join(f"{group}: {', '.join(sorted(names))}" for group, names in found.items())
 
 
+def program_name() -> str:
+    """The command by which the user trains: ``python train.py`` in a checkout, else ``genmodels train``."""
+    return "python train.py" if os.path.basename(sys.argv[0]) == "train.py" else "genmodels train"
+
+
 OmegaConf.register_new_resolver("genmodels.choices", list_choices, replace=True)
+OmegaConf.register_new_resolver("genmodels.program", program_name, replace=True)
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -55,13 +66,49 @@ def compose_train(overrides: list[str]) -> DictConfig:
     return compose_primary("train", overrides)
 
 
-def compose_primary(name: str, overrides: list[str]) -> DictConfig:
+def compose_job(overrides: list[str]) -> DictConfig:
+    """The config of a run for ``overrides``, with the folder that Hydra would give it, outside a Hydra job.
+
+    Raises:
+        UserError: for an override that makes no sense, or does not fit the options chosen.
+    """
+    with explained(overrides, compose_train):
+        config = compose_primary("train", overrides, return_hydra_config=True)
+    if "${hydra:" in plain(config)["run_dir"]:
+        config.run_dir = os.path.abspath(str(config.hydra.run.dir))
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    return config
+
+
+class OwnFolders(SearchPathPlugin):
+    """Hydra's way to the user's folders of options, in which it looks after genmodels' own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add them."""
+        for folder in folders():
+            search_path.append("own", f"file://{folder}")
+
+
+def use_own_folders() -> None:
+    """Make the user's folders of options known to Hydra.
+
+    Raises:
+        UserError: for one that does not exist, or has an option of a name that is taken.
+    """
+    if folders():
+        check_names()
+        Plugins.instance().register(OwnFolders)
+
+
+def compose_primary(name: str, overrides: list[str], **options: Any) -> DictConfig:
     """Compose the primary config ``name``, of ``conf/`` or of Hydra's config store."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
+    use_own_folders()
     with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-        return hydra_compose(name, overrides=overrides)
+        return hydra_compose(name, overrides=overrides, **options)
 
 
 def compose_run(config: DictConfig, overrides: list[str]) -> DictConfig:
@@ -182,8 +229,8 @@ def check_links(folder: str) -> None:
         UserError: naming the link.
     """
     home = os.path.realpath(folder)
-    for parent, folders, files in os.walk(home):
-        for path in (os.path.join(parent, name) for name in (*folders, *files)):
+    for parent, inner, files in os.walk(home):
+        for path in (os.path.join(parent, name) for name in (*inner, *files)):
             log = LOG_OF_WANDB.fullmatch(os.path.relpath(path, home))
             require(
                 bool(log) or not os.path.islink(path) or inside(os.path.realpath(path), home),
@@ -194,8 +241,8 @@ def check_links(folder: str) -> None:
 def check_origins(config: DictConfig, overrides: list[str]) -> None:
     """Refuse a run's config, which may be a stranger's, that says where data are downloaded from or kept.
 
-    The addresses in ``conf/data`` and the user's own folder of data are known; others must be named on the command
-    line. Otherwise a stranger could have any file put anywhere.
+    The addresses in ``conf/data`` or in the user's own options, and the user's own folder of data are known; others
+    must be named on the command line. Otherwise a stranger could have any file put anywhere.
 
     Raises:
         UserError: naming the key.
@@ -227,7 +274,7 @@ def check_dashboards(config: DictConfig, overrides: list[str]) -> None:
         UserError: naming the key, unless the command line does.
     """
     named = {str(override.key_or_group).lstrip("+") for override in parse(overrides)}
-    nodes = {name: node for name, node in (plain(config).get("logger") or {}).items() if is_ours(node)}
+    nodes = {name: node for name, node in (plain(config).get("logger") or {}).items() if mirrors(node)}
     found = [f"logger.{name}.{key}" for name, node in nodes.items() for key in TELLING if node.get(key)]
     for key in found:
         require(
@@ -236,9 +283,10 @@ def check_dashboards(config: DictConfig, overrides: list[str]) -> None:
         )
 
 
-def is_ours(node: Any) -> bool:
-    """Whether a logger's node describes one of this package; those of others take no such keys."""
-    return isinstance(node, dict) and str(node.get("_target_")).startswith("genmodels.loggers.")
+def mirrors(node: Any) -> bool:
+    """Whether a logger's node describes one of this package or of the user's; those of others take no such keys."""
+    target = str(node.get("_target_")) if isinstance(node, dict) else ""
+    return target.startswith("genmodels.loggers.") or is_trusted(target)
 
 
 def check_processes(config: DictConfig, overrides: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +17,9 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels import callbacks as cb
-from genmodels.builder import build
+from genmodels.builder import build, made_by, resolve
 from genmodels.console import quiet_lightning, tell
-from genmodels.core.processes import broadcast, is_rank_zero
+from genmodels.core.processes import broadcast, is_rank_zero, leave_group
 from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
@@ -34,6 +35,7 @@ from genmodels.runs import (
     RunFolder,
     check_continues,
     choose,
+    compile_networks,
     config_hash,
     explained,
     labeled,
@@ -48,6 +50,7 @@ from genmodels.runs.values import TEST, value
 from genmodels.search.trial import reports_to
 from genmodels.settings import check_settings, plain
 from genmodels.signals import Interrupted
+from genmodels.trust import is_trusted
 
 T = TypeVar("T")
 INCIDENTAL = ("seed", "split_seed", "checkpoint", "checkpoint_sha256", "trials")  # of what scores are measured on
@@ -123,7 +126,9 @@ class Experiment:
         record = record or {}
         warning = set_threads(record.get("hardware", {}).get("threads"))
         computing = choose(config, model, device_for(config.trainer.accelerator), record)
-        computing = replace(computing, warnings=(*computing.warnings, *filter(None, [warning])))
+        bare = config.compile and not list(model.compiled_networks())
+        idle = f"compile=true has no effect: {type(model).__name__} has no network." if bare else None
+        computing = replace(computing, warnings=(*computing.warnings, *filter(None, [warning, idle])))
         metrics, loggers = (config.get(group) or {} for group in ("metrics", "logger"))
         folder = RunFolder(config.run_dir)
         wanted = {name: node for name, node in metrics.items() if chosen(node)}
@@ -133,6 +138,8 @@ class Experiment:
         title = f"{type(model).__name__} on {data.name}"
         instruments = [*all_callbacks(config, folder, budget, title), evaluate]
         trainer = make_trainer(computing.settled(config), model, mirrors, instruments)
+        if trainer.world_size > 1:
+            atexit.register(leave_group)
         return cls(config, folder, data, model, trainer, budget, evaluate, computing)
 
     def fit(self, begin: Callable[[], None] = lambda: None, resume: bool = False) -> None:
@@ -159,8 +166,7 @@ class Experiment:
             self.model.initialize(self.data.first_train(512))
         set_memory_format(self.model, self.computing.channels_last)
         if self.config.compile:
-            for network in self.model.compiled_networks():
-                network.compile()
+            compile_networks(self.model.compiled_networks())
         self.trainer.val_check_interval, self.trainer.check_val_every_n_epoch = cb.UNTIL_DUE, None  # see cb.Validate
 
         def start() -> None:
@@ -291,6 +297,7 @@ def begin(config: DictConfig, overrides: list[str]) -> list[Score]:
     def write() -> None:
         details = {
             "model": type(experiment.model).__name__,
+            "family": experiment.model.family,
             "data": experiment.data.name,
             "data_sha256": experiment.data.sha256,
             "seed": config.seed,
@@ -376,9 +383,11 @@ def open_loggers(experiment: Experiment) -> None:
 def keep_mirrors(config: DictConfig) -> None:
     """Leave only those loggers in the config that may show an evaluation: metrics.csv is of training alone."""
     nodes = config.get("logger") or {}
-    targets = {name: str(node.get("_target_") if node else None) for name, node in nodes.items()}
-    for name, target in targets.items():
-        if not target.startswith("genmodels.loggers.") or target.endswith(f".{MetricsCsv.__name__}"):
+    for name, node in list(nodes.items()):
+        target = str(node.get("_target_") if node else None)
+        known = target.startswith("genmodels.loggers.") or is_trusted(target)
+        kind = made_by(resolve(target, f"logger.{name}")) if known else None
+        if not (isinstance(kind, type) and issubclass(kind, Mirror)):
             del nodes[name]
 
 

@@ -1,4 +1,4 @@
-"""Jobs of ``train.py``: checks before torch is imported, and what becomes of an error.
+"""Jobs of ``train.py`` and ``genmodels train``: checks before torch is imported, and what becomes of an error.
 
 Hydra composes the config before torch is imported, which makes ``--help`` and ``--cfg job`` fast.
 """
@@ -23,17 +23,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels import naming
-from genmodels.composition import check_parts, compose, compose_train, options
+from genmodels.composition import check_parts, compose, compose_train, options, program_name, use_own_folders
 from genmodels.errors import UserError, require, require_known
 from genmodels.hints import print_error, sentence
 from genmodels.naming import as_written, note_existing, remove_if_empty
-from genmodels.overrides import explained
+from genmodels.overrides import compose_sweep, explained, parse
 from genmodels.search.sweeper import refuse_other_plugin, register
 from genmodels.settings import ROOT, check_settings
 from genmodels.signals import program
 from genmodels.sweeps import CompareSweep, check_sweep, refuse_nested_processes, sweeps_concluded
+from genmodels.tree import config_folder
+from genmodels.trust import use
 
-__all__ = ["compose", "job", "one_sentence_errors", "options", "understood"]
+__all__ = ["compose", "job", "one_sentence_errors", "options", "train", "understood"]
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it tells of errors that are raised besides
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, and print_error prints them
@@ -60,9 +62,47 @@ def mode_in_words(self: Hydra, config_name: str | None, overrides: list[str]) ->
     return RunMode.__members__.get(given[-1]) if given else None
 
 
+load_configuration = ConfigLoaderImpl.load_configuration
+
+
+def load_jobs_or_sweep(
+    self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], run_mode: RunMode, **rest: Any
+) -> DictConfig:
+    """Hydra's config of a job, or for a sweep as a whole that of :func:`genmodels.overrides.compose_sweep`."""
+
+    def load(words: list[str]) -> DictConfig:
+        return load_configuration(self, config_name, words, run_mode, **rest)
+
+    if run_mode is not RunMode.MULTIRUN:
+        return load(overrides)
+    config = compose_sweep(overrides, load)
+    config.hydra.overrides.task = [each.input_line for each in parse(overrides) if not each.is_hydra_override()]
+    return config
+
+
 naming.register()
+ConfigLoaderImpl.load_configuration = load_jobs_or_sweep  # type: ignore[method-assign, assignment]
 ConfigLoaderImpl.get_group_options = options_of_group  # type: ignore[method-assign, assignment]
 Hydra.get_mode = mode_in_words  # type: ignore[method-assign]
+
+
+def train(words: list[str]) -> None:
+    """What ``train.py`` does, with ``words`` for its command line; see :func:`one_sentence_errors` for errors."""
+    from hydra import main
+
+    typed = sys.argv
+
+    @main(version_base="1.3", config_path=str(config_folder().resolve()), config_name="train")
+    def task(config: DictConfig) -> Any:
+        sys.argv = typed  # with which trainer=ddp starts further processes
+        return job(config)
+
+    with understood(words):
+        sys.argv = [typed[0], *words]  # Hydra reads its words there
+        try:
+            task()
+        finally:
+            sys.argv = typed
 
 
 def job(config: DictConfig) -> Any:
@@ -149,6 +189,9 @@ def understood(words: list[str]) -> Iterator[None]:
         UserError: for options that Hydra does not have, and for overrides that make no sense.
     """
     given = parsed(words)
+    if given.config_dir:
+        use(given.config_dir)
+    use_own_folders()
     note_existing(given.overrides)
     sweep = given.multirun or "hydra.mode=MULTIRUN" in given.overrides
     if sweep:
@@ -169,7 +212,7 @@ def parsed(words: list[str]) -> Namespace:
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
-        raise UserError(f"{message}; see python train.py --help.")
+        raise UserError(f"{message}; see {program_name()} --help.")
 
     parser.error = refuse  # type: ignore[method-assign]
     given, rest = parser.parse_known_args(words)

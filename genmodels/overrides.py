@@ -155,6 +155,26 @@ def jobs(words: list[str]) -> Iterator[list[str]]:
         yield list(job)
 
 
+def compose_sweep(words: list[str], compose: Compose) -> DictConfig:
+    """A config for a sweep as a whole: that of the first job whose options can have the keys that all jobs share.
+
+    Keys of several values are left out. Hydra would leave out the options, too, and compose the default ones, which may
+    lack a shared key.
+
+    Raises:
+        ConfigCompositionException: that of the first job, if no job's config can be composed.
+    """
+    shared = [each for each in parse(words) if not each.is_sweep_override() or each.key_or_group in groups()]
+    first = None
+    for job in jobs([str(each.input_line) for each in shared]):
+        try:
+            return compose(job)
+        except ConfigCompositionException as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
 def fault(words: list[str], compose: Compose) -> str | None:
     """What is wrong with the first word with which a config cannot be composed, as one after another is added."""
     before: list[str] = []

@@ -164,6 +164,27 @@ def plane(
     return rendered(figure)
 
 
+def density_grid(panels: Mapping[str, np.ndarray], highest: float, columns: int) -> Image.Image:
+    """Densities on the plane in a grid, each below its title, in the same colors.
+
+    Args:
+        panels: densities ``[rows, columns]`` of the same square, rows along the second dimension from below, by title.
+        highest: density of the brightest color.
+        columns: number of panels in a row.
+    """
+    from matplotlib.figure import Figure
+
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(1.9 * columns, 2.15 * rows), dpi=110)
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, (title, density) in zip(places, panels.items(), strict=False):
+        axes.imshow(density, origin="lower", vmin=0, vmax=highest, cmap="cividis", interpolation="nearest")
+        axes.set_title(plain_text(title), fontsize="medium")
+    for axes in figure.axes:
+        axes.set_axis_off()
+    return rendered(figure)
+
+
 def strip(path: Tensor, spec: DataSpec) -> Image.Image:
     """Grid with one row per example of ``path [frames, n, C, H, W]``, whose frames run from left to right."""
     return image_grid(path.transpose(0, 1).flatten(0, 1), spec, columns=len(path))
@@ -241,8 +262,11 @@ def side_by_side(pictures: Mapping[str, Image.Image], height: int = 300) -> Imag
     return canvas
 
 
-SERIES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # from the same palette
-MARKERS = "os^DvPX"  # one more than the colors, so that pairs repeat late
+SERIES = (  # from the same palette, and six that are as far from these and from one another, to all eyes
+    *(BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#e69f00"),
+    *("#3333ff", "#665919", "#3377ff", "#db9470", "#196666", "#b82ea1"),
+)
+MARKERS = "os^DvPX"  # as many as have no divisor in common with the colors, so that pairs repeat late
 GLYPHS = "●■▲◆▼✚✖"  # the same as characters
 SVG = "http://www.w3.org/2000/svg"
 INK = "#010203"  # placeholder for the text color of the page, light or dark

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from genmodels.composition import compose_train
 from genmodels.errors import require
 from genmodels.hints import print_error, sentence
-from genmodels.naming import as_written, remove_if_empty
-from genmodels.overrides import parse
+from genmodels.naming import as_name, as_written, remove_if_empty
+from genmodels.overrides import compose_sweep, parse
 from genmodels.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -67,9 +67,11 @@ class CompareSweep(Callback):
 
 
 def conclude(folder: Path, config: DictConfig) -> None:
-    """Print the tables and write the report of all runs in a sweep's folder; log the comparison where the runs are."""
+    """Print the tables of all runs in a sweep's folder, write report and pictures, and log it where the runs are."""
     from genmodels.compare import compared, find_runs, print_tables, write_report
     from genmodels.compare.mirror import to_wandb
+    from genmodels.compare.planes import planes
+    from genmodels.plots import save
     from genmodels.search.results import Searched
 
     runs, lost = find_runs(folder) if folder.is_dir() else [], list(CompareSweep.failures)
@@ -85,6 +87,9 @@ def conclude(folder: Path, config: DictConfig) -> None:
         sections = [search.section] if search else []
         write_report(results, folder / "report.html", f"Comparison: {folder.name}", sections=sections)
         print(folder / "report.html")
+        for data, image in planes(results).items():
+            save(image, folder / f"{as_name(data)}.png")
+            print(folder / f"{as_name(data)}.png")
         settings = (config.get("logger") or {}).get("wandb")
         if settings and any(run.record.get("wandb") for run in runs):
             to_wandb(results, settings, folder)
@@ -159,4 +164,4 @@ def check_sweep(words: list[str]) -> None:
     overrides = parse(words)
     folder = [str(each.input_line) for each in overrides if each.key_or_group == "run_dir"]
     require(not folder, f"{' '.join(folder)} is the folder of a single run; name that of a sweep: sweep=NAME")
-    refuse_nested_processes(compose_train([str(each.input_line) for each in overrides if not each.is_sweep_override()]))
+    refuse_nested_processes(compose_sweep(words, compose_train))

@@ -1,4 +1,4 @@
-"""The configuration tree ``conf/`` on disk: its groups, their options, and how many options each takes.
+"""The configuration tree on disk, ``conf/`` and the user's own: groups, options, and how many options each takes.
 
 This module imports neither torch nor Hydra.
 """
@@ -12,28 +12,34 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from genmodels.trust import config_folder, files, folders
 
-def config_folder() -> Path:
-    """``conf/`` next to the package in a checkout, inside it when installed."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+
+def config_folders() -> list[Path]:
+    """``conf/`` of the package, and the user's own folders of options."""
+    return [config_folder(), *folders()]
+
+
+def groups() -> list[str]:
+    """Config groups, nested ones as Hydra spells them: ``model``, ``model/sampler``."""
+    return sorted({group for root in config_folders() for group in groups_in(root)})
 
 
 @cache
-def groups() -> list[str]:
-    """Config groups, nested ones as Hydra spells them: ``model``, ``model/sampler``."""
-    root = config_folder()
-    return sorted({file.parent.relative_to(root).as_posix() for file in root.glob("*/**/*.yaml")})
+def groups_in(root: Path) -> list[str]:
+    """The groups in one folder of options."""
+    return sorted({file.parent.relative_to(root).as_posix() for file in files(root) if file.parent != root})
 
 
 def options(group: str) -> list[str]:
     """Options of a config group. Files whose names begin with ``_`` are fragments, not options."""
-    return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
+    return sorted({path.stem for root in config_folders() for path in (root / group).glob("[!_]*.yaml")})
 
 
 def option(group: str, name: str) -> DictConfig:
     """The content of one option's file, with its defaults list not yet followed."""
-    content = OmegaConf.load(config_folder() / group / f"{name}.yaml")
+    found = [file for root in config_folders() if (file := root / group / f"{name}.yaml").exists()]
+    content = OmegaConf.load(found[0] if found else config_folder() / group / f"{name}.yaml")
     assert isinstance(content, DictConfig)
     return content
 

@@ -27,7 +27,7 @@ OF_PAPERS = [name for name in RECIPES if name.endswith("cifar10")]
 def test_the_four_models_have_recipes_for_the_four_data_sets():
     wanted = {f"{model}_{data}" for model in ("gan", "vae", "realnvp", "ddpm") for data in (*ON_CPU, "cifar10")}
     energies = {"rbm_digits", "rbm_binarized_mnist", "ebm_mixture", "ebm_digits", "ebm_mnist"}
-    flows = {"nice_digits", "maf_digits"}
+    flows = {"nice_digits", "maf_digits", "nice_mnist", "maf_mnist"}
     assert wanted | energies | flows | {"vae_binarized_mnist"} == set(RECIPES)
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {
         "archives", "errors", "files", "hardware", "progress", "console", "nested", "settings", "signals", "tree",
-        "untrusted",
+        "trust", "untrusted",
     },
     {"core"},
     {"networks", "transforms", "ode", "diffusion", "mcmc"},
@@ -38,7 +38,8 @@ FLOORS = [
     {"hints"},
     {"sweeps"},
     {"launch"},
-    {"cli"},
+    {"api"},
+    {"cli", "conformance"},
     {"__main__"},
 ]  # fmt: skip
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
@@ -151,7 +152,10 @@ def test_top_level_is_fixed():
     assert {name for name in top if not name.startswith(".")} <= allowed
 
 
-ENTRIES = ["genmodels", "genmodels.launch", "genmodels.composition", "genmodels.cli", "genmodels.__main__", "train"]
+ENTRIES = [
+    "genmodels", "genmodels.api", "genmodels.launch", "genmodels.composition", "genmodels.cli", "genmodels.__main__",
+    "train",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", ENTRIES)

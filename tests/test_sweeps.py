@@ -61,6 +61,17 @@ def test_the_same_command_again_trains_nothing_and_another_seed_is_added(sweep, 
     assert "Comparison of 3 runs" in out
 
 
+def test_a_sweep_sets_a_key_that_its_models_have_and_the_default_one_lacks(sweep):
+    status, _, err, found = sweep("model=rbm,ebm", "model.temperatures=5", "test=false")
+    assert status == 0, err
+    assert list(found) == ["ebm_gaussian_seed0", "rbm_gaussian_seed0"]
+    assert all("model.temperatures=5" in record["overrides"] for record in found.values())
+    for models in ("rbm,vae", "vae,rbm"):
+        status, _, err, again = sweep(f"model={models}", "model.temperatures=5")
+        assert status == 1 and again == found
+        assert err == "error: unknown key 'model.temperatures'; it is a key of model=ebm and of model=rbm\n"
+
+
 def test_a_failed_job_is_told_once_and_tried_again_only_if_asked(sweep, tmp_path):
     def by_status():
         every = [json.loads(path.read_text()) for path in tmp_path.glob("runs/sweeps/mine/*/run.json")]

@@ -1,4 +1,4 @@
-"""Stops training at a loss that is not finite, before a checkpoint of the diverged model is saved."""
+"""Stops training at a loss that is not finite, or too large, before a checkpoint of the diverged model is saved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genmodels.models.base import BaseModel
 
 
 class StopOnNaN(Callback):
-    """Stops training when a loss is not finite.
+    """Stops training when a loss is not finite, or beyond what the model says is its largest.
 
     The number of the first such batch is kept on the device, since reading it waits for the device.
 
@@ -29,41 +29,42 @@ class StopOnNaN(Callback):
         ensure_counts(every=every)
         self.every = every
         self._bad: Tensor | None = None
-        self._remedies = BaseModel.remedies
+        self._remedies, self._largest = BaseModel.remedies, math.inf
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int
     ) -> None:
-        """Record a loss that is not finite, and check the record if it is due.
+        """Record a loss that shows divergence, and check the record if it is due.
 
         Raises:
-            UserError: naming the first batch whose loss was not finite.
+            UserError: naming the first batch with such a loss.
         """
         loss, number = outputs["loss"], pl_module.batches
-        self._remedies = pl_module.remedies
+        self._remedies, self._largest = pl_module.remedies, pl_module.largest_loss
         if loss.device.type == "cpu":
-            if not math.isfinite(loss):
+            if not abs(float(loss)) < self._largest:
                 self._bad = torch.tensor(float(number))
                 self.check()
             return
-        this = torch.where(torch.isfinite(loss), torch.inf, float(number))
+        this = torch.where(loss.abs() < self._largest, torch.inf, float(number))
         self._bad = this if self._bad is None else torch.minimum(self._bad, this)
         if number % self.every == 0:
             self.check()
 
     def check(self) -> None:
-        """Raise if a loss was not finite; called before every checkpoint is saved.
+        """Raise if a loss showed divergence; called before every checkpoint is saved.
 
         Raises:
             UserError: naming the first such batch.
         """
         if self._bad is not None and torch.isfinite(self._bad):
-            raise diverged("the loss", int(self._bad), self._remedies)
+            raise diverged("the loss", int(self._bad), self._remedies, self._largest)
 
 
-def diverged(what: str, batch: int, remedies: str) -> UserError:
-    """The error for the quantity ``what`` that is not finite at ``batch``, and what can be done against it."""
+def diverged(what: str, batch: int, remedies: str, largest: float = math.inf) -> UserError:
+    """The error for the quantity ``what`` that is not finite, or not below ``largest``, at ``batch``, and remedies."""
+    became = "NaN or infinite" if math.isinf(largest) else f"NaN, infinite or larger than {largest:.2g}"
     return UserError(
-        f"{what} became NaN or infinite at batch {batch}, so training stopped; checkpoints/last.ckpt, "
+        f"{what} became {became} at batch {batch}, so training stopped; checkpoints/last.ckpt, "
         f"if there is one, was saved before that; {remedies}."
     )

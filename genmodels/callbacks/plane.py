@@ -161,7 +161,7 @@ def density(model: BaseModel, window: Window, pixels: int = PIXELS) -> tuple[Ten
     if isinstance(model, HasPartition) and (partition := model.log_partition()):
         log_z, how = partition
         return window.evaluated(lambda x: -model.energy(x.to(device)) - log_z, pixels), f"density, by {how}"
-    if isinstance(model, HasProbabilityFlow):
+    if isinstance(model, HasProbabilityFlow) and model.no_flow_reason is None:
         return window.evaluated(
             lambda x: model.flow_log_density(x.to(device), TOLERANCE)[0], 2 * pixels // 3
         ), "density of the probability flow"

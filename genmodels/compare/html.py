@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
@@ -107,14 +107,23 @@ def marked(text: str, series: int | None) -> list[Content]:
     return [node("span", class_="mark", data_mark=GLYPHS[series % len(GLYPHS)], style=style), text]
 
 
-def keys(labels: Sequence[str]) -> Element | None:
-    """The legend of the charts of several groups; the script makes switches of it."""
+def keys(labels: Sequence[str], families: Mapping[str, Sequence[int]]) -> Element | None:
+    """The legend of the charts of several groups; the script makes switches of it.
+
+    Args:
+        labels: names of the groups.
+        families: indices of the groups, by the name of what they have in common.
+    """
     if len(labels) < 2:
         return None
-    buttons = [
-        node("button", *marked(label, i), type="button", disabled="", data_key=str(i)) for i, label in enumerate(labels)
-    ]
-    return node("div", *buttons, class_="keys", role="group", aria_label="models shown")
+    parts = []
+    for name, members in families.items():
+        switches = [
+            node("button", *marked(labels[i], i), type="button", disabled="", data_key=str(i), data_family=name)
+            for i in members
+        ]
+        parts.append(node("span", node("span", name, class_="soft") if name else None, *switches))
+    return node("div", *parts, class_="keys", role="group", aria_label="models shown")
 
 
 def sortable(table: Table, link: Callable[[Run], Content] = lambda run: run.seed) -> Element:

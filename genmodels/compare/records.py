@@ -20,7 +20,7 @@ RECORD = "run.json"
 
 @dataclass(frozen=True)
 class Run:
-    """The record of one run folder.
+    """The record of one run folder, which stands for the folder wherever a path is taken.
 
     Attributes:
         path: the folder.
@@ -46,6 +46,15 @@ class Run:
         """A run whose record is missing or cannot be read, with the reason."""
         return cls(path, {"status": "unreadable", "error": printable(reason)}, {})
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        from genmodels.compare.notebook import shown
+        from genmodels.compare.results import compared
+
+        return shown(compared([self]))
+
     @property
     def name(self) -> str:
         """Name of the folder."""
@@ -55,6 +64,11 @@ class Run:
     def model(self) -> str:
         """Class name of the model."""
         return str(self.record.get("model", self.name))
+
+    @property
+    def family(self) -> str:
+        """The kind of models that it is one of; ``""`` if unknown, or a kind of its own."""
+        return str(self.record.get("family", ""))
 
     @property
     def data(self) -> str:

@@ -46,7 +46,7 @@ function modelSwitches(legend) {
   const apply = () => {
     const words = filter.value.toLowerCase().split(/\s+/);
     for (const key of keys) {
-      const found = words.every((word) => key.textContent.toLowerCase().includes(word));
+      const found = words.every((word) => `${key.dataset.family} ${key.textContent}`.toLowerCase().includes(word));
       key.classList.toggle("off", !found);
       for (const part of all(`[data-series="${key.dataset.key}"]`, section)) {
         part.classList.toggle("off", !(found && pressed(key)));

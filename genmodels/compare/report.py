@@ -28,7 +28,7 @@ from genmodels.compare.html import (
     sortable,
 )
 from genmodels.compare.records import Run
-from genmodels.compare.results import Group, Results, commit, listed, sentences
+from genmodels.compare.results import Group, Results, by_family, commit, listed, sentences
 from genmodels.compare.tables import Table, pretty, signs, tables_of
 from genmodels.errors import UserError
 from genmodels.runs import write_whole
@@ -201,7 +201,7 @@ def section(results: Results, data: str, anchor: str, base: Path) -> Element:
     return node(
         "section",
         node("h2", data, id=anchor),
-        keys([group.label for group in groups]),
+        keys([group.label for group in groups], families(groups)),
         *(part for table in tables for part in titled(table, words_of(table, data), link)),
         explained(tables),
         *(node("p", sentence, class_="soft") for sentence in sentences(results, data)),
@@ -213,6 +213,12 @@ def section(results: Results, data: str, anchor: str, base: Path) -> Element:
         *(gallery(shown, *each) for each in DETAILS),
         configs(groups),
     )
+
+
+def families(groups: Sequence[Group]) -> dict[str, list[int]]:
+    """Indices of the groups by family, without the names of families if there is but one."""
+    found = by_family(groups)
+    return found if len(found) > 1 else {"": list(range(len(groups)))}
 
 
 def words_of(table: Table, data: str) -> str:
@@ -246,7 +252,7 @@ def gallery(
     class_: str,
     before: tuple[str, str, str] | None = None,
 ) -> Element | None:
-    """The picture ``file`` of each group that has one, under a title.
+    """The picture ``file`` of each group that has one, under a title, those of a family side by side.
 
     Args:
         shown: the groups, and the run of each whose picture is shown.
@@ -260,7 +266,8 @@ def gallery(
     pictures = [
         picture(run.path / file, f"{group.label}, seed {run.seed}", class_, i) for i, (group, run) in enumerate(shown)
     ]
-    found = [each for each in pictures if each is not None]
+    order = [i for members in by_family([group for group, _ in shown]).values() for i in members]
+    found = [each for i in order if (each := pictures[i]) is not None]
     if not found:
         return None
     of_data = (picture(run.path / before[0], *before[1:]) for _, run in shown) if before else iter(())

@@ -43,6 +43,11 @@ class Group:
         return self.runs[0].model
 
     @property
+    def family(self) -> str:
+        """The kind of models that it is one of, or ``""``."""
+        return self.runs[0].family
+
+    @property
     def data(self) -> str:
         """Name of the data set that its runs were trained on."""
         return self.runs[0].data
@@ -192,6 +197,11 @@ class Results:
     remarks: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
 
+    def _repr_html_(self) -> str:
+        from genmodels.compare.notebook import shown
+
+        return shown(self)
+
     @property
     def summary(self) -> str:
         """The number of runs that are compared, and how many others there are of each status."""
@@ -256,6 +266,14 @@ class Results:
     def columns_of(self, data: str) -> dict[Column, dict[str, Cell]]:
         """The columns of one data set."""
         return {column: cells for column, cells in self.columns.items() if column.data == data}
+
+
+def by_family(groups: Sequence[Group]) -> dict[str, list[int]]:
+    """Indices of ``groups`` by family; families, and the groups in each, stand in the order of ``groups``."""
+    found: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        found.setdefault(group.family, []).append(index)
+    return found
 
 
 def ranked(column: Column, cells: Mapping[str, Cell]) -> dict[str, Cell]:

@@ -186,6 +186,11 @@ class HasProbabilityFlow(ABC):
             probes: random signs ``[P, B, *shape]`` to estimate traces with; ``None`` for exact traces.
         """
 
+    @property
+    def no_flow_reason(self) -> str | None:
+        """Why the model as configured has no such ODE, as the end of a sentence; ``None`` if it has one."""
+        return None
+
 
 class Encodes(ABC):
     """A model that maps data to a latent code and back."""
@@ -207,6 +212,11 @@ class DecodesLatent(ABC):
     """
 
     latent_dim: int
+
+    @property
+    def no_latent_reason(self) -> str | None:
+        """Why there is no such z after all, as the end of a sentence; ``None`` if there is."""
+        return None
 
     @abstractmethod
     def draw_latent(self, n: int) -> Tensor:
@@ -235,6 +245,14 @@ class HasObservation(DecodesLatent):
     @abstractmethod
     def conditional_sample(self, z: Tensor) -> Tensor:
         """A draw ``x ~ p(x|z)``: raw data ``[B, *shape]`` given ``z [B, latent_dim]``."""
+
+
+class HasGaussianPosterior(DecodesLatent):
+    """A decoder with an encoder that approximates the posterior p(z|x) by a diagonal Gaussian q(z|x)."""
+
+    @abstractmethod
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation ``[B, latent_dim]`` of q(z|x) for raw data ``x [B, *shape]``."""
 
 
 class Denoises(ABC):

@@ -12,7 +12,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from genmodels.core.quantization import from_symmetric
@@ -255,3 +255,57 @@ class SphericalGaussian:
         """A draw of raw data ``[N, *shape]``, rounded to the nearest level for integers."""
         location = location.float()
         return from_symmetric(location + self._sigma_like(location) * torch.randn_like(location), self.spec)
+
+
+class SphericalNoise(Observation, nn.Module):
+    """:class:`SphericalGaussian` with one standard deviation σ for all dimensions and examples, given or learned.
+
+    The parameters of an example are its location alone. With an affine decoder it is the observation of probabilistic
+    principal components (Tipping & Bishop 1999, https://doi.org/10.1111/1467-9868.00196).
+
+    Args:
+        spec: shape and levels of the data.
+        sigma: σ, on the [-1, 1] scale for integers; where it begins if it is learned.
+        learned: learn σ with the model, by its logarithm.
+
+    Raises:
+        ValueError: if sigma is not positive.
+    """
+
+    log_sigma: Tensor
+
+    def __init__(self, spec: DataSpec, sigma: float = 0.3, learned: bool = True) -> None:
+        nn.Module.__init__(self)
+        Observation.__init__(self, spec)
+        ensure_numbers(above=0, sigma=sigma)
+        log_sigma = torch.tensor(math.log(sigma))
+        if learned:
+            self.log_sigma = nn.Parameter(log_sigma)
+        else:
+            self.register_buffer("log_sigma", log_sigma)
+
+    @property
+    def noise(self) -> SphericalGaussian:
+        """The law around a location, with the present σ."""
+        return SphericalGaussian(self.spec, self.log_sigma.clamp(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE).exp())
+
+    @property
+    @override
+    def param_shape(self) -> tuple[int, ...]:
+        return self.spec.shape
+
+    @override
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        return self.noise.log_prob(x, params)
+
+    @override
+    def sample(self, params: Tensor) -> Tensor:
+        return self.noise.sample(params)
+
+    @override
+    def mean(self, params: Tensor) -> Tensor:
+        return from_symmetric(params, self.spec)
+
+    @override
+    def location(self, params: Tensor) -> Tensor:
+        return params.float()

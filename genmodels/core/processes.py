@@ -50,6 +50,12 @@ def broadcast(value: T) -> T:
     return held[0]
 
 
+def leave_group() -> None:
+    """Leave the process group, if there is one; a process that ends within it may abort, its threads still running."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def gather(value: T) -> list[T]:
     """The ``value`` of every process in the order of ranks, returned in every process."""
     world = rank_and_world()[1]

@@ -1,7 +1,7 @@
 """Diffusion in plain torch: schedules, the forward process, what networks predict, reverse variances, samplers."""
 
-from genmodels.diffusion.predictions import Data, Noise, Prediction, Velocity
-from genmodels.diffusion.process import DiffusionProcess, extract, random_times
+from genmodels.diffusion.predictions import Data, Mean, Noise, Prediction, Velocity
+from genmodels.diffusion.process import Coefficients, DiffusionProcess, extract, random_times
 from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, Sampler
 from genmodels.diffusion.schedules import cosine, linear, log_snr
 from genmodels.diffusion.variances import FixedLarge, FixedSmall, Learned, ReverseVariance
@@ -9,12 +9,14 @@ from genmodels.diffusion.variances import FixedLarge, FixedSmall, Learned, Rever
 __all__ = [
     "DDIM",
     "Ancestral",
+    "Coefficients",
     "Data",
     "Denoiser",
     "DiffusionProcess",
     "FixedLarge",
     "FixedSmall",
     "Learned",
+    "Mean",
     "Noise",
     "Prediction",
     "ReverseVariance",

@@ -7,6 +7,7 @@ tensor, one time for each example of ``x [B, *shape]``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,22 @@ from genmodels.errors import ensure
 def extract(coefficients: Tensor, t: Tensor, x: Tensor) -> Tensor:
     """``coefficients[t]`` of a table ``[T + 1]``, shaped ``[B, 1, ...]`` to multiply ``x [B, *shape]``."""
     return coefficients[t].view(-1, *(1,) * (x.dim() - 1))
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """What relates x_0, ε, x_t and the mean of x_{t-1} at times t, to broadcast against ``[B, *shape]``.
+
+    Attributes:
+        sqrt_alpha_bar: √ᾱ_t.
+        sigma: √(1 - ᾱ_t).
+        posterior: the coefficients of x_0 and of x_t in the mean of ``q(x_{t-1} | x_t, x_0)`` (eq. 7); ``None``
+            between the steps, where there is no x_{t-1}.
+    """
+
+    sqrt_alpha_bar: Tensor
+    sigma: Tensor
+    posterior: tuple[Tensor, Tensor] | None = None
 
 
 def random_times(batch: int, probability: Tensor) -> Tensor:
@@ -103,6 +120,11 @@ class DiffusionProcess(nn.Module):
     def _keep(self, name: str, values: Tensor) -> None:
         values = values.float() if values.is_floating_point() else values
         self.register_buffer(name, values, persistent=False)
+
+    def at(self, t: Tensor, x: Tensor) -> Coefficients:
+        """The coefficients of steps ``t [B]``, each ``[B, 1, ...]`` to multiply ``x [B, *shape]``."""
+        posterior = extract(self.x0_weight, t, x), extract(self.xt_weight, t, x)
+        return Coefficients(extract(self.sqrt_alpha_bar, t, x), extract(self.sigma, t, x), posterior)
 
     def diffuse(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """``x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε [B, *shape]``, a draw from ``q(x_t | x_0)`` for normal ``eps`` (eq. 4)."""

@@ -3,6 +3,7 @@
 from genmodels.metrics.ais import AISEvaluation
 from genmodels.metrics.base import Evaluation, Subject
 from genmodels.metrics.chains import ChainsEvaluation
+from genmodels.metrics.codes import CodesEvaluation
 from genmodels.metrics.extractors import Extractor, InceptionV3, InDomainClassifier
 from genmodels.metrics.fd import FrechetEvaluation
 from genmodels.metrics.frechet import FeatureStatistics, Moments, frechet_distance
@@ -16,12 +17,14 @@ from genmodels.metrics.ode import ProbabilityFlowEvaluation
 from genmodels.metrics.partition import PartitionEvaluation
 from genmodels.metrics.precision_recall import PRDC, PRDCEvaluation, prdc
 from genmodels.metrics.recognized import RecognizedEvaluation, recognized
+from genmodels.metrics.reconstruction import ReconstructionEvaluation
 from genmodels.metrics.sample_sets import SampleSets
 
 __all__ = [
     "PRDC",
     "AISEvaluation",
     "ChainsEvaluation",
+    "CodesEvaluation",
     "Evaluation",
     "Extractor",
     "FeatureStatistics",
@@ -41,6 +44,7 @@ __all__ = [
     "PartitionEvaluation",
     "ProbabilityFlowEvaluation",
     "RecognizedEvaluation",
+    "ReconstructionEvaluation",
     "SampleSets",
     "Subject",
     "frechet_distance",

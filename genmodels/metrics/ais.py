@@ -84,6 +84,8 @@ class AISEvaluation(Evaluation):
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         if isinstance(model, DecodesLatent):
+            if model.no_latent_reason is not None:
+                return f"{type(model).__name__} has no latent z that could be annealed: {model.no_latent_reason}."
             rows = self.annealing.chains * self.batch_size
             require_memory(12 * rows * (model.spec.dims + model.latent_dim), f"ais with {rows} chains at a time")
             return None

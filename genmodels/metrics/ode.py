@@ -64,11 +64,14 @@ class ProbabilityFlowEvaluation(Evaluation):
 
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
+        name = type(model).__name__
         if isinstance(model, HasProbabilityFlow):
+            if model.no_flow_reason is not None:
+                return f"{name} has no ODE from noise to data here: {model.no_flow_reason}."
             rows = min(self.batch_size, self.max_examples or self.batch_size)
             require_memory(4 * rows * model.spec.dims * (self.probes or 1), f"ode with probes={self.probes}")
             return None
-        return f"{type(model).__name__} has no ODE from noise to data that would give its samples a density."
+        return f"{name} has no ODE from noise to data that would give its samples a density."
 
     def measure(self, subject: Subject) -> list[Score]:
         """The estimate at the finer tolerance; its protocol holds the difference from the coarser one."""

@@ -24,6 +24,7 @@ from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.core.stepwise import ROWS_AT_ONCE, terms_by_step, weighted_sum
 from genmodels.diffusion import (
     Ancestral,
+    Coefficients,
     DiffusionProcess,
     Prediction,
     ReverseVariance,
@@ -175,6 +176,7 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         ValueError: if the sampler takes more steps than the schedule has.
     """
 
+    family = "diffusion"
     draws = "trajectories"
 
     def __init__(
@@ -215,7 +217,7 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         probability = self.objective.time_probability(self.process)
         noised = self.noised(x, random_times(len(x), probability))
         output, v = self.predict(noised.x_t, noised.t)
-        target = self.prediction.target(noised.x0, noised.eps, *self.coefficients(noised.t, noised.x0))
+        target = self.prediction.target(noised.x0, noised.eps, self.process.at(noised.t, noised.x0))
 
         def vlb(output: Tensor, v: Tensor | None) -> Tensor:
             return self.vlb_sample(noised, output, v, probability)
@@ -224,7 +226,7 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
 
     def vlb_sample(self, noised: Noised, output: Tensor, v: Tensor | None, probability: Tensor) -> Tensor:
         """Unbiased estimate ``[]`` of the bound less L_T in nats/dim: the mean of a term over its ``probability``."""
-        x0_hat = self.prediction.x0(noised.x_t, output, *self.coefficients(noised.t, noised.x_t))
+        x0_hat = self.prediction.x0(noised.x_t, output, self.process.at(noised.t, noised.x_t))
         return (self.vlb_term(noised, x0_hat, v) / probability[noised.t]).mean() / self.spec.dims
 
     # The bound: eq. 5 -------------------------------------------------------------------------------------------------
@@ -277,10 +279,6 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         eps = torch.randn_like(x0)
         return Noised(x, x0, t, eps, self.process.diffuse(x0, t, eps))
 
-    def coefficients(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """√ᾱ_t and √(1 - ᾱ_t) at integer times ``t [B]``, each ``[B, 1, ...]`` to multiply ``x [B, *shape]``."""
-        return extract(self.process.sqrt_alpha_bar, t, x), extract(self.process.sigma, t, x)
-
     def predict(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         """The network's output at ``x_t [B, *shape]`` and ``t [B]``, and v of a learned variance, ``[B, *shape]``.
 
@@ -291,7 +289,7 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
     def estimate_x0(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         """The network's (clipped) estimate x̂_0 of x_0, and v of a learned variance, both ``[B, *shape]``."""
         output, v = self.predict(x_t, t)
-        x0_hat = self.prediction.x0(x_t, output, *self.coefficients(t, x_t))
+        x0_hat = self.prediction.x0(x_t, output, self.process.at(t, x_t))
         return x0_hat.clamp(-1, 1) if self.clip_x0 else x0_hat, v
 
     def reverse(self, x_t: Tensor, t: Tensor, x0_hat: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -390,6 +388,11 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         """T: the bound has a term for every step."""
         return self.process.steps
 
+    @property
+    def no_flow_reason(self) -> str | None:
+        """That of the prediction, which has to determine ε at every real time."""
+        return self.prediction.no_flow_reason
+
     def flow_log_density(self, y: Tensor, tolerance: float, probes: Tensor | None = None) -> tuple[Tensor, int]:
         """Density of the probability-flow ODE stopped at t = 1, see :func:`flow_log_prob`.
 
@@ -399,7 +402,7 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
 
         def eps(x_t: Tensor, t: Tensor, sqrt_alpha_bar: Tensor, sigma: Tensor) -> Tensor:
             output, _ = self.predict(x_t.float(), t)
-            return self.prediction.eps(x_t, output, sqrt_alpha_bar, sigma)
+            return self.prediction.eps(x_t, output, Coefficients(sqrt_alpha_bar, sigma))
 
         with torch.autocast(y.device.type, enabled=False), solving():
             return flow_log_prob(eps, self.process, y, tolerance, probes)

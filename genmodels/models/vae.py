@@ -20,7 +20,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.abilities import Encodes, HasImportanceWeights, HasObservation, Samples
+from genmodels.core.abilities import Encodes, HasGaussianPosterior, HasImportanceWeights, HasObservation, Samples
 from genmodels.core.observation import Observation, standard_normal_log_prob
 from genmodels.core.quantization import to_symmetric
 from genmodels.errors import ensure_counts, ensure_numbers
@@ -31,7 +31,7 @@ MOST_LATENTS = 32  # latent variables by default
 DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder: importance samples times images
 
 
-class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encodes):
+class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, HasGaussianPosterior, Encodes):
     """Latent variable model ``p(z) p(x|z)`` with the amortized Gaussian posterior ``q(z|x)``.
 
     The loss is ``-E_q[log p(x|z)] + beta KL(q(z|x) || p(z))``: the negative ELBO for ``beta = 1``, otherwise the
@@ -49,10 +49,13 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         beta: weight of the KL divergence in the loss.
         sample_mean: let samples be means of p(x|z) instead of draws from it.
         prior: ``latent_dim -> Prior``, the distribution p(z); N(0, I) in the paper.
+        draws: draws of z per example in the loss (L of eq. 7), which reduce the variance of its gradient.
 
     Raises:
-        ValueError: if latent_dim is less than 1, or beta is negative.
+        ValueError: if latent_dim or draws is less than 1, or beta is negative.
     """
+
+    family = "autoencoders"
 
     def __init__(
         self,
@@ -67,12 +70,15 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         beta: float = 1.0,
         sample_mean: bool = False,
         prior: PriorFactory = StandardNormalPrior,
+        draws: int = 1,
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
         ensure_counts(optional=True, latent_dim=latent_dim)
         ensure_numbers(at_least=0, beta=beta)
+        ensure_counts(1, 1000, draws=draws)
         self.latent_dim = min(spec.dims, MOST_LATENTS) if latent_dim is None else latent_dim
         self.beta = beta
+        self.loss_draws = draws
         self.sample_mean = sample_mean
         self.prior = prior(self.latent_dim)
         self.observation = observation(spec)
@@ -85,14 +91,18 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         return mean, log_std.clamp(-7.0, 7.0)
 
     def loss(self, x: Tensor) -> Loss:
-        """Mean of ``(-log p(x|z) + beta KL) / D`` in nats over ``x [B, *shape]``, each with one draw of z (eq. 10)."""
-        rate, distortion = self.rate_and_distortion(x)
+        """Mean of ``(-log p(x|z) + beta KL) / D`` in nats over ``x [B, *shape]``, each with L draws of z (eq. 7)."""
+        rate, distortion = self.rate_and_distortion(x, self.loss_draws)
         total = (distortion + self.beta * rate).mean() / self.spec.dims
         return Loss(total, {"distortion": distortion.mean(), "rate": rate.mean()})
 
-    def rate_and_distortion(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``KL(q(z|x) || p(z))`` and ``-log p(x|z)`` at one ``z ~ q(z|x)``, ``[B]`` in nats, of ``x [B, *shape]``."""
+    def rate_and_distortion(self, x: Tensor, draws: int = 1) -> tuple[Tensor, Tensor]:
+        """``KL(q(z|x) || p(z))`` and ``-log p(x|z)`` in nats at ``draws`` ``z ~ q(z|x)`` for each of ``x [B, *shape]``.
+
+        Both are ``[draws B]``, of all x for the first draw, then for the second, and so on.
+        """
         mean, log_std = self.posterior(x)
+        mean, log_std, x = (repeated(t, draws) for t in (mean, log_std, x))
         z = mean + log_std.exp() * torch.randn_like(mean)
         return self.prior.divergence(mean, log_std, z), -self.observation.log_prob(x, self.decoder(z))
 
@@ -126,7 +136,7 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
         ``mean`` and ``log_std`` are the :meth:`posterior` of ``x [B, *shape]``; ``noise`` is ``[K, B, latent_dim]``.
         """
         samples, noise = len(noise), noise.flatten(0, 1)
-        mean, log_std, x = (t.repeat(samples, *[1] * (t.dim() - 1)) for t in (mean, log_std, x))
+        mean, log_std, x = (repeated(t, samples) for t in (mean, log_std, x))
         z = mean + log_std.exp() * noise
         log_q = standard_normal_log_prob(noise) - log_std.sum(1)
         log_w = self.conditional_log_prob(x, z) + self.prior.log_prob(z) - log_q
@@ -174,3 +184,8 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, Encode
     @override
     def conditional_sample(self, z: Tensor) -> Tensor:
         return self.observation.sample(self.decoder(z))
+
+
+def repeated(t: Tensor, times: int) -> Tensor:
+    """``[times B, ...]``: the rows of ``t [B, ...]``, all of them ``times`` over."""
+    return t.repeat(times, *[1] * (t.dim() - 1)) if times > 1 else t

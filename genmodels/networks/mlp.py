@@ -88,6 +88,33 @@ def coupling_mlp(in_shape: Sequence[int], out_shape: Sequence[int], width: int =
     return network
 
 
+@measured
+def fully_connected(
+    in_shape: Sequence[int], out_shape: Sequence[int], width: int = 256, depth: int = 3, slope: float | None = None
+) -> nn.Module:
+    """Encoder or decoder ``[B, *in_shape] -> [B, *out_shape]`` of one kind for images and vectors.
+
+    Args:
+        in_shape: shape of one input.
+        out_shape: shape of one output.
+        width: units of a hidden layer.
+        depth: number of hidden layers; 0 is one affine map.
+        slope: from vectors to vectors, the initial slope of the first layer of ReLUs, see :func:`mlp`; ``None`` for
+            SiLUs in PyTorch's initialization, as for images and for an affine map.
+
+    Raises:
+        ValueError: if width is less than 1, depth is negative, slope is out of range, or the network does not fit into
+            memory.
+
+    >>> import torch
+    >>> fully_connected((1, 8, 8), (2,), width=4)(torch.zeros(3, 1, 8, 8)).shape
+    torch.Size([3, 2])
+    """
+    ensure_slope(slope)
+    steep = depth > 0 and len(in_shape) == len(out_shape) == 1
+    return steep_mlp(in_shape, out_shape, width, depth, slope if steep else None)
+
+
 def ensure_slope(slope: float | None) -> None:
     """Check a ``slope`` of :func:`mlp`.
 

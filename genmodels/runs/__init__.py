@@ -1,7 +1,7 @@
 """Run folders: their records, their provenance, and the models restored from them."""
 
 from genmodels.files import write_whole
-from genmodels.runs.computing import Computing, choose, settled
+from genmodels.runs.computing import Computing, choose, compile_networks, settled
 from genmodels.runs.folder import RunFolder, now
 from genmodels.runs.identity import config_hash, differences, expectations, labeled
 from genmodels.runs.lock import InUse, claimed, holder, is_claimed
@@ -24,6 +24,7 @@ __all__ = [
     "check_continues",
     "choose",
     "claimed",
+    "compile_networks",
     "config_hash",
     "differences",
     "expectations",

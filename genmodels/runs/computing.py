@@ -6,13 +6,13 @@ The measurements are those of ``python -m tests.benchmarks precision``, which ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 from genmodels.hardware import bf16_factor, bf16_unit, cpu_name
 
@@ -90,6 +90,25 @@ def choose(config: DictConfig, model: nn.Module, device: torch.device, record: M
     cpu = record.get("hardware", {}).get("cpu", cpu_name())
     elsewhere = f"the run began on another processor, {cpu}: the last digits of results may differ."
     return Computing(precision, layout, why, warnings if cpu == cpu_name() else (*warnings, elsewhere))
+
+
+def compile_networks(networks: Iterable[nn.Module]) -> None:
+    """Compile ``networks`` in place, as ``nn.Module.compile`` does.
+
+    That method leaves modules of PyTorch's own classes, such as ``nn.Sequential``, as they are and says nothing: the
+    compiler skips PyTorch's code, unless it is called from a function of somebody else's.
+    """
+    for network in networks:
+        network._compiled_call_impl = torch.compile(called(network._call_impl))
+
+
+def called(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``function``, called from here."""
+
+    def call(*inputs: Any, **options: Any) -> Tensor:
+        return function(*inputs, **options)
+
+    return call
 
 
 def choose_precision(

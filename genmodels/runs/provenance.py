@@ -29,7 +29,10 @@ def provenance() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the source tree, and whether files differ from it; ``None`` outside a checkout."""
+    """Commit of the source tree, and whether files differ from it; ``None`` outside a checkout.
+
+    A package that is installed below somebody's repository is no part of it.
+    """
     folder = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -37,6 +40,7 @@ def git_state() -> dict[str, Any] | None:
         return done.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
         return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.CalledProcessError):
         return None

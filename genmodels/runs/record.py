@@ -18,7 +18,7 @@ COSTS = (
     "parameters", "examples", "batches", "train_seconds", "fit_seconds", "evaluation_seconds", "peak_memory_bytes",
 )  # fmt: skip
 SPEEDS = ("passes_per_sample", "samples_per_second", "speed_batch")
-TEXTS = ("status", "model", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended")
+TEXTS = ("status", "model", "family", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended")
 MAPPINGS = ("cost", "refusals", "checkpoints", "computing", "hardware", "wandb", "mlflow", "validation", "trial")
 MIRRORS = {"wandb": ("id", "project", "entity", "sweep", "group"), "mlflow": ("id",)}  # names of runs on dashboards
 NO_NAME = re.compile(r"[^\w .~@-]")

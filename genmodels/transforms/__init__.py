@@ -1,7 +1,15 @@
 """Invertible layers: ``encode(x) -> (z, log|det dz/dx|)`` and ``decode(z) -> x``."""
 
-from genmodels.transforms.autoregressive import Autoregressive, Reverse
+from genmodels.transforms.autoregressive import Autoregressive, Reverse, Shuffle
 from genmodels.transforms.base import Chain, Transform
+from genmodels.transforms.codes import (
+    AffineLaw,
+    CodeLaw,
+    CodeLawFactory,
+    GaussianCodes,
+    MixtureCodes,
+    StandardNormalCodes,
+)
 from genmodels.transforms.conditional import (
     Additive,
     BoundedAffine,
@@ -26,11 +34,14 @@ from genmodels.transforms.stacks import couplings, odd_even_couplings, vector_fl
 __all__ = [
     "ActNorm",
     "Additive",
+    "AffineLaw",
     "Autoregressive",
     "BoundedAffine",
     "Chain",
     "ChannelCoupling",
     "CheckerboardCoupling",
+    "CodeLaw",
+    "CodeLawFactory",
     "ConditionalMap",
     "ConditionalMapFactory",
     "Coupling",
@@ -39,7 +50,9 @@ __all__ = [
     "FactorOut",
     "Flatten",
     "FlowPrior",
+    "GaussianCodes",
     "Logit",
+    "MixtureCodes",
     "MixturePrior",
     "OddEvenCoupling",
     "Prior",
@@ -47,7 +60,9 @@ __all__ = [
     "RationalQuadraticSpline",
     "Reverse",
     "Scale",
+    "Shuffle",
     "Squeeze",
+    "StandardNormalCodes",
     "StandardNormalPrior",
     "Standardizing",
     "Transform",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -40,6 +41,28 @@ class Autoregressive(Transform):
             return self.map.decode(z[:, i, None], params[:, :, None].to(z.dtype))[:, 0]
 
         return self.network.unroll(len(z), value)
+
+
+class Shuffle(Transform):
+    """``z_i = x_{π(i)}``: the dimensions ``[B, D]`` in a random order π, drawn once; the log-determinant is 0.
+
+    Args:
+        dims: D.
+    """
+
+    order: Tensor
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.randperm(dims))
+
+    @override
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, self.order], x.new_zeros(len(x))
+
+    @override
+    def decode(self, z: Tensor) -> Tensor:
+        return z[:, self.order.argsort()]
 
 
 class Reverse(Transform):

@@ -55,41 +55,39 @@ class RationalQuadraticSpline(ConditionalMap):
         self.bins, self.bound = bins, bound
         self.params_per_dim = 3 * bins - 1
 
-    def knots(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """The lower knots and the sizes of bins that fill the interval, both ``[B, K, *shape]``, from ``raw``."""
-        sizes = 2 * self.bound * (LEAST + (1 - LEAST * self.bins) * torch.softmax(raw, dim=1))
-        return torch.cumsum(sizes, dim=1) - sizes - self.bound, sizes
+    def knots(self, params: Tensor) -> Tensor:
+        """x, y and the slope at all knots, ``[B, 3, K + 1, *shape]``."""
+        raw, raw_slopes = params[:, : 2 * self.bins].unflatten(1, (2, -1)), params[:, 2 * self.bins :]
+        sizes = 2 * self.bound * (LEAST + (1 - LEAST * self.bins) * torch.softmax(raw, dim=2))
+        first, ends = ([0, 0] * (params.ndim - 2) + pad for pad in ([1, 0], [1, 1]))
+        corners = F.pad(torch.cumsum(sizes, dim=2), first) - self.bound
+        slopes = F.pad(LEAST + F.softplus(raw_slopes + math.log(math.expm1(1 - LEAST))), ends, value=1.0)
+        return torch.cat([corners, slopes[:, None]], dim=1)
 
-    def slopes(self, raw: Tensor) -> Tensor:
-        """The slopes at all knots ``[B, K + 1, *shape]``, from ``raw [B, K - 1, *shape]``; 0 gives 1."""
-        inner = LEAST + F.softplus(raw + math.log(math.expm1(1 - LEAST)))
-        return F.pad(inner, [0, 0] * (raw.ndim - 2) + [1, 1], value=1.0)
-
-    def find(self, value: Tensor, params: Tensor, inverse: bool) -> Bins:
-        """The bins that ``value [B, *shape]``, an x or for the ``inverse`` a y, lies in, by ``params``."""
-        raw_widths, raw_heights, raw_slopes = params.split([self.bins, self.bins, self.bins - 1], dim=1)
-        (x, w), (y, h) = self.knots(raw_widths), self.knots(raw_heights)
-        slopes = self.slopes(raw_slopes)
-        lower = y if inverse else x
-        k = (value[:, None] >= lower[:, 1:]).sum(1, keepdim=True)
-        return Bins(*(part.gather(1, k)[:, 0] for part in (x, w, y, h, slopes[:, :-1], slopes[:, 1:])))
+    def find(self, value: Tensor, params: Tensor, axis: int) -> Bins:
+        """The bins that ``value [B, *shape]``, an x for axis 0 or a y for axis 1, lies in, by ``params``."""
+        knots = self.knots(params)
+        k = (value[:, None] >= knots[:, axis, 1:-1]).sum(1)
+        ends = torch.stack([k, k + 1], dim=1)[:, None].expand(-1, 3, *[-1] * value.ndim)
+        (x, y, left), (right_x, right_y, right) = (end.unbind(1) for end in knots.gather(2, ends).unbind(2))
+        return Bins(x, right_x - x, y, right_y - y, left, right)
 
     @override
     def encode(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         inside = x.abs() < self.bound
-        at = self.find(x, params, inverse=False)
+        at = self.find(x, params, axis=0)
         s, ξ = at.s, torch.where(inside, (x - at.x) / at.w, 0.5)
         mixed = ξ * (1 - ξ)
         denominator = s + (at.right + at.left - 2 * s) * mixed
         z = at.y + at.h * (s * ξ.square() + at.left * mixed) / denominator
         slope = at.right * ξ.square() + 2 * s * mixed + at.left * (1 - ξ).square()
-        log_slope = 2 * torch.log(s / denominator) + torch.log(slope)
+        log_slope = torch.log(slope * (s / denominator).square())
         return torch.where(inside, z, x), torch.where(inside, log_slope, 0.0)
 
     @override
     def decode(self, z: Tensor, params: Tensor) -> Tensor:
         inside = z.abs() < self.bound
-        at = self.find(z, params, inverse=True)
+        at = self.find(z, params, axis=1)
         s, rise = at.s, torch.where(inside, z - at.y, 0.0)
         bend = rise * (at.right + at.left - 2 * s)
         a, b, c = at.h * (s - at.left) + bend, at.h * at.left - bend, -s * rise

@@ -36,6 +36,7 @@ from genmodels.metrics.features import FeatureSpace
 from genmodels.models.base import BaseModel, make_optimizers, train_batch
 from genmodels.runs import set_memory_format
 from tests.benchmarks import continuous, energy
+from tests.benchmarks import flows as flow_benchmarks
 from tests.benchmarks.precision import precision
 
 ROOT = Path(__file__).parents[2]
@@ -317,6 +318,11 @@ def langevin_step(table: Table) -> None:
     energy.langevin_step(table, alternating)
 
 
+def flows(table: Table) -> None:
+    """See :func:`tests.benchmarks.flows.flows`."""
+    flow_benchmarks.flows(table, alternating)
+
+
 def flow_matching(table: Table) -> None:
     """See :func:`tests.benchmarks.continuous.flow_matching`."""
     continuous.flow_matching(table, alternating)
@@ -324,7 +330,7 @@ def flow_matching(table: Table) -> None:
 
 MEASURED = (
     loader_ratio, first_step, main_job, sharing, frechet_ratio, extraction_ratio, likelihood_costs, step_ratios,
-    utilization, rbm_training, langevin_step, flow_matching,
+    utilization, rbm_training, langevin_step, flows, flow_matching,
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from genmodels.metrics import (
     MemorizationEvaluation,
     PartitionEvaluation,
     PRDCEvaluation,
+    ReconstructionEvaluation,
     SampleSets,
     Subject,
     noise_width,
@@ -58,6 +59,7 @@ EVALUATIONS = [
     KernelEvaluation(Pixels, n=12, repeats=2),
     PRDCEvaluation(Pixels, n=12, repeats=2),
     MemorizationEvaluation(n=12),
+    ReconstructionEvaluation(),
     AISEvaluation(images=4, temperatures=20, simulated=2, gaussian=True, sigma=0.5),
 ]
 

@@ -31,12 +31,19 @@ def trained(name):
     return model.eval()
 
 
+class Trained(dict):
+    """Models by name; a test of one that is not there is skipped."""
+
+    def __missing__(self, name):
+        pytest.skip(f"{name} is not among the models that are tested")
+
+
 @pytest.fixture(scope="module")
 def models():
     """Every model with a likelihood, trained once."""
     torch.manual_seed(0)
     with_likelihood = [name for name in CONFIGURED if isinstance(model_on(name, SPEC), HasLikelihood)]
-    return {name: trained(name) for name in with_likelihood}
+    return Trained({name: trained(name) for name in with_likelihood})
 
 
 @torch.no_grad()

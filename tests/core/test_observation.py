@@ -12,6 +12,7 @@ from genmodels.core.observation import (
     DiscretizedLogistic,
     Gaussian,
     SphericalGaussian,
+    SphericalNoise,
     discretized_gaussian,
     discretized_logistic,
     standard_normal_log_prob,
@@ -131,9 +132,30 @@ def test_spherical_gaussian_of_reals_is_that_of_torch():
     torch.testing.assert_close(drawn.mean(0), location[0], atol=0.03, rtol=0)
 
 
+@pytest.mark.parametrize("levels", [5, None])
+def test_spherical_noise_is_that_law_with_one_sigma_that_may_learn(levels):
+    spec = DataSpec((2,), levels)
+    x = torch.randint(5, (6, 2)).to(torch.uint8) if levels else torch.randn(6, 2)
+    location = 0.3 * torch.randn(6, 2)
+    learned, fixed = SphericalNoise(spec, 0.4), SphericalNoise(spec, 0.4, learned=False)
+    assert learned.param_shape == (2,) and not list(fixed.parameters()) and "log_sigma" in fixed.state_dict()
+    expected = SphericalGaussian(spec, 0.4).log_prob(x, location)
+    for law in (learned, fixed):
+        torch.testing.assert_close(law.log_prob(x, location), expected)
+        assert torch.equal(law.mean(location), from_symmetric(law.location(location), spec))
+    (gradient,) = torch.autograd.grad(learned.log_prob(x, location).sum(), learned.log_sigma)
+    up, down = (SphericalGaussian(spec, 0.4 * factor).log_prob(x, location).sum() for factor in (1.01, 1 / 1.01))
+    assert gradient.item() == pytest.approx((up - down).item() / 0.0199, rel=0.01)
+    spread = (learned.sample(location.repeat(4000, 1)).float() - learned.sample(location.repeat(4000, 1)).float()).var()
+    width = 0.4 * ((levels or 3) - 1) / 2  # in levels
+    assert spread.item() == pytest.approx(2 * width**2, rel=0.25)
+
+
 def test_spherical_gaussian_refuses_a_sigma_that_is_not_positive():
     with pytest.raises(ValueError, match=r"^sigma must be a number above 0"):
         SphericalGaussian(DataSpec((2,)), 0.0)
+    with pytest.raises(ValueError, match=r"^sigma must"):
+        SphericalNoise(DataSpec((2,)), 0.0)
 
 
 @pytest.mark.parametrize(("kind", "levels"), [(Bernoulli, 2), (DiscretizedLogistic, 17), (Gaussian, None)])

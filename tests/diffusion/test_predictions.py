@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from genmodels.diffusion import (
+    Coefficients,
     Data,
     DiffusionProcess,
     FixedLarge,
     FixedSmall,
     Learned,
+    Mean,
     Noise,
     Velocity,
     extract,
@@ -17,17 +19,27 @@ from genmodels.diffusion import (
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
 
 
-@pytest.mark.parametrize("prediction", [Noise(), Data(), Velocity()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("prediction", [Noise(), Data(), Velocity(), Mean()], ids=lambda p: type(p).__name__)
 def test_conversions_invert_the_target(prediction):
     torch.manual_seed(0)
     process = DiffusionProcess(linear(50))
     t = torch.arange(1, 51)
     x0, eps = torch.randn(50, 2, 3, 3), torch.randn(50, 2, 3, 3)
     x_t = process.diffuse(x0, t, eps)
-    scales = extract(process.sqrt_alpha_bar, t, x_t), extract(process.sigma, t, x_t)
-    target = prediction.target(x0, eps, *scales)
-    torch.testing.assert_close(prediction.x0(x_t, target, *scales), x0, atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(prediction.eps(x_t, target, *scales), eps, atol=1e-3, rtol=1e-3)
+    at = process.at(t, x_t)
+    target = prediction.target(x0, eps, at)
+    torch.testing.assert_close(prediction.x0(x_t, target, at), x0, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(prediction.eps(x_t, target, at), eps, atol=1e-3, rtol=1e-3)
+
+
+def test_the_mean_is_that_of_the_posterior_and_belongs_to_a_step():
+    torch.manual_seed(0)
+    process, t = DiffusionProcess(linear(50)), torch.arange(1, 51)
+    x0, eps = torch.randn(50, 3), torch.randn(50, 3)
+    x_t = process.diffuse(x0, t, eps)
+    torch.testing.assert_close(Mean().target(x0, eps, process.at(t, x_t)), process.posterior_mean(x0, x_t, t))
+    with pytest.raises(ValueError, match="between"):
+        Mean().x0(x_t, x0, Coefficients(torch.tensor(0.8), torch.tensor(0.6)))
 
 
 def test_learned_variance_lies_between_the_fixed_ones():

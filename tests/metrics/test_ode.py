@@ -60,7 +60,4 @@ def test_a_difference_beyond_the_error_is_flagged():
 
 
 def test_other_models_are_refused():
-    assert (
-        "has no ODE from noise to data"
-        in ProbabilityFlowEvaluation().unsupported_reason(object(), None)
-    )
+    assert "has no ODE from noise to data" in ProbabilityFlowEvaluation().unsupported_reason(object(), None)

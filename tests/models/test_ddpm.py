@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from genmodels.callbacks.plane import Window, density
 from genmodels.core import DataSpec, Kind
 from genmodels.core.abilities import HasProbabilityFlow
 from genmodels.core.quantization import to_symmetric
@@ -20,10 +21,12 @@ from genmodels.core.stepwise import inclusion_probabilities
 from genmodels.diffusion import (
     DDIM,
     Ancestral,
+    Coefficients,
     Data,
     FixedLarge,
     FixedSmall,
     Learned,
+    Mean,
     Noise,
     ReverseVariance,
     Velocity,
@@ -32,7 +35,7 @@ from genmodels.diffusion import (
     linear,
 )
 from genmodels.launch import compose
-from genmodels.metrics import LikelihoodEvaluation, Subject
+from genmodels.metrics import LikelihoodEvaluation, ProbabilityFlowEvaluation, Subject
 from genmodels.models.ddpm import DDPM, Noised, Simple, Variational
 from genmodels.networks.time_conditioned import time_conditioned
 
@@ -206,7 +209,7 @@ class BestForNormal(nn.Module):
         signal, sigma = torch.sigmoid(-2 * log_ratio).sqrt(), torch.sigmoid(2 * log_ratio).sqrt()
         variance = 0.25 * signal.square() + sigma.square()
         x0, eps = 0.25 * signal / variance * x_t, sigma / variance * x_t
-        return self.prediction.target(x0, eps, signal, sigma)
+        return self.prediction.target(x0, eps, Coefficients(signal, sigma))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -439,7 +442,7 @@ def test_bound_over_all_points_sums_to_at_most_one():
 
 
 @pytest.mark.parametrize("objective", [Simple(), Variational()], ids=lambda o: type(o).__name__)
-@pytest.mark.parametrize("prediction", [Noise(), Data(), Velocity()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("prediction", [Noise(), Data(), Velocity(), Mean()], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize("variance", [FixedSmall(), FixedLarge(), Learned()], ids=lambda v: type(v).__name__)
 def test_every_combination_trains_scores_and_samples(objective, prediction, variance):
     torch.manual_seed(0)
@@ -449,6 +452,25 @@ def test_every_combination_trains_scores_and_samples(objective, prediction, vari
         spec.check(x)
         train(model, x, 2)
         assert model.log_likelihood(x).nats.isfinite().all() and model.validation_likelihood(x).nats.isfinite().all()
+
+
+def test_a_predicted_mean_is_the_mean_of_ancestral_steps():
+    torch.manual_seed(0)
+    spec, t = DataSpec((3,)), torch.arange(1, 11)
+    model, x_t = shaken(tiny(spec, prediction=Mean())), torch.randn(10, 3)
+    output, _ = model.predict(x_t, t)
+    mean, _ = model.reverse(x_t, t, *model.estimate_x0(x_t, t))
+    torch.testing.assert_close(mean, output)
+
+
+def test_a_model_of_means_has_no_flow_and_is_drawn_by_its_bound():
+    torch.manual_seed(0)
+    model = tiny(DataSpec((2,)), prediction=Mean())
+    reason = ProbabilityFlowEvaluation().unsupported_reason(model, None)
+    assert reason.count(".") == 1 and "between" in reason
+    assert ProbabilityFlowEvaluation().unsupported_reason(tiny(DataSpec((2,))), None) is None
+    _, words = density(model, Window(0.0, 0.0, 1.0), pixels=4)
+    assert "importance samples" in words
 
 
 def test_hybrid_loss_trains_the_variance_alone_by_the_bound():

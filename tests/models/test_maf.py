@@ -9,12 +9,28 @@ from models.flows import NORMAL, awake, batch, jacobians, train
 from torch import nn
 
 from genmodels.core import DataSpec, Kind
-from genmodels.models.maf import MAF
+from genmodels.models.maf import MAF, MixtureMADE
 from genmodels.networks.made import made
-from genmodels.transforms import ActNorm, Autoregressive, Chain, Coupling, Standardizing
+from genmodels.transforms import ActNorm, Autoregressive, Chain, Coupling, Flatten, Shuffle, Standardizing
 
 TINY = ["model.network.width=16", "model.layers=2"]  # overrides for the suites of all models
-nats_in_pixels = partial(flows.nats_in_pixels, base=NORMAL)
+
+
+def nats_in_pixels(model, x):
+    """See :func:`models.flows.nats_in_pixels`; the mixtures are tested below."""
+    base = OfOne(model.base) if isinstance(model.base, MixtureMADE) else NORMAL
+    return flows.nats_in_pixels(model, x, base)
+
+
+class OfOne:
+    """A base density of vectors ``[D]`` instead of batches."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def log_prob(self, z):
+        return self.base.log_prob(z[None])
+
 
 SHAPES = [(1, 4, 4), (2, 3, 5), (1,), (2,), (5,)]
 
@@ -102,6 +118,24 @@ def test_decoding_agrees_with_a_pass_for_each_dimension(dims, options):
     torch.testing.assert_close(transform.decode(u), x, atol=1e-10, rtol=1e-10)
 
 
+@torch.no_grad()
+def test_a_layer_agrees_with_zuko():
+    """Both ways and in its log-determinant, around the same network."""
+    transforms = pytest.importorskip("zuko.transforms")
+    layer_, x = layer(6), torch.randn(10, 6).double()
+
+    def affine(x):
+        mean, log_std = layer_.map.mean_and_log_std(layer_.network(x))
+        return transforms.DependentTransform(
+            torch.distributions.AffineTransform(-mean * torch.exp(-log_std), torch.exp(-log_std)), 1
+        )
+
+    peer = transforms.AutoregressiveTransform(affine, passes=6)
+    z, log_det = layer_(x)
+    for ours, theirs in ((z, peer(x)), (log_det, peer.log_abs_det_jacobian(x, z)), (layer_.decode(x), peer.inv(x))):
+        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
+
+
 def test_one_layer_without_hidden_units_is_any_gaussian():
     """With ``covariance = L Lᵀ``, ``u = L⁻¹(x - m)``: ``exp(α_i) = L_ii``, and μ is linear in the dimensions before."""
     root = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [-1.0, 2.0, 3.0]])
@@ -158,6 +192,87 @@ def test_a_learned_curve_is_found():
     assert torch.corrcoef(torch.stack([x[:, 0].square(), x[:, 1]]))[0, 1] > 0.9
 
 
+def test_random_orders_are_drawn_once_and_lie_in_the_state():
+    """Behind a shuffle the Jacobian of a layer is triangular, and so it is in the order of the shuffle before it."""
+    spec = DataSpec((6,))
+    flow = awake(tiny(spec, layers=2, width=64, order="random")).flow.double()
+    flatten, shuffle, norm, layer, other = list(flow)[:5]
+    assert isinstance(flatten, Flatten) and isinstance(shuffle, Shuffle) and isinstance(other, Shuffle)
+    assert shuffle.order.sort().values.tolist() == other.order.sort().values.tolist() == list(range(6))
+    assert not torch.equal(shuffle.order, torch.arange(6)) and not torch.equal(shuffle.order, other.order)
+    x = torch.randn(50, 6).double()
+    jacobian = jacobians(Chain([shuffle, norm, layer]), x)
+    assert jacobian.triu(1).any() and not jacobian[:, :, shuffle.order].triu(1).any()
+    again = tiny(spec, layers=2, width=64, order="random").flow.double()
+    assert not torch.equal(again(x)[0], flow(x)[0])
+    again.load_state_dict(flow.state_dict())
+    assert torch.equal(again(x)[0], flow(x)[0])
+
+
+def mixture(dims=2, components=3, awoken=True):
+    base = MixtureMADE(dims, partial(made, width=32), components).double()
+    return awake(base) if awoken else base
+
+
+def on_a_grid(base, reach=12.0, points=401):
+    """Points ``[N, 2]`` of a grid, and the mass of their cells."""
+    axis = torch.linspace(-reach, reach, points, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)
+    return grid, base.log_prob(grid).exp() * (axis[1] - axis[0]) ** 2
+
+
+@torch.no_grad()
+def test_density_of_the_mixtures_is_the_product_of_their_conditionals():
+    base, z = mixture(4), torch.randn(20, 4).double()
+    expected = torch.zeros(20).double()
+    for i in range(4):
+        blind = torch.cat([z[:, :i], torch.full((20, 4 - i), 7.0).double()], dim=1)  # whatever comes after
+        log_weights, means, log_stds = (part[:, :, i] for part in base.mixtures(base.network(blind)))
+        gaussians = torch.distributions.Normal(means, log_stds.exp())
+        law = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=log_weights), gaussians)
+        expected += law.log_prob(z[:, i])
+    torch.testing.assert_close(base.log_prob(z), expected, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("components", [2, 3, 10])
+@torch.no_grad()
+def test_mixtures_begin_with_mean_zero_and_variance_one_and_gaussians_that_differ(components):
+    base = mixture(components=components, awoken=False)
+    grid, mass = on_a_grid(base, reach=8.0)
+    moments = torch.stack([mass.sum(), mass @ grid[:, 0], mass @ grid[:, 0].square(), mass @ grid.prod(1)])
+    torch.testing.assert_close(moments, torch.tensor([1.0, 0.0, 1.0, 0.0]).double(), atol=1e-6, rtol=0)
+    assert base.means.unique().numel() == components
+
+
+@torch.no_grad()
+def test_draws_of_the_mixtures_have_the_moments_of_their_density():
+    base = mixture()
+    base.network.out.bias.copy_(0.5 * torch.randn_like(base.network.out.bias))
+    grid, mass = on_a_grid(base)
+    draws = base.float().sample(40_000, torch.device("cpu")).double()
+    assert mass.sum().item() == pytest.approx(1, abs=1e-4)
+    for moment in (lambda z: z, lambda z: z.square(), lambda z: z.prod(1, keepdim=True), torch.tanh, torch.cos):
+        error = moment(draws).mean(0) - mass @ moment(grid)
+        assert (error.abs() < 4 * moment(draws).std(0) / 200).all()
+
+
+def test_two_clusters_on_a_line_are_one_mixture_and_no_gaussian():
+    """A single dimension has a normal density under affine layers alone."""
+
+    def draw(n=256):
+        return 3.0 * torch.randint(2, (n, 1)) + 0.3 * torch.randn(n, 1)
+
+    entropy = NORMAL.entropy() + torch.tensor(0.3).log() + torch.tensor(2.0).log()
+    normal = NORMAL.entropy() + 0.5 * torch.tensor(1.5**2 + 0.3**2).log()
+    nats = {}
+    for components in (1, 2):
+        model = train(tiny(DataSpec((1,)), layers=1, components=components), draw, 300)
+        with torch.no_grad():
+            nats[components] = -model.log_likelihood(draw(4000)).nats.mean()
+    torch.testing.assert_close(nats[1], normal, atol=0.05, rtol=0)
+    torch.testing.assert_close(nats[2], entropy, atol=0.05, rtol=0)
+
+
 def test_initialize_standardizes_the_input_of_the_first_layer():
     model = tiny(DataSpec((5,)))
     x = 3 + 4 * batch(model.spec, 500)
@@ -168,7 +283,9 @@ def test_initialize_standardizes_the_input_of_the_first_layer():
     torch.testing.assert_close(z.std(0, correction=0), torch.ones(5), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": 0.5}, {"layers": 0}])
+@pytest.mark.parametrize(
+    "options", [{"alpha": 0.0}, {"alpha": 0.5}, {"layers": 0}, {"components": 0}, {"order": "natural"}]
+)
 def test_bad_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         tiny(DataSpec((2,), 3), **options)

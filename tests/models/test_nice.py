@@ -6,12 +6,13 @@ import pytest
 import torch
 from models import flows
 from models.flows import NORMAL, awake, batch, jacobians, train
+from torch import nn
 
 from genmodels.core import DataSpec, Kind
 from genmodels.models.base import StandardLogistic, StandardNormal
 from genmodels.models.nice import NICE
 from genmodels.networks.mlp import mlp
-from genmodels.transforms import Logit, OddEvenCoupling, Scale
+from genmodels.transforms import Chain, Logit, OddEvenCoupling, Scale
 
 TINY = ["model.network.width=8", "model.network.depth=1"]  # overrides for the suites of all models
 
@@ -94,6 +95,36 @@ def test_two_linear_couplings_and_a_scale_are_any_gaussian():
         scale.log_scale.copy_(inverse.diagonal().log())
     x = truth.sample((100,))
     torch.testing.assert_close(model.log_likelihood(x).nats, truth.log_prob(x), atol=1e-4, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_couplings_agree_with_nflows():
+    """Both ways and in their log-determinant, around the same networks."""
+    peer = pytest.importorskip("nflows.transforms")
+    couplings = awake(tiny(DataSpec((6,)))).flow.transforms[1:-1]
+    masks = [(torch.arange(6) + i) % 2 for i in range(4)]  # what moves
+
+    theirs = peer.CompositeTransform(
+        peer.AdditiveCouplingTransform(mask, lambda *sizes, network=coupling.network: Called(network))
+        for mask, coupling in zip(masks, couplings, strict=True)
+    )
+    x = torch.randn(10, 6)
+    ours = Chain(couplings)
+    (z, log_det), (peers_z, peers_log_det) = ours(x), theirs(x)
+    torch.testing.assert_close(z, peers_z)
+    torch.testing.assert_close(log_det, peers_log_det)
+    torch.testing.assert_close(ours.decode(x), theirs.inverse(x)[0])
+
+
+class Called(nn.Module):
+    """A network that is also given a context."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x, context):
+        return self.network(x)
 
 
 def test_a_learned_gaussian_is_found():

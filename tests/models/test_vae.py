@@ -94,6 +94,28 @@ def test_elbo_with_beta_is_reported_with_beta_one():
     assert torch.equal(model.log_likelihood(x).nats, one)
 
 
+@torch.no_grad()
+def test_more_draws_leave_the_mean_of_the_loss_and_divide_its_variance():
+    """The variance that draws of z cause falls as 1/L, for a loss of the same examples."""
+    torch.manual_seed(0)
+    model, x, _ = linear_gaussian(posterior_scale=1.6)
+    found = {}
+    for draws in (1, 4, 16):
+        model.loss_draws = draws
+        found[draws] = torch.stack([model.loss(x).total for _ in range(3000)]).double()
+    error = (found[1].var() / 3000).sqrt().item()
+    for draws in (4, 16):
+        assert found[draws].mean().item() == pytest.approx(found[1].mean().item(), abs=5 * error)
+        assert found[1].var() / found[draws].var() == pytest.approx(draws, rel=0.12)
+
+
+def test_a_draw_is_paired_with_its_own_example():
+    model, x, log_p = linear_gaussian()
+    rate, distortion = model.rate_and_distortion(x, 400)
+    assert rate.shape == distortion.shape == (400 * 64,)
+    torch.testing.assert_close(-(rate + distortion).view(400, 64).mean(0), log_p, atol=0.25, rtol=0)
+
+
 @pytest.mark.parametrize("levels", [2, 17, None])
 def test_location_is_what_decode_rounds_and_the_law_around_it_is_the_models_own(levels):
     torch.manual_seed(0)

@@ -68,6 +68,27 @@ def test_unrolling_agrees_with_a_pass_for_each_dimension(dims, width, depth):
     torch.testing.assert_close(network.unroll(8, value), expected, atol=1e-10, rtol=1e-10)
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_outputs_agree_with_nflows(depth):
+    """Its hidden units have the degrees 1 .. D - 1 in turn, not sorted, and its outputs lie dimension by dimension."""
+    peer = pytest.importorskip("nflows.transforms.made").MADE
+    ours, x = awake(5, 12, depth), torch.randn(20, 5).double()
+    theirs = peer(5, 12, num_blocks=depth - 1, output_multiplier=2, use_residual_blocks=False).double()
+    units = torch.argsort(torch.arange(12) % 4, stable=True)  # theirs, in the order of ours
+    inputs = torch.arange(5)
+    with torch.no_grad():
+        for layer, of in zip(
+            [theirs.initial_layer, *[block.linear for block in theirs.blocks]], ours.hidden, strict=True
+        ):
+            layer.weight[units[:, None], inputs] = of.weight
+            layer.bias[units] = of.bias
+            inputs = units
+        outputs = torch.arange(10).view(5, 2).T.flatten()
+        theirs.final_layer.weight[outputs[:, None], units] = ours.out.weight
+        theirs.final_layer.bias[outputs] = ours.out.bias
+        torch.testing.assert_close(ours(x), theirs(x).view(20, 5, 2).mT, atol=1e-12, rtol=1e-12)
+
+
 @torch.no_grad()
 def test_unrolling_costs_less_than_one_pass():
     network = made((50,), (2, 50), width=200, depth=2)

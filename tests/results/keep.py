@@ -42,8 +42,8 @@ little. Their bits/dim are of the chains that draw their samples, annealed over 
 passes; `partition_bits_per_dim` is of the energies themselves, from the other side. The chains of the EBM are Langevin
 chains at temperature 1, whose steps are accepted or rejected.
 
-NICE, which has a logit here and none in the paper, and MAF ran on an AMD EPYC in float32, one thread each, beside up to
-eight other processes.
+NICE, which has a logit here and none in the paper, and MAF ran like the first models, one thread each, beside up to
+eight other processes; their networks computed in bfloat16 on MNIST, as those of the others did.
 
 The runs are of the commits in the last table. On MNIST and Fashion-MNIST the VAE has a learned prior. The runs on
 Fashion-MNIST, and that of the VAE on MNIST, shared the two cores with up to five other processes, so that their seconds

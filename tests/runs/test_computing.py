@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import torch
+from conformance.kinds import MODELS, examples, model_on
 from conformance.test_laboratory import settings
 from omegaconf import OmegaConf
 from torch import nn
@@ -16,8 +18,8 @@ from genmodels.composition import compose
 from genmodels.core import DataSpec
 from genmodels.errors import UserError
 from genmodels.experiment import Experiment, run
-from genmodels.models.base import BaseModel
-from genmodels.runs import RunFolder, choose, computing
+from genmodels.models.base import AdversarialModel, BaseModel
+from genmodels.runs import RunFolder, choose, compile_networks, computing
 from genmodels.runs.computing import rule_of_layout, rule_of_precision, settled, width
 from genmodels.runs.folder import renewed
 from genmodels.runs.record import check_record
@@ -134,6 +136,40 @@ def test_a_run_records_its_choice_and_its_evaluation_repeats_it(tmp_path, monkey
     assert "which" in capsys.readouterr().out
     (new,) = set(folder.read()["metrics"]) - set(record["metrics"])
     assert new.endswith("[trainer.precision=32-true]")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_is_compiled(name, monkeypatch):
+    """Also those of PyTorch's own classes, which ``nn.Module.compile`` leaves as they are."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    model = model_on(name, DataSpec((2,)))
+    networks = [each for each in model.compiled_networks() if any(True for _ in each.parameters())]
+    plain = loss_of(model)
+    compile_networks(networks)
+    torch._dynamo.reset()
+    torch.testing.assert_close(loss_of(model), plain, rtol=1e-4, atol=1e-5)
+    assert len(graphs) >= len(networks)
+    assert not any("_compiled" in key for key in model.state_dict())
+
+
+def loss_of(model):
+    torch.manual_seed(0)
+    x = examples(model.spec, 16)
+    model.initialize(x)
+    players = model.players() if isinstance(model, AdversarialModel) else [model]
+    return torch.stack([player.loss(x).total for player in players]).detach()
+
+
+def test_without_a_network_to_compile_it_says_so(tmp_path):
+    experiment = Experiment.assemble(settings("rbm", "points", tmp_path, "compile=true"))
+    assert "compile=true has no effect: RBM has no network." in experiment.computing.lines
+    assert not Experiment.assemble(settings("vae", "points", tmp_path, "compile=true")).computing.warnings
 
 
 def test_a_run_that_goes_on_has_the_threads_that_it_began_with(tmp_path, monkeypatch):

@@ -74,3 +74,31 @@ def test_the_forward_divergence_is_cross_entropy_but_for_a_constant():
     a, b = log_normal(0.3 * ONE, 1.7 * ONE), log_normal(-1.0 * ONE, 2.5 * ONE)
     cross = [-(LOG_P.exp() * log_q).sum() * WIDTH for log_q in (a, b)]
     torch.testing.assert_close(forward_kl(a) - forward_kl(b), cross[0] - cross[1], atol=1e-12, rtol=0)
+
+
+def descend(loss, logits, steps=400):
+    """The categorical law that gradient descent on ``loss(log_q)`` ends at, and the gradient at its start."""
+    logits = logits.clone().requires_grad_()
+    (first,) = torch.autograd.grad(loss(torch.log_softmax(logits, 0)), logits)
+    optimizer = torch.optim.LBFGS([logits], max_iter=steps, tolerance_grad=1e-13, tolerance_change=1e-18)
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss(torch.log_softmax(logits, 0))
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    return torch.softmax(logits.detach(), 0), first
+
+
+def test_maximum_likelihood_descends_in_the_forward_divergence_and_ends_at_the_data():
+    counts = torch.tensor([3.0, 1.0, 7.0, 2.0, 5.0], dtype=torch.float64)
+    p, start = counts / counts.sum(), torch.tensor([0.5, -1.0, 0.0, 2.0, -0.3], dtype=torch.float64)
+    by_likelihood = descend(lambda log_q: -(counts * log_q).sum() / counts.sum(), start)
+    by_forward = descend(lambda log_q: (p * (p.log() - log_q)).sum(), start)
+    by_reverse = descend(lambda log_q: (log_q.exp() * (log_q - p.log())).sum(), start)
+    torch.testing.assert_close(by_likelihood[1], by_forward[1], atol=1e-14, rtol=0)
+    for found, _ in (by_likelihood, by_forward, by_reverse):  # the last for want of anything better than p
+        torch.testing.assert_close(found, p, atol=1e-6, rtol=0)
+    assert (by_reverse[1] - by_forward[1]).abs().max() > 0.05  # on another way

@@ -27,6 +27,7 @@ from genmodels.transforms import (
     RationalQuadraticSpline,
     Reverse,
     Scale,
+    Shuffle,
     Squeeze,
     Standardizing,
     Transform,
@@ -76,6 +77,7 @@ BUILD = {
         for shape in [(1,), *VECTORS]
     ],
     Reverse: [(lambda shape: Reverse(), shape) for shape in VECTORS],
+    Shuffle: [(lambda shape: Shuffle(*shape), shape) for shape in VECTORS],
     FactorOut: [
         (lambda shape: FactorOut(shape, Chain([ActNorm(half(shape)), Flatten(half(shape))])), shape)
         for shape in EVEN_CHANNELS

@@ -20,6 +20,7 @@ from genmodels.models.base.training import OptimizerFactory, SchedulerFactory
 
 CELLS, SIDE = 400, 12.0  # of the quadrature on the plane, in standard deviations of the data
 TINY = 1e-6  # ratio of a standard deviation to the mean below which float32 cannot tell a column from a constant
+RESOLVED = 2.0**24  # the magnitude beyond which neighbors in float32 are more than 1 apart
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -66,6 +67,7 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
         ValueError: if there is not one temperature.
     """
 
+    family = "energies"
     draws = "reverse_chains"
     passes_at_a_time = 1_000_000
     needs_float32 = True  # an acceptance probability hangs on the last digits of an energy
@@ -83,6 +85,14 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
         ensure_counts(temperatures=temperatures, validation_temperatures=validation_temperatures)
         self.temperatures = temperatures
         self.validation_temperatures = validation_temperatures
+
+    @property
+    def largest_loss(self) -> float:
+        """Per dimension, that of energies of data and chains whose difference float32 cannot tell to a nat.
+
+        An energy that is linear in weights grows with them and stays finite long after chains have stopped to move.
+        """
+        return RESOLVED / self.spec.dims
 
     @abstractmethod
     def annealed(self, temperatures: int) -> AnnealedLaw[Any]:

@@ -99,6 +99,7 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
         dequantization: ``spec -> q(u | x)``, by which integers become reals.
     """
 
+    family = "flows"
     draws = "dequantization_samples"
 
     def __init__(

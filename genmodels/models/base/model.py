@@ -6,6 +6,7 @@ with one optimizer (:class:`GenerativeModel`) and players that take turns (:clas
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -51,6 +52,9 @@ class BaseModel(LightningModule, ABC):
             with an ordinary backward pass; ``None`` where Lightning has something to do there.
     """
 
+    family: ClassVar[str] = ""
+    """The kind of models that it is one of, by which comparisons group it; ``""`` for a kind of its own."""
+
     monitor_name: ClassVar[str] = "loss"
     """Name of the value of :meth:`monitor` if that is not a likelihood; logged as ``val/<monitor_name>``."""
 
@@ -61,7 +65,7 @@ class BaseModel(LightningModule, ABC):
     """Whether ``trainer.precision=auto`` leaves the model in float32."""
 
     remedies: ClassVar[str] = "lower model.optimizer.lr or set model.clip_norm"
-    """What a user can do against a loss that is not finite."""
+    """What a user can do against a loss that is not finite, or too large."""
 
     def __init__(
         self, spec: DataSpec, scheduler: SchedulerFactory | None = None, clip_norm: float | None = None
@@ -108,8 +112,13 @@ class BaseModel(LightningModule, ABC):
         """A sentence for the user about ``terms`` of a loss that show that training does not work; ``None`` if not."""
         return None
 
+    @property
+    def largest_loss(self) -> float:
+        """Magnitude from which on a loss shows that training has diverged."""
+        return math.inf
+
     def compiled_networks(self) -> Iterable[nn.Module]:
-        """Networks that ``compile=true`` compiles in place."""
+        """Networks that ``compile=true`` compiles in place, none if it has no networks."""
         return self.children()
 
     @property
@@ -255,6 +264,7 @@ class GenerativeModel(BaseModel):
 class AdversarialModel(BaseModel, Samples):
     """A game of players, each with a loss and an optimizer, which are trained in turn on the same batch."""
 
+    family = "games"
     monitor_name = "energy_distance"
     keeps_best = False  # the distance below reveals failures, but does not rank good models
 

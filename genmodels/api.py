@@ -1,0 +1,285 @@
+"""What the commands do, as functions for Python and notebooks: ``train``, ``evaluate``, ``resume`` and ``sample``.
+
+Words are those of the command line, ``"model=vae"``. Errors in them are :class:`genmodels.UserError`, one sentence.
+This module does not import torch before a function is called.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from genmodels.composition import (
+    check_dashboards,
+    check_origins,
+    check_parts,
+    check_places,
+    check_processes,
+    compose_job,
+    compose_run,
+)
+from genmodels.errors import UserError, require
+from genmodels.hints import is_bad_input, sentence
+from genmodels.launch import check_config
+from genmodels.overrides import parse
+from genmodels.settings import check_settings
+from genmodels.signals import Interrupted, listening
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from genmodels.compare import Run
+    from genmodels.core.score import Score
+    from genmodels.experiment import Experiment
+    from genmodels.metrics import SampleSets
+    from genmodels.models.base import BaseModel
+
+Place = str | os.PathLike[str]
+MOST = 10**15  # samples in one call; more must be a mistake
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples of a model. A notebook shows them as a picture.
+
+    Attributes:
+        x: the samples, raw data ``[n, *shape]``: uint8 for integers, float32 for reals.
+        model: the model, in eval mode, with the weights that they were drawn with.
+        sets: how they were drawn; writes the archives that ``evaluate(samples=...)`` takes.
+    """
+
+    x: Tensor
+    model: BaseModel
+    sets: SampleSets
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The conditions under which they were drawn, and the speed."""
+        return self.sets.protocol(len(self.x))
+
+    @property
+    def picture(self) -> Image.Image:
+        """A grid of images, rows of integers, or a scatter plot."""
+        from genmodels import plots
+        from genmodels.hardware import require_memory
+
+        require_memory(plots.picture_bytes(len(self.x), self.model.spec), f"a picture of n={len(self.x)} samples")
+        return plots.picture(self.x, self.model.spec)
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.picture.save(file, "png")
+        return file.getvalue()
+
+
+def train(*overrides: str) -> Run:
+    """Train and evaluate the model that ``overrides`` describe, as ``genmodels train`` does.
+
+    The same words with the same ``run_dir=FOLDER`` go on with a run that was interrupted, and skip a finished one.
+
+    Args:
+        overrides: words such as ``"model=vae"``, ``"seed=1"``, ``"metrics=[likelihood,fd]"``.
+
+    Returns:
+        The run: its folder ``path``, ``scores`` by name, ``status``, ``refusals`` and ``cost``.
+
+    Raises:
+        UserError: for bad input, before anything is written, or if training diverges.
+        KeyboardInterrupt: if interrupted, after a checkpoint was saved.
+    """
+    with called():
+        config = training(list(overrides))
+
+        from genmodels.experiment import run
+
+        run(config, list(overrides))
+        return read(config.run_dir)
+
+
+def training(words: list[str]) -> DictConfig:
+    """The config of a run of its own, checked.
+
+    Raises:
+        UserError: for bad input, several values, or a plan in place of a run.
+    """
+    for override in parse(words):
+        several = override.is_sweep_override()
+        require(not several, f"{override.input_line} gives several values; call train once for each of them.")
+    config = compose_job(words)
+    check_config(config)
+    require(not config.dry_run, "dry_run=true leaves no run; it is for the command line.")
+    return config
+
+
+def evaluate(
+    run: Place,
+    *overrides: str,
+    metrics: Sequence[str] | None = None,
+    checkpoint: str | None = None,
+    samples: Place | None = None,
+) -> Run:
+    """Evaluate a trained run again, and add the scores to its run.json, as ``genmodels evaluate`` does.
+
+    Args:
+        run: the run folder, or what :func:`train` returned.
+        overrides: words such as ``"metrics.likelihood.samples=50"``.
+        metrics: names of options of the group ``metrics``; by default the run's own.
+        checkpoint: ``best.ckpt`` or ``last.ckpt``; by default the best if there is one.
+        samples: archive of samples to score in place of new ones.
+
+    Returns:
+        The run with all its scores.
+
+    Raises:
+        UserError: for bad input, or a folder that is not a run.
+    """
+    chosen = [] if metrics is None else [f"metrics=[{','.join(metrics)}]"]
+    with called():
+        evaluate_again(Path(run), [*chosen, *overrides], checkpoint, None if samples is None else os.fspath(samples))
+        return read(run)
+
+
+def resume(run: Place, *overrides: str) -> Run:
+    """Continue training from the run's last checkpoint, then evaluate, as ``genmodels resume`` does.
+
+    Args:
+        run: the run folder, or what :func:`train` returned.
+        overrides: words such as ``"budget.max_batches=20000"``.
+
+    Raises:
+        UserError: for bad input; the folder is then as it was.
+    """
+    with called():
+        go_on(Path(run), list(overrides))
+        return read(run)
+
+
+def sample(run: Place, n: int = 64, *overrides: str) -> Drawn:
+    """Draw samples from the model of a run: the same for the same seed.
+
+    Args:
+        run: the run folder, or what :func:`train` returned.
+        n: number of samples.
+        overrides: words such as ``"seed=1"`` or ``"model/sampler=ddim"``.
+
+    Raises:
+        UserError: for bad input, or a model that cannot be sampled from.
+    """
+    with called():
+        return draw(Path(run), n, list(overrides))
+
+
+def draw(place: Path, n: int, overrides: list[str]) -> Drawn:
+    """What :func:`sample` does."""
+    require(type(n) is int and 0 < n < MOST, f"n must be a positive integer, got {n}.")
+
+    import torch
+
+    from genmodels.core.abilities import Samples
+    from genmodels.metrics import SampleSets
+    from genmodels.runs import RunFolder, choose, restore
+    from genmodels.runs.threads import set_threads
+
+    run = RunFolder.open(place)
+    config = overridden(run.config, overrides, trains=False)
+    model = restore(run, config, config.weights)
+    if not isinstance(model, Samples):
+        raise UserError(f"{type(model).__name__} cannot be sampled from.")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    record = run.read()
+    set_threads(record.get("hardware", {}).get("threads"))
+    sets = SampleSets(model, config.seed, bf16=choose(config, model, model.device, record).bf16)
+    return Drawn(sets.get(n), model, sets)
+
+
+def evaluate_again(
+    folder: Path, overrides: list[str], checkpoint: str | None, samples: str | None
+) -> tuple[Experiment, list[Score]]:
+    """Evaluate a trained run again, and add the scores to its run.json.
+
+    Scores of other settings, data, weights, samples or of another checkpoint than the run's own stand beside these,
+    with what is different in their names.
+    """
+    from genmodels.console import tell
+    from genmodels.core.processes import is_rank_zero
+    from genmodels.experiment import Experiment, keep_mirrors, mirrored
+    from genmodels.files import sha256
+    from genmodels.runs import RunFolder, differences, settled
+
+    run = RunFolder.open(folder)
+    own = run.config
+    config = overridden(own, overrides)
+    keep_mirrors(config)
+    asked = any(word.lstrip("+").startswith("logger") for word in overrides)
+    with run.claimed():
+        record = run.read()
+        experiment = Experiment.assemble(config, record)
+        if is_rank_zero():
+            tell(*experiment.computing.lines)
+        experiment.evaluate.samples_file = samples
+        experiment.data.setup()
+        differing = differences(settled(own, record.get("computing", {})), experiment.computing.settled(config))
+        if record.get("data_sha256", experiment.data.sha256) != experiment.data.sha256:
+            differing["data"] = experiment.data.sha256[:12]
+        if run.checkpoint(checkpoint) != run.checkpoint():
+            differing["checkpoint"] = str(checkpoint)
+        if samples and (found := sha256(Path(samples))) != record.get("samples_sha256"):
+            differing["samples"] = f"{Path(samples).name}@{found[:8]}"
+        with mirrored(experiment, every=asked):
+            return experiment, experiment.test(checkpoint, differing)
+
+
+def go_on(folder: Path, overrides: list[str]) -> Experiment:
+    """Continue training from the run's last checkpoint, then evaluate."""
+    from genmodels import experiment
+    from genmodels.runs import RunFolder
+
+    run = RunFolder.open(folder)
+    return experiment.resume(run, overridden(run.config, overrides), overrides)
+
+
+def read(run: Place) -> Run:
+    """The run of a folder."""
+    from genmodels.compare import Run
+
+    return Run.read(Path(run) / "run.json")
+
+
+@contextmanager
+def called() -> Iterator[None]:
+    """Context of a function that a program calls: bad input is one sentence, and Ctrl-C what Python programs expect.
+
+    Raises:
+        UserError: in place of other errors that bad input or the machine explain.
+        KeyboardInterrupt: at the end of a training batch, with what to do next.
+    """
+    try:
+        with listening():
+            yield
+    except Interrupted as interrupted:
+        raise KeyboardInterrupt(f"interrupted by {interrupted}{interrupted.advice}") from None
+    except Exception as error:
+        if isinstance(error, UserError) or not is_bad_input(error):
+            raise
+        raise UserError(sentence(error)) from error
+
+
+def overridden(config: DictConfig, overrides: list[str], trains: bool = True) -> DictConfig:
+    """The run's config with overrides, checked, for a command that uses data and trainer, or only the model."""
+    composed = compose_run(config, overrides)
+    check_settings(composed)
+    check_parts(composed)
+    check_places(composed, overrides)
+    if trains:
+        check_dashboards(composed, overrides)
+        check_origins(composed, overrides)
+        check_processes(composed, overrides)
+    return composed

@@ -1,0 +1,181 @@
+"""MAF, NICE and a flow of splines against zuko's and nflows' with equal networks, and MAF against a naive sampler.
+
+The libraries are in nobody's requirements: ``pip install zuko nflows`` in an environment of its own. One that cannot be
+imported is named in the table and left out. All train with plain Adam on the same random data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+
+from genmodels.core import DataSpec
+from genmodels.hardware import keep_freed_memory
+from genmodels.models.maf import MAF
+from genmodels.models.nice import NICE
+from genmodels.models.realnvp import RealNVP
+from genmodels.networks.made import made
+from genmodels.networks.mlp import coupling_mlp
+from genmodels.transforms import Autoregressive, RationalQuadraticSpline
+
+D, BATCH, WIDTH, LAYERS, BINS, BOUND = 64, 256, 256, 5, 8, 5.0
+COUPLINGS, DEPTH = 8, 2
+PIXELS, DRAWS = 784, 100  # of the naive sampler
+
+Alternating = Callable[..., tuple[float, float]]
+Peer = tuple[nn.Module, Callable[[], Tensor], Callable[[], object]]
+"""A model, its loss on the batch, and one draw of as many samples."""
+
+
+def ours(kind: str, x: Tensor) -> Peer:
+    """The model of this package."""
+    spec, adam = DataSpec((D,)), torch.optim.Adam
+    network = partial(coupling_mlp, width=WIDTH, depth=DEPTH)
+    spline = partial(RationalQuadraticSpline, bins=BINS, bound=BOUND)
+    models = {
+        "MAF": lambda: MAF(spec, partial(made, width=WIDTH), adam, layers=LAYERS),
+        "NICE": lambda: NICE(spec, network, adam, couplings=COUPLINGS),
+        "splines": lambda: RealNVP(spec, network, adam, depth=COUPLINGS, coupling=spline),
+    }
+    model = models[kind]()
+    return model, lambda: model.loss(x).total, lambda: model.sample(len(x))
+
+
+def of_zuko(kind: str, x: Tensor) -> Peer:
+    """The same layers of zuko, without normalized activations, which it lacks."""
+    import zuko
+
+    shapes = [(BINS,), (BINS,), (BINS - 1,)]
+    spline = {"univariate": partial(zuko.transforms.MonotonicRQSTransform, bound=BOUND), "shapes": shapes}
+    shift = {"univariate": zuko.transforms.AdditiveTransform, "shapes": [()]}
+    if kind == "MAF":
+        model = zuko.flows.MAF(D, transforms=LAYERS, hidden_features=[WIDTH])
+    else:
+        options = {"hidden_features": [WIDTH] * DEPTH, **(shift if kind == "NICE" else spline)}
+        masks = [torch.arange(D) % 2 == i % 2 for i in range(COUPLINGS)]
+        layers = [zuko.flows.GeneralCouplingTransform(D, mask=mask, **options) for mask in masks]
+        normal = zuko.lazy.UnconditionalDistribution(
+            zuko.distributions.DiagNormal, torch.zeros(D), torch.ones(D), buffer=True
+        )
+        model = zuko.flows.Flow(layers, normal)
+    return model, lambda: -model().log_prob(x).mean(), lambda: model().sample((len(x),))
+
+
+class Unconditional(nn.Sequential):
+    """The network of a coupling of nflows, which also passes a context."""
+
+    def forward(self, x: Tensor, context: None = None) -> Tensor:
+        return super().forward(x)
+
+
+def of_nflows(kind: str, x: Tensor) -> Peer:
+    """The same layers of nflows, and its normalized activations where ours has them."""
+    from nflows import distributions, flows, transforms
+
+    def network(inputs: int, outputs: int) -> nn.Module:
+        return Unconditional(*coupling_mlp((inputs,), (outputs,), WIDTH, DEPTH))
+
+    spline = partial(
+        transforms.PiecewiseRationalQuadraticCouplingTransform, num_bins=BINS, tails="linear", tail_bound=BOUND
+    )
+    if kind == "MAF":
+        layer = partial(transforms.MaskedAffineAutoregressiveTransform, num_blocks=0, use_residual_blocks=False)
+        layers = [(transforms.ActNorm(D), layer(D, WIDTH), transforms.ReversePermutation(D)) for _ in range(LAYERS)]
+    else:
+        masks = [(torch.arange(D) + i) % 2 for i in range(COUPLINGS)]
+        couple = transforms.AdditiveCouplingTransform if kind == "NICE" else spline
+        norms = [] if kind == "NICE" else [transforms.ActNorm(D)]
+        layers = [(couple(mask=mask, transform_net_create_fn=network), *norms) for mask in masks]
+    flat = [part for parts in layers for part in parts]
+    model = flows.Flow(transforms.CompositeTransform(flat), distributions.StandardNormal([D]))
+    return model, lambda: -model.log_prob(x).mean(), lambda: model.sample(len(x))
+
+
+def step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
+    """One training step by plain Adam."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+
+    def train() -> None:
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return train
+
+
+def flows(table: Table, alternating: Alternating) -> None:
+    """Training steps and samples beside the libraries', and draws of 784 dimensions beside one pass for each."""
+    keep_freed_memory()  # as every run of ours does; the others gain from it too
+    x = torch.randn(BATCH, D)
+    for kind in ("MAF", "NICE", "splines"):
+        for name, make in {"zuko": of_zuko, "nflows": of_nflows}.items():
+            what = f"{kind}, {D} dimensions, batch {BATCH}, against {name}"
+            try:
+                their_model, their_loss, their_samples = make(kind, x)
+            except ImportError as error:
+                table.add_row(what, "", "", str(error))
+                continue
+            our_model, our_loss, our_samples = ours(kind, x)
+            counts = [sum(p.numel() for p in model.parameters()) for model in (our_model, their_model)]
+            sizes = " and ".join(f"{count:,}" for count in counts)
+            row(table, f"step of {what} ({sizes} parameters)", *alternating(
+                step(our_model, our_loss), step(their_model, their_loss), rounds=15
+            ))  # fmt: skip
+            with torch.no_grad():
+                row(table, f"samples of {what}", *alternating(our_samples, their_samples))
+    spline_alone(table, alternating)
+    naive_sampler(table, alternating)
+
+
+def spline_alone(table: Table, alternating: Alternating) -> None:
+    """A pass through the splines of a coupling and back, without its network, which is the same in all libraries."""
+    spline = RationalQuadraticSpline((D // 2,), BINS, BOUND)
+    x, params = torch.randn(BATCH, D // 2), torch.randn(BATCH, 3 * BINS - 1, D // 2, requires_grad=True)
+    theirs = params.detach().mT.contiguous().requires_grad_()
+    raw = theirs.split([BINS, BINS, BINS - 1], dim=2)
+    splines: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {}
+    try:
+        import zuko
+
+        splines["zuko"] = lambda: zuko.transforms.MonotonicRQSTransform(*raw, bound=BOUND).call_and_ladj(x)
+    except ImportError as error:
+        table.add_row("splines alone, against zuko", "", "", str(error))
+    try:
+        from nflows.transforms.splines import unconstrained_rational_quadratic_spline as peer
+
+        splines["nflows"] = lambda: peer(x, *raw, tail_bound=BOUND)
+    except ImportError as error:
+        table.add_row("splines alone, against nflows", "", "", str(error))
+
+    def there_and_back(encode: Callable[[], tuple[Tensor, Tensor]], leaf: Tensor) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(sum(part.sum() for part in encode()), leaf)
+
+    for name, encode in splines.items():
+        a, b = alternating(
+            there_and_back(lambda: spline.encode(x, params), params), there_and_back(encode, theirs), rounds=30
+        )
+        row(table, f"splines alone, {D // 2} dimensions, batch {BATCH}, with gradients, against {name}", a, b)
+
+
+@torch.no_grad()
+def naive_sampler(table: Table, alternating: Alternating) -> None:
+    """One layer's samples of 784 dimensions, against a pass of its network for every dimension."""
+    layer = Autoregressive(PIXELS, partial(made, width=512))
+    z = torch.randn(DRAWS, PIXELS)
+
+    def naive() -> None:
+        x = torch.zeros_like(z)
+        for i in range(PIXELS):
+            x[:, i] = layer.map.decode(z, layer.network(x))[:, i]
+
+    a, b = alternating(lambda: layer.decode(z), naive, rounds=3)
+    row(table, f"{DRAWS} samples of a layer of MAF, {PIXELS} dimensions, against a pass for each", a, b)
+
+
+def row(table: Table, what: str, a: float, b: float) -> None:
+    """Add both times and their ratio to the table."""
+    table.add_row(what, f"{1e3 * a:.1f} ms", f"{1e3 * b:.1f} ms", f"{b / a:.2f}x faster")

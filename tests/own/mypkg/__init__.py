@@ -1,0 +1,1 @@
+"""A package of a user's own, with one of everything that a config may build."""
