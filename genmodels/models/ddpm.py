@@ -45,7 +45,7 @@ from genmodels.diffusion.guidance import ReverseChain, guided
 from genmodels.diffusion.laws import DiscretizedNormal, Normal
 from genmodels.diffusion.probability_flow import flow_log_prob
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
-from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
+from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory, solving
 
 VLB = Callable[[Tensor, Tensor | None], Tensor]
 """From the network's output and v ``[B, *shape]`` to an estimate ``[]`` of the bound less L_T, in nats/dim."""
@@ -414,7 +414,7 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
             output, _ = self.predict(x_t.float(), t)
             return self.prediction.eps(x_t, output, Coefficients(sqrt_alpha_bar, sigma))
 
-        with torch.autocast(y.device.type, enabled=False):
+        with torch.autocast(y.device.type, enabled=False), solving():
             return flow_log_prob(eps, self.process, y, tolerance, probes)
 
     # Samples: algorithm 2 ---------------------------------------------------------------------------------------------
