@@ -6,7 +6,6 @@ with one optimizer (:class:`GenerativeModel`) and players that take turns (:clas
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -29,6 +28,8 @@ from genmodels.models.base.training import (
     make_optimizers,
     train_batch,
 )
+
+ENORMOUS = 1e20  # no loss of a model that learns is so large; one whose parameters overflow may stay finite above
 
 
 class BaseModel(LightningModule, ABC):
@@ -114,8 +115,8 @@ class BaseModel(LightningModule, ABC):
 
     @property
     def largest_loss(self) -> float:
-        """Magnitude from which on a loss shows that training has diverged."""
-        return math.inf
+        """Magnitude from which on a loss shows that training has diverged, though it may be finite for ever."""
+        return ENORMOUS
 
     def compiled_networks(self) -> Iterable[nn.Module]:
         """Networks that ``compile=true`` compiles in place, none if it has no networks."""
