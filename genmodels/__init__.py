@@ -9,15 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genmodels.api import evaluate, resume, sample, train
+    from genmodels.api import evaluate, export, resume, sample, score, train
     from genmodels.errors import UserError
     from genmodels.runs import load
 
 __version__ = "0.1.0"
-__all__ = ["UserError", "compare", "evaluate", "load", "resume", "sample", "train"]
+__all__ = ["UserError", "compare", "evaluate", "export", "load", "resume", "sample", "score", "train"]
 
 HOMES = {
-    **dict.fromkeys(("evaluate", "resume", "sample", "train"), "genmodels.api"),
+    **dict.fromkeys(("evaluate", "export", "resume", "sample", "score", "train"), "genmodels.api"),
     "UserError": "genmodels.errors",
     "load": "genmodels.runs",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from genmodels.composition import (
 from genmodels.errors import UserError, require
 from genmodels.hints import is_bad_input, sentence
 from genmodels.launch import check_config
+from genmodels.naming import as_name
 from genmodels.overrides import parse
 from genmodels.settings import check_settings
 from genmodels.signals import Interrupted, listening
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
     from genmodels.models.base import BaseModel
 
 Place = str | os.PathLike[str]
+CANDIDATES_AT_ONCE = 512  # of completions, in one call of the model
+Record = dict[str, Any]
+OF_SAMPLES = ("data", "metrics", "run_dir", "seed")  # keys that bear on samples which exist already
 MOST = 10**15  # samples in one call; more must be a mistake
 
 
@@ -147,6 +152,30 @@ def evaluate(
         return read(run)
 
 
+@dataclass(frozen=True)
+class Completed:
+    """Completions of given examples.
+
+    Attributes:
+        x: the completions, raw data ``[N n, *shape]``, those of one example one after another.
+        given: the N examples, raw data ``[N, *shape]``.
+        known: ``[N, *shape]``, true for what was known of them.
+        model: the model.
+    """
+
+    x: Tensor
+    given: Tensor
+    known: Tensor
+    model: BaseModel
+
+    @property
+    def picture(self) -> Image.Image:
+        """A row for each example, which begins with what is known of it."""
+        from genmodels import plots
+
+        return plots.completions(self.given, self.known, self.x, self.model.spec)
+
+
 def resume(run: Place, *overrides: str) -> Run:
     """Continue training from the run's last checkpoint, then evaluate, as ``genmodels resume`` does.
 
@@ -177,27 +206,119 @@ def sample(run: Place, n: int = 64, *overrides: str) -> Drawn:
         return draw(Path(run), n, list(overrides))
 
 
-def draw(place: Path, n: int, overrides: list[str]) -> Drawn:
-    """What :func:`sample` does."""
-    require(type(n) is int and 0 < n < MOST, f"n must be a positive integer, got {n}.")
+def draw_completions(place: Path, given: Path, mask: Path, n: int, candidates: int, overrides: list[str]) -> Completed:
+    """Draw ``n`` completions of each example in the file ``given`` where that of the ``mask`` leaves it unknown.
+
+    Raises:
+        UserError: for bad input, or a model that cannot complete examples.
+    """
+    model, config, _ = restored(place, overrides)
 
     import torch
 
-    from genmodels.core.abilities import Samples
-    from genmodels.metrics import SampleSets
-    from genmodels.runs import RunFolder, choose, restore
+    from genmodels import plots
+    from genmodels.core.abilities import Completes
+    from genmodels.core.randomness import SAMPLING, stream
+    from genmodels.given import read_given, read_mask
+    from genmodels.hardware import require_memory
+
+    if not isinstance(model, Completes):
+        raise UserError(f"{type(model).__name__} cannot complete examples; a diffusion model, RBM or EBM can.")
+    x = read_given(given, model.spec)
+    known = read_mask(mask, model.spec, len(x))
+    require_memory(plots.picture_bytes(len(x) * (n + 1), model.spec), f"{n} completions of {len(x)} examples")
+    rows, fixed = (part.repeat_interleave(n, 0).to(model.device) for part in (x, known))
+    at_once = max(1, CANDIDATES_AT_ONCE // candidates)
+    with stream(config.seed, SAMPLING, device=model.device), torch.no_grad():
+        parts = zip(rows.split(at_once), fixed.split(at_once), strict=True)
+        found = [model.complete(part, where, candidates).cpu() for part, where in parts]
+    return Completed(torch.cat(found), x, known, model)
+
+
+def restored(place: Path, overrides: list[str]) -> tuple[BaseModel, DictConfig, Record]:
+    """The model of a run on the device it draws with, the config with overrides, and the run's record."""
+    import torch
+
+    from genmodels.runs import RunFolder, restore
     from genmodels.runs.threads import set_threads
 
     run = RunFolder.open(place)
     config = overridden(run.config, overrides, trains=False)
     model = restore(run, config, config.weights)
-    if not isinstance(model, Samples):
-        raise UserError(f"{type(model).__name__} cannot be sampled from.")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     record = run.read()
     set_threads(record.get("hardware", {}).get("threads"))
+    return model, config, record
+
+
+def draw(place: Path, n: int, overrides: list[str]) -> Drawn:
+    """What :func:`sample` does."""
+    require(type(n) is int and 0 < n < MOST, f"n must be a positive integer, got {n}.")
+
+    from genmodels.core.abilities import Samples
+    from genmodels.metrics import SampleSets
+    from genmodels.runs import choose
+
+    model, config, record = restored(place, overrides)
+    if not isinstance(model, Samples):
+        raise UserError(f"{type(model).__name__} cannot be sampled from.")
     sets = SampleSets(model, config.seed, bf16=choose(config, model, model.device, record).bf16)
     return Drawn(sets.get(n), model, sets)
+
+
+def score(samples: Place, name: str, *overrides: str, metrics: Sequence[str] | None = None) -> Run:
+    """Score samples that were made elsewhere, as ``genmodels score`` does.
+
+    Args:
+        samples: a folder of PNG or JPEG images, or an ``.npz`` archive of images or vectors; of the shape of the data.
+        name: name of the model that made them.
+        overrides: words such as ``"data=cifar10"``, ``"metrics.fid.n=5000"`` or ``"run_dir=FOLDER"``.
+        metrics: names of options of the group ``metrics``.
+
+    Returns:
+        The run, which has scores and no model; ``compare`` sets it beside trained ones.
+
+    Raises:
+        UserError: for bad input, before anything is written.
+    """
+    chosen = [] if metrics is None else [f"metrics=[{','.join(metrics)}]"]
+    with called():
+        return scored(Path(samples), name, [*chosen, *overrides])
+
+
+def scored(samples: Path, name: str, words: list[str]) -> Run:
+    """What :func:`score` does."""
+    for override in parse(words):
+        root = re.split("[./]", str(override.key_or_group))[0]
+        require(root in OF_SAMPLES, f"{override.input_line} has no effect on samples that exist already.")
+    config = training(words)
+    if not any(word.startswith("run_dir=") for word in words):
+        path = Path(config.run_dir)
+        config.run_dir = str(path.with_name(f"{path.name.partition('_')[0]}_{as_name(name)}_{config.data.name}"))
+
+    from genmodels.external import score
+
+    score(config, samples, name, words)
+    return read(config.run_dir)
+
+
+def export(run: Place, out: Place, weights: str | None = None) -> Path:
+    """Write a trained model to a folder that ``load``, ``sample`` and ``evaluate`` take, as ``genmodels export`` does.
+
+    It holds the weights as safetensors, the config, the record with its scores, and a model card; no optimizer.
+
+    Args:
+        run: the run folder, or what :func:`train` returned.
+        out: a folder that does not exist or is empty.
+        weights: ``ema`` (averaged) or ``raw``; by default those that the run is evaluated with.
+
+    Raises:
+        UserError: for bad input.
+    """
+    from genmodels.publish import write
+
+    with called():
+        return write(Path(run), Path(out), weights)
 
 
 def evaluate_again(
@@ -211,7 +332,7 @@ def evaluate_again(
     from genmodels.console import tell
     from genmodels.core.processes import is_rank_zero
     from genmodels.experiment import Experiment, keep_mirrors, mirrored
-    from genmodels.files import sha256
+    from genmodels.metrics.sample_files import digest
     from genmodels.runs import RunFolder, differences, settled
 
     run = RunFolder.open(folder)
@@ -231,7 +352,7 @@ def evaluate_again(
             differing["data"] = experiment.data.sha256[:12]
         if run.checkpoint(checkpoint) != run.checkpoint():
             differing["checkpoint"] = str(checkpoint)
-        if samples and (found := sha256(Path(samples))) != record.get("samples_sha256"):
+        if samples and (found := digest(Path(samples))) != record.get("samples_sha256"):
             differing["samples"] = f"{Path(samples).name}@{found[:8]}"
         with mirrored(experiment, every=asked):
             return experiment, experiment.test(checkpoint, differing)
@@ -243,6 +364,8 @@ def go_on(folder: Path, overrides: list[str]) -> Experiment:
     from genmodels.runs import RunFolder
 
     run = RunFolder.open(folder)
+    exported = run.read().get("exported")
+    require(not exported, f"{folder} is an export, without what training needs; train a new run: genmodels train")
     return experiment.resume(run, overridden(run.config, overrides), overrides)
 
 

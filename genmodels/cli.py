@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from genmodels.api import draw, evaluate_again, go_on
+from genmodels.api import draw, draw_completions, evaluate_again, go_on, scored
 from genmodels.composition import compose
 from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors, train
@@ -21,6 +21,7 @@ from genmodels.tree import options as options_of
 from genmodels.trust import use
 
 if TYPE_CHECKING:
+    from genmodels.api import Drawn
     from genmodels.core.score import Score
     from genmodels.experiment import Experiment
 
@@ -36,6 +37,7 @@ CONFIG_DIR = ("--config-dir", "-cd")
 FRAMES = 40  # of an animation of samples
 MOST_DIGITS = 15  # of a number of samples
 ARTIFACT = "wandb:"  # beginning of the name of a run that is on Weights & Biases
+ADM = "adm"  # layout of an archive, of guided-diffusion
 SHORTEST = 0.1  # seconds between two looks of a watch
 OF_NO_RECIPE = ("experiment=", "seed=", "data.root=", "run_dir=", "hydra.", "logger")  # what no recipe decides
 
@@ -188,14 +190,25 @@ def print_scores(experiment: Experiment, scores: list[Score]) -> None:
 
 
 def sample(options: Options, overrides: list[str]) -> None:
-    """Draw samples into a picture or an archive."""
+    """Draw samples, or completions of what is ``given``, into a picture or an archive."""
     folder = run_folder(options)
-    n, out = options["n"] or "64", Path(options["out"] or "samples.png").expanduser()
+    completes = any(options[key] for key in ("given", "mask", "candidates"))
+    n, out = options["n"] or ("7" if completes else "64"), Path(options["out"] or "samples.png").expanduser()
     require(is_count(n), f"n must be a positive integer, got {n}.")
-    require(out.suffix in (".png", ".npz"), f"out must end in .png or .npz, got {out}.")
+    form = options["format"]
+    require(out.suffix in (".png", ".npz", ""), f"out must end in .png or .npz, or be a folder, got {out}.")
+    require(
+        form in (None, ADM) and (form is None or out.suffix == ".npz"), f"format must be {ADM}, and out an .npz file."
+    )
     require(out.parent.is_dir(), f"out={out} lies in a folder that does not exist; make {out.parent} first.")
 
+    if completes:
+        write_completions(folder, int(n), out, options, overrides)
+        return
     drawn = draw(folder, int(n), overrides)
+
+    if out.suffix != ".png":
+        return sampled(drawn, out, form)
 
     from genmodels import plots
     from genmodels.callbacks.sample_grid import paths
@@ -203,12 +216,7 @@ def sample(options: Options, overrides: list[str]) -> None:
     from genmodels.hardware import require_memory
 
     model = drawn.model
-    if out.suffix == ".png":
-        require_memory(FRAMES * plots.picture_bytes(int(n), model.spec), f"an animation of n={n} samples")
-    if out.suffix == ".npz":
-        drawn.sets.save(out)
-        print(out)
-        return
+    require_memory(FRAMES * plots.picture_bytes(int(n), model.spec), f"an animation of n={n} samples")
     plots.save(drawn.picture, out)
     print(out)
     with stream(drawn.sets.seed, SAMPLING, device=model.device):
@@ -218,6 +226,42 @@ def sample(options: Options, overrides: list[str]) -> None:
             print(file)
 
 
+def write_completions(folder: Path, n: int, out: Path, options: Options, overrides: list[str]) -> None:
+    """Draw ``n`` completions of each example that is ``given`` where ``mask`` leaves it unknown."""
+    given, mask, candidates = options["given"], options["mask"], options["candidates"] or "8"
+    if not given or not mask:
+        raise UserError("name what is known: given=FILE mask=FILE, a picture, .npy or .npz file each; white is known.")
+    require(
+        out.suffix in (".png", ".npz"), f"completions are a picture or an archive: end out in .png or .npz, got {out}."
+    )
+    require(is_count(candidates), f"candidates must be a positive integer, got {candidates}.")
+    completed = draw_completions(
+        folder, Path(given).expanduser(), Path(mask).expanduser(), n, int(candidates), overrides
+    )
+
+    from genmodels import plots
+    from genmodels.metrics.sample_sets import write
+
+    if out.suffix == ".npz":
+        write(out, completed.x, {"completions": n, "candidates": int(candidates)})
+    else:
+        plots.save(completed.picture, out)
+    print(out)
+
+
+def sampled(drawn: Drawn, out: Path, form: str | None) -> None:
+    """Write samples as arrays or single images."""
+    from genmodels.metrics.sample_files import write_adm, write_folder
+
+    if form == ADM:
+        write_adm(drawn.x, drawn.model.spec, out)
+    elif out.suffix == ".npz":
+        drawn.sets.save(out)
+    else:
+        write_folder(drawn.x, drawn.model.spec, out)
+    print(out)
+
+
 def is_count(text: str) -> bool:
     """Whether ``text`` is a positive integer, and not so long that it must be a mistake.
 
@@ -225,6 +269,26 @@ def is_count(text: str) -> bool:
     [True, False, False, False, False, False]
     """
     return text.isdecimal() and len(text) <= MOST_DIGITS and int(text) > 0
+
+
+def score(options: Options, overrides: list[str]) -> None:
+    """Score samples that were made elsewhere."""
+    samples, name = options["samples"], options["name"]
+    require(bool(samples), "name the samples: samples=FOLDER_OR_NPZ")
+    require(bool(name), "name the model that made them: name=NAME")
+    scored(Path(str(samples)).expanduser(), str(name), overrides)
+
+
+def export(options: Options, overrides: list[str]) -> None:
+    """Write a trained model to a folder."""
+    folder, out, weights = run_folder(options), options["out"], options["weights"]
+    require(bool(out), "name the folder to write: out=FOLDER")
+    require(not overrides, f"export takes no overrides, got {' '.join(overrides)}.")
+    require(weights in (None, "ema", "raw"), f"weights must be ema or raw, got {weights}.")
+
+    from genmodels.publish import write
+
+    print(write(folder, Path(str(out)), weights))
 
 
 def check(options: Options, overrides: list[str]) -> None:
@@ -368,9 +432,30 @@ COMMANDS = {
     ),
     "sample": Command(
         sample,
-        "run=FOLDER [n=64] [out=samples.png] [key=value ...]",
-        "Draw samples into a picture, with GIFs of denoising or interpolation, or into an archive, out=x.npz.",
-        {"run": RUN, "n": "number of samples (64)", "out": "file to write, .png or .npz (samples.png)"},
+        "run=FOLDER [n=64] [out=samples.png] [format=adm] [given=x.png mask=known.png [candidates=8]] [key=value ...]",
+        "Draw samples into a picture, with GIFs of denoising or interpolation, an archive, out=x.npz, or a folder; or "
+        "completions of examples of which a part is given.",
+        {
+            "run": RUN,
+            "n": "number of samples (64), or of completions of each given example (7)",
+            "out": "picture of all, .png (samples.png); archive, .npz; or a folder, for one PNG each",
+            "format": "adm: the archive has 8-bit color images [n, H, W, 3] as arr_0",
+            "given": "picture, .npy or .npz file of examples to complete",
+            "mask": "picture, .npy or .npz file of what is known of them: white, or 1",
+            "candidates": "number of weighted candidates from which each completion is chosen (8)",
+        },
+    ),
+    "score": Command(
+        score,
+        "samples=FOLDER_OR_NPZ name=NAME [data=cifar10] [metrics=[fid,kid,prdc,memorization]] [run_dir=FOLDER]",
+        "Score samples that were made elsewhere, in a run folder that compare sets beside trained models.",
+        {"samples": "folder of images, or archive of images or vectors", "name": "name of the model that made them"},
+    ),
+    "export": Command(
+        export,
+        "run=FOLDER out=FOLDER [weights=ema|raw]",
+        "Write the model as safetensors with its config, scores and a model card, a folder that takes the run's place.",
+        {"run": RUN, "out": "folder to write", "weights": "ema (averaged) or raw"},
     ),
     "resume": Command(
         resume,

@@ -77,13 +77,15 @@ def scatter(
     return rendered(figure)
 
 
-def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence[float], unit: str) -> Image.Image:
-    """Terms of a diffusion model's bound against the timestep, and its distortion against its rate.
+def timesteps(
+    term: Sequence[float], rate: Sequence[float], distortion: Sequence[float] | None, unit: str
+) -> Image.Image:
+    """Terms of a diffusion model's bound against the timestep, and its distortion against its rate, or its rate alone.
 
     Args:
         term: the term of the bound at t = 1 .. T, in ``unit``.
         rate: the cost of sending x_t, in ``unit``.
-        distortion: root mean squared error of the estimate of x_0 at t.
+        distortion: root mean squared error of the estimate of x_0 at t, if there is one.
         unit: unit of terms and rate.
     """
     from matplotlib.figure import Figure
@@ -93,9 +95,12 @@ def timesteps(term: Sequence[float], rate: Sequence[float], distortion: Sequence
     left.loglog(range(1, len(term) + 1), term, color=BLUE)
     left.set_xlabel("timestep $t$")
     left.set_ylabel(f"term of the bound ({unit})")
-    right.plot(rate, distortion, color=ORANGE)
-    right.set_xlabel(f"rate ({unit})")
-    right.set_ylabel("distortion (RMSE)")
+    if distortion is None:
+        right.plot(range(1, len(term) + 1), rate, color=ORANGE)
+        right.set(xlabel="timestep $t$", ylabel=f"rate ({unit})")
+    else:
+        right.plot(rate, distortion, color=ORANGE)
+        right.set(xlabel=f"rate ({unit})", ylabel="distortion (RMSE)")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     return rendered(figure)
@@ -226,6 +231,25 @@ def picture(x: Tensor, spec: DataSpec) -> Image.Image:
     if spec.is_image:
         return image_grid(x, spec)
     return sequences(x, spec) if spec.is_discrete else scatter(x)
+
+
+def completions(x: Tensor, known: Tensor, completed: Tensor, spec: DataSpec) -> Image.Image:
+    """A row for each of N examples: what is known of it, the rest in gray, and its n completions.
+
+    Args:
+        x: raw data ``[N, *shape]``.
+        known: ``[N, *shape]``, true where x is known.
+        completed: raw data ``[N n, *shape]``, the completions of one example one after another.
+        spec: shape and levels of the data.
+    """
+    if not spec.is_image and not spec.is_discrete:
+        return scatter(completed)
+    gray = ((spec.levels or 2) - 1) // 2 if spec.is_discrete else 0.0
+    first = torch.where(known, x, torch.full_like(x, gray)).cpu()
+    rows = torch.cat([first[:, None], completed.view(len(x), -1, *spec.shape)], 1)
+    if spec.is_image:
+        return image_grid(rows.flatten(0, 1), spec, rows.shape[1])
+    return image_grid(rows.flatten(0, 1)[:, None, None], spec, rows.shape[1], row_height(spec.dims))
 
 
 def sequences(x: Tensor, spec: DataSpec) -> Image.Image:

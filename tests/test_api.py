@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import re
 import signal
 import threading
@@ -56,6 +57,12 @@ def test_samples_are_the_same_for_the_same_seed(trained):
 def test_resumes(trained, tmp_path):
     run = genmodels.train(*SMALL, f"run_dir={tmp_path / 'short'}", "budget.max_batches=2")
     assert genmodels.resume(run, "budget.max_batches=5").cost["batches"] == 5
+
+
+def test_no_module_takes_the_name_of_a_function():
+    """The import of a module sets the attribute of its name in the package."""
+    modules = {module.name for module in pkgutil.iter_modules(genmodels.__path__)}
+    assert set(genmodels.__all__) & modules == {"compare"} and callable(genmodels.compare)
 
 
 def test_compares_folders_runs_and_lists_of_them(trained):

@@ -110,7 +110,10 @@ class Column:
     def of(cls, data: str, score: Score) -> Column:
         """The column of a score."""
         n = None if score.unit in UNITS_OF_LIKELIHOOD else score.n
-        declared = (score.conditions, score.quantity, score.distance)
+        conditions = dict(score.conditions)
+        if "samples_sha256" in score.protocol:  # of samples whose weights nobody told
+            conditions.setdefault("weights", "ema")
+        declared = (tuple(sorted(conditions.items())), score.quantity, score.distance)
         return cls(data, score.name, score.unit, n, score.better, *declared)
 
     def fields(self) -> dict[str, str]:
@@ -331,6 +334,7 @@ def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
         siblings = [other[0] for other in groups if (other[0].model, other[0].data) == (runs[0].model, runs[0].data)]
         own = short(runs[0].overrides, [run.overrides for run in siblings])
         status = [] if runs[0].status == "finished" else [f"({runs[0].status})"]
+        status += ["(external)"] if runs[0].record.get("external") else []
         found.append(" ".join([runs[0].model, *own, *status]))
     taken: dict[tuple[str, str], int] = defaultdict(int)
     for runs, label in zip(groups, found, strict=True):

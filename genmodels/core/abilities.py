@@ -247,6 +247,26 @@ class HasObservation(DecodesLatent):
         """A draw ``x ~ p(x|z)``: raw data ``[B, *shape]`` given ``z [B, latent_dim]``."""
 
 
+class Completes(ABC):
+    """A model from which the rest of an example can be drawn, given some of its values."""
+
+    @abstractmethod
+    def complete(self, x: Tensor, known: Tensor, candidates: int = 8) -> Tensor:
+        """Raw data ``[N, *shape]``: known values as they are, the others drawn given these, independently for each row.
+
+        A row is one of several candidates, chosen with probabilities in proportion to their importance weights. Its
+        law becomes the model's ``p(unknown | known)`` as the candidates become many.
+
+        Args:
+            x: raw data ``[N, *shape]``, of which only known values are looked at.
+            known: ``[N, *shape]`` of booleans.
+            candidates: number C of candidates for each row.
+
+        Raises:
+            ValueError: if candidates is less than 1.
+        """
+
+
 class HasGaussianPosterior(DecodesLatent):
     """A decoder with an encoder that approximates the posterior p(z|x) by a diagonal Gaussian q(z|x)."""
 

@@ -1,9 +1,10 @@
 """Diffusion in plain torch: schedules, the forward process, what networks predict, reverse variances, samplers."""
 
+from genmodels.diffusion.learned_schedule import LearnedSchedule
 from genmodels.diffusion.predictions import Data, Mean, Noise, Prediction, Velocity
 from genmodels.diffusion.process import Coefficients, DiffusionProcess, extract, random_times
 from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, Sampler
-from genmodels.diffusion.schedules import cosine, linear, log_snr
+from genmodels.diffusion.schedules import cosine, linear, log_snr, reciprocal
 from genmodels.diffusion.variances import FixedLarge, FixedSmall, Learned, ReverseVariance
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "FixedLarge",
     "FixedSmall",
     "Learned",
+    "LearnedSchedule",
     "Mean",
     "Noise",
     "Prediction",
@@ -27,4 +29,5 @@ __all__ = [
     "linear",
     "log_snr",
     "random_times",
+    "reciprocal",
 ]

@@ -87,3 +87,21 @@ def log_snr(steps: int = 1000, highest: float | None = None, lowest: float = -5.
     ensure(lowest < highest, f"lowest must be less than highest={highest:.3g}, got {lowest}.")
     log_alpha_bar = F.logsigmoid(torch.linspace(highest, lowest, steps, dtype=torch.float64))
     return -torch.expm1(torch.diff(log_alpha_bar, prepend=log_alpha_bar.new_zeros(1)))
+
+
+def reciprocal(steps: int = 1000) -> Tensor:
+    """``betas [T]``: ``β_t = 1 / (T - t + 1)``, by which ``ᾱ_t = 1 - t / T``: each step erases an equal share.
+
+    Sohl-Dickstein et al. 2015, §2.4.1, for binomial diffusion (arXiv:1503.03585). β_T, there 1, is 0.999.
+
+    Args:
+        steps: T, at least 2.
+
+    Raises:
+        ValueError: if there are fewer than two steps.
+
+    >>> torch.cumprod(1 - reciprocal(4), 0)
+    tensor([7.5000e-01, 5.0000e-01, 2.5000e-01, 2.5000e-04], dtype=torch.float64)
+    """
+    ensure_counts(2, steps=steps)
+    return (1 / torch.arange(steps, 0, -1, dtype=torch.float64)).clamp(max=MAX_BETA)

@@ -282,3 +282,33 @@ class GibbsAnnealed(AnnealedLaw[GibbsState]):
     @override
     def transition(self, state: GibbsState, beta: float, t: int) -> tuple[GibbsState, Tensor]:
         return self.path.sweep(state, beta), torch.ones(len(state.v), device=state.v.device)
+
+
+class ClampedGibbs(GibbsAnnealed):
+    """The same with some visible units clamped to given values, so that the path leads to the law of the others.
+
+    A sweep that is clamped again is reversible in ``f_b`` given these values.
+
+    Args:
+        path: the path from independent units to the machine.
+        betas: inverse temperatures ``[T + 1]``.
+        v: values ``[N, D]``.
+        clamped: ``[N, D]``, true for units that are clamped.
+    """
+
+    def __init__(self, path: BipartitePath, betas: Tensor, v: Tensor, clamped: Tensor) -> None:
+        super().__init__(path, betas)
+        self.v, self.clamped = v, clamped
+
+    @override
+    def draw(self, n: int) -> GibbsState:
+        return self.clamp(super().draw(n))
+
+    @override
+    def transition(self, state: GibbsState, beta: float, t: int) -> tuple[GibbsState, Tensor]:
+        after, accepted = super().transition(state, beta, t)
+        return self.clamp(after), accepted
+
+    def clamp(self, state: GibbsState) -> GibbsState:
+        """The state with the given values put back."""
+        return self.state(torch.where(self.clamped, self.v, state.v))

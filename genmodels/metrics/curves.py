@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,8 @@ def keep_curves(curves: Mapping[str, Tensor], subject: Subject) -> None:
     interpolated between its neighbors and has no standard error.
 
     Args:
-        curves: ``nats [n, T]`` and ``squared_error [n, T]``; column t - 1 is step t, NaN where it was not drawn.
+        curves: ``nats [n, T]``, and ``squared_error [n, T]`` of a model that estimates x_0, without which there is no
+            distortion; column t - 1 is step t, NaN where it was not drawn.
         subject: the subject whose likelihood was measured.
     """
     if not curves or not is_rank_zero():
@@ -37,21 +39,22 @@ def keep_curves(curves: Mapping[str, Tensor], subject: Subject) -> None:
     per_dim = 1 / (spec.dims * (math.log(2) if spec.is_discrete else 1))
     scale = 255 / 2 if spec.is_discrete else 1.0  # errors are on [-1, 1]
     term, se = mean_by_step(curves["nats"])
-    error, _ = mean_by_step(curves["squared_error"])
     rate = term.flip(0).cumsum(0).flip(0) - term
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "t": range(1, len(term) + 1),
         "term": (term * per_dim).tolist(),
         "term_se": [None if math.isnan(value) else value * per_dim for value in se.tolist()],
         "rate": (rate * per_dim).tolist(),
-        "distortion": ((error / spec.dims).sqrt() * scale).tolist(),
     }
+    if "squared_error" in curves:
+        error, _ = mean_by_step(curves["squared_error"])
+        columns["distortion"] = ((error / spec.dims).sqrt() * scale).tolist()
     with atomic(subject.file("timesteps.csv")) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
     unit = "bits/dim" if spec.is_discrete else "nats/dim"
-    picture = plots.timesteps(columns["term"], columns["rate"], columns["distortion"], unit)
+    picture = plots.timesteps(columns["term"], columns["rate"], columns.get("distortion"), unit)
     subject.keep_picture("timesteps", picture)
 
 

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from genmodels import plots
 from genmodels.core import DataSpec, Score
 from genmodels.core.abilities import Encodes
+from genmodels.core.processes import is_rank_zero
 from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.core.randomness import EVALUATION, stream
 from genmodels.errors import ensure_counts, require
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 RECONSTRUCTION = 9  # stream of random numbers; other metrics use 1 to 8
 AT_A_TIME = 5000  # training examples whose moments are summed at a time
+SHOWN = 32  # images in the picture
 MOST_DIMS = 4096  # of data whose principal components are computed
 
 
@@ -59,6 +62,7 @@ class ReconstructionEvaluation(Evaluation):
         errors, size = self.reconstruct(x, subject)
         value, se = mean_and_error(errors)
         require(math.isfinite(value), f"the mean error of {len(x)} reconstructions is {value}: the model has diverged.")
+        self.draw(x, subject)
         scale = "integers on [-1, 1]" if spec.is_discrete else "the data's own"
         protocol: dict[str, Any] = {"split": "test", "of": len(test), "scale": scale, "code_dims": size}
         if size < spec.dims <= MOST_DIMS:
@@ -66,6 +70,16 @@ class ReconstructionEvaluation(Evaluation):
             protocol["pca"] = float(squared_errors(x, components.reconstruct(x, size), spec).mean())
         declared: dict[str, Any] = {"incidental": ("code_dims",), "baselines": {"pca": f"PCA({size})"}}
         return [Score("reconstruction", value, "", len(x), se, protocol=protocol, **declared)]
+
+    def draw(self, x: Tensor, subject: Subject) -> None:
+        """Keep the picture of the first of ``x [N, *shape]``, if they are images."""
+        model = subject.model
+        assert isinstance(model, Encodes)  # see unsupported_reason
+        if model.spec.is_image and is_rank_zero():
+            shown = x[:SHOWN].to(model.device)
+            with stream(subject.seed, EVALUATION, RECONSTRUCTION, 0, device=model.device):
+                y = model.decode(model.encode(shown))
+            subject.keep_picture("reconstructions", plots.pairs(shown, y, model.spec))
 
     def reconstruct(self, x: Tensor, subject: Subject) -> tuple[Tensor, int]:
         """Errors ``[N]`` of raw data ``x [N, *shape]``, float64 on the CPU, and the dimension of a code."""

@@ -18,9 +18,10 @@ from genmodels.archives import read_arrays, sizes
 from genmodels.core.processes import broadcast, is_rank_zero
 from genmodels.core.randomness import SAMPLING, stream
 from genmodels.errors import UserError, require
-from genmodels.files import atomic, sha256
+from genmodels.files import atomic
 from genmodels.hardware import require_memory
 from genmodels.metrics.processes import map_over_ranks
+from genmodels.metrics.sample_files import digest, is_own, read_foreign
 from genmodels.untrusted import parsed
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class SampleSets:
     Args:
         model: the model, with the ability to sample unless :meth:`get` is never called.
         seed: seed of the run.
-        file: samples to use instead of new ones, as written by :meth:`save` or ``genmodels sample out=x.npz``.
+        file: samples to use instead of new ones, as written by :meth:`save` or ``genmodels sample out=x.npz``, or a
+            folder or an archive of images, see :mod:`genmodels.metrics.sample_files`.
         bf16: run the model's networks in bfloat16, under autocast.
 
     Raises:
@@ -97,6 +99,11 @@ class SampleSets:
         if (n, index) not in self._drawn:
             self._drawn[n, index] = self._draw(n, index)
         return self._drawn[n, index]
+
+    @property
+    def held(self) -> int:
+        """Number of samples in the file; 0 without one."""
+        return 0 if self._given is None else len(self._given)
 
     def at_most(self, repeats: int, n: int) -> int:
         """Number of sets of ``n`` samples available: ``repeats``, or fewer if a file holds fewer, but at least one."""
@@ -201,7 +208,7 @@ def write(path: Path, x: Tensor, protocol: dict[str, Any]) -> None:
 
 
 def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
-    """Read samples ``[N, *shape]`` and their protocol from a file written by :func:`write`.
+    """Read samples ``[N, *shape]`` and their protocol from a file written by :func:`write`, or from one of others.
 
     Returns:
         The samples, uint8 if the data are discrete and float32 if not, and the protocol.
@@ -209,10 +216,11 @@ def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
     Raises:
         UserError: if the file cannot be read, if its samples do not fit the model's data, or if its protocol is none.
     """
-    names = ["x", *({"protocol"} & sizes(path).keys())]
-    arrays = read_arrays(path, names)
+    arrays: dict[str, Any] = {}
+    if is_own(path):
+        arrays = read_arrays(path, ["x", *({"protocol"} & sizes(path).keys())])
     try:
-        x = torch.from_numpy(arrays["x"])
+        x = torch.from_numpy(arrays["x"]) if arrays else read_foreign(path, model.spec)
         model.spec.check(x)
     except (TypeError, ValueError) as error:  # a type that torch does not have, or one that does not fit
         raise UserError(f"samples={path} are not of the run's data: {error}") from error
@@ -220,7 +228,7 @@ def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
     require(len(x) > 0, f"samples={path} contains no samples.")
     require(bool(x.isfinite().all()), f"samples={path} contains NaN, infinity or numbers too large for float32.")
     protocol = protocol_of(str(arrays["protocol"][()]), path) if "protocol" in arrays else {}
-    return x, {"samples_file": path.name, "samples_sha256": sha256(path)[:12], **with_observation(protocol)}
+    return x, {"samples_file": path.name, "samples_sha256": digest(path)[:12], **with_observation(protocol)}
 
 
 def protocol_of(text: str, path: Path) -> dict[str, Any]:

@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.abilities import Denoises, HasImportanceWeights, HasProbabilityFlow, HasStepwiseBound, Samples
+from genmodels.core.abilities import (
+    Completes,
+    Denoises,
+    HasImportanceWeights,
+    HasProbabilityFlow,
+    HasStepwiseBound,
+    Samples,
+)
+from genmodels.core.candidates import chosen
 from genmodels.core.observation import discretized_gaussian, standard_normal_log_prob
 from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.core.stepwise import ROWS_AT_ONCE, terms_by_step, weighted_sum
@@ -33,9 +41,11 @@ from genmodels.diffusion import (
     random_times,
 )
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
+from genmodels.diffusion.guidance import ReverseChain, guided
+from genmodels.diffusion.laws import DiscretizedNormal, Normal
 from genmodels.diffusion.probability_flow import flow_log_prob
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
-from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory
+from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory, solving
 
 VLB = Callable[[Tensor, Tensor | None], Tensor]
 """From the network's output and v ``[B, *shape]`` to an estimate ``[]`` of the bound less L_T, in nats/dim."""
@@ -155,7 +165,7 @@ class Bound:
         return weighted_sum(self.terms[:, steps], None if self.inclusion is None else self.inclusion[steps])
 
 
-class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, HasProbabilityFlow, Denoises):
+class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, HasProbabilityFlow, Denoises, Completes):
     """Diffusion model on images or vectors, of integers (scaled to [-1, 1]) or reals (taken as they are).
 
     Args:
@@ -404,7 +414,7 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
             output, _ = self.predict(x_t.float(), t)
             return self.prediction.eps(x_t, output, Coefficients(sqrt_alpha_bar, sigma))
 
-        with torch.autocast(y.device.type, enabled=False):
+        with torch.autocast(y.device.type, enabled=False), solving():
             return flow_log_prob(eps, self.process, y, tolerance, probes)
 
     # Samples: algorithm 2 ---------------------------------------------------------------------------------------------
@@ -427,6 +437,37 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         x_T = torch.randn(n, *self.spec.shape, device=self.process.beta.device)
         yield x_T
         yield from self.sampler.path(self.process, self.estimate_x0, self.variance, x_T)
+
+    @torch.no_grad()
+    def complete(self, x: Tensor, known: Tensor, candidates: int = 8) -> Tensor:
+        """Raw data ``[N, *shape]``: known values as they are, the others drawn by all T steps, see :func:`guided`."""
+        ensure_counts(candidates=candidates)
+        rows, mask = (part.repeat_interleave(candidates, 0) for part in (x, known))
+        x0, log_w = guided(self.chain_of_laws(), to_symmetric(rows, self.spec), mask)
+        return torch.where(known, x, from_symmetric(x0[chosen(log_w, candidates)], self.spec))
+
+    def chain_of_laws(self) -> ReverseChain:
+        """The laws of q and p as :func:`guided` takes them."""
+
+        def at(x: Tensor, t: int) -> Tensor:
+            return torch.full((len(x),), t, device=x.device)
+
+        def forward(x0: Tensor) -> Normal:
+            last = self.process.at(at(x0, self.process.steps), x0)
+            return Normal(last.sqrt_alpha_bar * x0, 2 * last.sigma.log())
+
+        def posterior(x0: Tensor, x_t: Tensor, t: int) -> Normal:
+            return Normal(*self.process.posterior(x0, x_t, at(x_t, t)))
+
+        def reverse(x_t: Tensor, t: int) -> Normal:
+            mean, log_variance = self.reverse(x_t, at(x_t, t), *self.estimate_x0(x_t, at(x_t, t)))
+            rounds = t == 1 and self.spec.is_discrete
+            return DiscretizedNormal(mean, log_variance, self.spec) if rounds else Normal(mean, log_variance)
+
+        def equilibrium(x: Tensor) -> Normal:
+            return Normal(torch.zeros_like(x), x.new_zeros(()))
+
+        return ReverseChain(self.process.steps, equilibrium, forward, posterior, reverse)
 
     @property
     def sampling_protocol(self) -> dict[str, Any]:

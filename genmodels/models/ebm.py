@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
@@ -247,9 +248,27 @@ class EBM(EnergyModel):
 
     @override
     def annealed(self, temperatures: int) -> LangevinAnnealed:
-        path, betas = DifferentiablePath(self.tilt), sigmoid_schedule(temperatures)
+        return self.langevin_along(DifferentiablePath(self.tilt), temperatures)
+
+    def langevin_along(self, path: DifferentiablePath, temperatures: int) -> LangevinAnnealed:
+        """Chains of single Langevin steps along a path, over so many temperatures."""
+        betas = sigmoid_schedule(temperatures)
         settings = (self.step_size, self.adjusted, self.spec.dims, self.largest_gradient)
         return LangevinAnnealed(path, betas, *settings, device=self.device)
+
+    @override
+    def clamped(self, y: Tensor, known: Tensor) -> LangevinAnnealed:
+        """The tilt sees known positions in the place of the chain's own, which stay independent of all others."""
+        path = DifferentiablePath(lambda z: self.tilt(torch.where(known, y, z)))
+        return self.langevin_along(path, self.temperatures)
+
+    @override
+    def log_known_volume(self, y: Tensor, known: Tensor) -> Tensor:
+        if not self.spec.is_discrete:
+            return y.new_zeros(len(y))
+        reals = self.mean + self.std * y
+        slope = -0.5 * y.square() + F.softplus(reals) + F.softplus(-reals)
+        return torch.where(known, slope, 0.0).sum(1)
 
     @property
     def law(self) -> dict[str, Any]:

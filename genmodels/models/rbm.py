@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood
 from genmodels.core.abilities import Encodes
@@ -31,6 +32,7 @@ from genmodels.mcmc.gibbs import (
     BinomialUnits,
     Bipartite,
     BipartitePath,
+    ClampedGibbs,
     GaussianUnits,
     GibbsAnnealed,
     GibbsState,
@@ -192,11 +194,16 @@ class RBM(EnergyModel, Encodes):
 
     # Likelihood and samples -------------------------------------------------------------------------------------------
 
-    def annealed(self, temperatures: int) -> AnnealedLaw[GibbsState]:
+    def annealed(self, temperatures: int) -> GibbsAnnealed:
         """Chains of one sweep for each inverse temperature, evenly spaced, from the base-rate machine."""
         base = GaussianUnits(torch.ones_like(self.mean)) if self.spec.levels is None else self.visible()
         path = BipartitePath(self.machine(), base, self.base_bias())
         return GibbsAnnealed(path, linear_schedule(temperatures))
+
+    @override
+    def clamped(self, y: Tensor, known: Tensor) -> AnnealedLaw[GibbsState]:
+        law = self.annealed(self.temperatures)
+        return ClampedGibbs(law.path, law.betas, y, known)
 
     @property
     def sums_hidden(self) -> bool:

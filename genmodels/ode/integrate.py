@@ -35,6 +35,8 @@ def integrate(
 
     Raises:
         ValueError: if the two times are equal.
+        FloatingPointError: if an adaptive solver does not reach t1, because the velocity is not finite or too stiff, or
+            the tolerance too small for the dtype.
 
     >>> from genmodels.ode import RK4
     >>> x, evaluations = integrate(lambda t, x: -x, torch.ones(1, 1), 0.0, 1.0, RK4(steps=10))
@@ -53,5 +55,9 @@ def integrate(
 
     like = x if isinstance(x, Tensor) else x[0]
     interval = torch.tensor([t0, t1], dtype=like.dtype, device=like.device)
-    path = odeint(counted, x, interval, **solver.arguments(interval))
+    try:
+        path = odeint(counted, x, interval, **solver.arguments(interval))
+    except AssertionError as error:  # an adaptive step became too short for the dtype, or there were too many
+        reason = f"after {evaluations} evaluations: {error}" if str(error) else f"after {evaluations} evaluations"
+        raise FloatingPointError(f"{solver.method} could not follow the ODE to its end, {reason}") from error
     return path[-1] if isinstance(x, Tensor) else tuple(part[-1] for part in path), evaluations

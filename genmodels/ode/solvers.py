@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from genmodels.errors import ensure_counts, ensure_numbers
 
+MOST_STEPS = 2000  # of dopri5, after which it gives up
 TYPICAL_STEPS = 15  # of dopri5 at a tolerance of 1e-5 for the flow of a trained network
 
 
@@ -123,7 +124,7 @@ class Dopri5(Solver):
             "method": self.method,
             "rtol": self.tolerance,
             "atol": self.tolerance,
-            "options": {"step_t": interval[1:]},
+            "options": {"step_t": interval[1:], "max_num_steps": MOST_STEPS},
         }
 
     @property

@@ -34,6 +34,7 @@ class RunFolder:
         self.record_file = self.path / "run.json"
         self.config_file = self.path / "config.yaml"
         self.checkpoints = self.path / "checkpoints"
+        self.weights = self.path / "model.safetensors"
         self.drawn = self.path / "samples" / "drawn.npz"
         self.begun = False  # whether this object has written the record of a run that begins
 
@@ -47,7 +48,8 @@ class RunFolder:
         run = cls(path)
         missing = [f.name for f in (run.record_file, run.config_file) if not f.exists()]
         require(not missing, f"{path} is not a run folder: it has no {' and no '.join(missing)}.")
-        run.read()
+        external = run.read().get("external")
+        require(not external, f"{path} has scores of samples that were made elsewhere, and no model: genmodels score")
         _ = run.config
         return run
 
@@ -220,13 +222,16 @@ class RunFolder:
     def checkpoint(self, name: str | None = None) -> Path:
         """Path of the checkpoint ``name``; by default ``best.ckpt`` if the run has one, else ``last.ckpt``.
 
-        A ``best.ckpt`` that run.json has the hash of is the run's own even if it is lost; see :meth:`verified`.
+        A ``best.ckpt`` that run.json has the hash of is the run's own even if it is lost; see :meth:`verified`. An
+        export has its weights alone.
 
         Raises:
             UserError: if there is no such file.
         """
         if name is None and self.record_file.exists() and "best.ckpt" in self.read().get("checkpoints", {}):
             return self.checkpoints / "best.ckpt"
+        if name is None and self.weights.is_file():
+            return self.weights
         names = [name] if name else ["best.ckpt", "last.ckpt"]
         for candidate in names:
             if Path(candidate).name == candidate and (self.checkpoints / candidate).is_file():

@@ -19,7 +19,10 @@ COSTS = (
 )  # fmt: skip
 SPEEDS = ("passes_per_sample", "samples_per_second", "speed_batch")
 TEXTS = ("status", "model", "family", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended")
-MAPPINGS = ("cost", "refusals", "checkpoints", "computing", "hardware", "wandb", "mlflow", "validation", "trial")
+MAPPINGS = (
+    "cost", "refusals", "checkpoints", "computing", "hardware", "wandb", "mlflow", "validation", "trial", "external",
+    "exported",
+)  # fmt: skip
 MIRRORS = {"wandb": ("id", "project", "entity", "sweep", "group"), "mlflow": ("id",)}  # names of runs on dashboards
 NO_NAME = re.compile(r"[^\w .~@-]")
 LISTS = ("overrides", "config_sha256")

@@ -15,7 +15,9 @@ from torch import Tensor
 from genmodels.errors import UserError, require
 from genmodels.runs.computing import choose
 from genmodels.runs.folder import RunFolder
+from genmodels.untrusted import parsed
 
+EXPORTED = ".safetensors"
 CONTENT = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list, "loops": dict,
            "epoch": int, "global_step": int, "pytorch-lightning_version": str}  # fmt: skip
 """Entries of a checkpoint, with their types."""
@@ -30,7 +32,31 @@ def load_weights(model: BaseModel, checkpoint: str | Path, weights: str = "ema")
     Raises:
         UserError: if the file is damaged, or belongs to another model or other data.
     """
+    if Path(checkpoint).suffix == EXPORTED:
+        return load_exported(model, Path(checkpoint), weights)
     load_state(model, read_checkpoint(checkpoint), checkpoint, weights)
+
+
+def load_exported(model: BaseModel, file: Path, weights: str) -> None:
+    """Load the weights of an export into ``model``.
+
+    Raises:
+        UserError: if the file is damaged, holds other weights, or belongs to another model or other data.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as archive:
+            about, tensors = archive.metadata() or {}, {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} cannot be read as safetensors ({error}).") from error
+    held = about.get("weights", "other")
+    require(weights == held, f"{file} holds {held} weights, not {weights}; write weights={held}.")
+    with explained(file):
+        identity = parsed(about.get("genmodels", "null"), f"the description in {file}")
+        model.check_identity({"genmodels": identity})
+        check_tensors(model.state_dict(), tensors, file)
+        model.load_state_dict(tensors)
 
 
 def load_state(model: BaseModel, state: dict[str, Any], checkpoint: str | Path, weights: str) -> None:
@@ -170,7 +196,7 @@ def load(run: str | Path, weights: str = "ema", checkpoint: str | None = None) -
     """The trained model of a run folder, in eval mode on the CPU.
 
     Args:
-        run: run folder.
+        run: run folder, or an export.
         weights: ``ema`` (averaged) or ``raw``.
         checkpoint: ``best.ckpt`` or ``last.ckpt``; by default the best if there is one.
 

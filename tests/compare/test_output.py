@@ -98,7 +98,8 @@ def test_the_results_page_shows_the_kept_runs():
     runs = find_runs(folder)
     energies = {("RBM", "digits"), ("RBM", "binarized_mnist"), ("EBM", "digits"), ("EBM", "mixture"), ("EBM", "mnist")}
     flows = {(model, data) for model in ("NICE", "MAF") for data in ("digits", "mnist")}
-    assert {(run.model, run.data) for run in runs} == energies | flows | {
+    autoencoders = {("AE", "digits"), ("AE", "mnist")}
+    assert {(run.model, run.data) for run in runs} == energies | flows | autoencoders | {
         (model, data) for model in ("GAN", "VAE", "RealNVP", "DDPM") for data in ("digits", "mnist", "fashion_mnist")
     }
     assert runpy.run_path(str(folder / "keep.py"))["readme"](runs) == (folder / "README.md").read_text()

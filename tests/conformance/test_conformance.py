@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 from contextlib import suppress
 
 import pytest
 import torch
-from conformance.kinds import CHOSEN, DOUBLES, KINDS, SUITE, examples, model_on, own_test, trainer_of
+from conformance.kinds import CHOSEN, CONFIGURED, DOUBLES, KINDS, SUITE, examples, model_on, own_test, trainer_of
 
 from genmodels.core import Likelihood
 from genmodels.core.abilities import Encodes, HasLikelihood, Samples
@@ -51,6 +52,16 @@ def ready_on_some(name, *overrides):
             model_on(name, KINDS[kind])
             return ready(name, kind, *overrides)
     return pytest.fail(f"{name} declines every kind of data")
+
+
+@pytest.mark.parametrize("name", CONFIGURED)
+def test_a_rate_out_of_all_proportion_exceeds_the_largest_loss(name):
+    model, x = ready_on_some(name)
+    if math.isinf(model.largest_loss):
+        pytest.skip(f"the loss of {name} may be any finite number")
+    step = trainer_of(model, lr=1e30)
+    found = [sum(abs(loss.total.item()) for loss in step(x)) for _ in range(5)]
+    assert not all(value < model.largest_loss for value in found)
 
 
 @pairs
@@ -180,6 +191,7 @@ def test_fits_one_batch(name, kind):
     model, x = ready(name, kind, n=8)
     if len(model.players()) > 1:
         pytest.skip("a game has no loss that falls; its players are tested with their theory")
+    x = x.repeat(8, *[1] * (x.dim() - 1))  # so that a loss with random numbers varies less
 
     @torch.no_grad()
     def misfit():

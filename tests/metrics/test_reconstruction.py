@@ -32,16 +32,21 @@ class Halves(Encodes):
         return z[:, None, None].expand(-1, 1, 2, 2).to(torch.uint8)
 
 
-def subject(model, train, test, batch=3):
+@pytest.fixture
+def subject(tmp_path):
+    return lambda model, train, test: subject_in(tmp_path, model, train, test)
+
+
+def subject_in(folder, model, train, test, batch=3):
     data = SimpleNamespace(split={"train": train, "test": test}.__getitem__, name="toy", eval_batch_size=batch)
-    return Subject(model, data, None, 0, None)
+    return Subject(model, data, None, 0, folder)
 
 
 def images(n, seed):
     return torch.randint(0, 5, (n, 1, 2, 2), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def test_the_score_is_the_mean_squared_error_per_dimension_on_minus_one_to_one():
+def test_the_score_is_the_mean_squared_error_per_dimension_on_minus_one_to_one(subject, tmp_path):
     train, test = images(50, 0), images(8, 1)
     (score,) = ReconstructionEvaluation().measure(subject(Halves(), train, test))
     y = test.double() / 2 - 1
@@ -51,10 +56,11 @@ def test_the_score_is_the_mean_squared_error_per_dimension_on_minus_one_to_one()
     assert score.se == pytest.approx(errors.std().item() / 8**0.5)
     assert score.protocol["code_dims"] == 2 and score.beside == {"PCA(2)": score.protocol["pca"]}
     (fewer,) = ReconstructionEvaluation(max_examples=3).measure(subject(Halves(), train, test))
+    assert (tmp_path / "reconstructions.png").exists()
     assert fewer.n == 3 and fewer.protocol["of"] == 8
 
 
-def test_the_yardstick_projects_onto_components_of_training_data_and_rounds():
+def test_the_yardstick_projects_onto_components_of_training_data_and_rounds(subject):
     train, test = images(50, 0), images(8, 1)
     (score,) = ReconstructionEvaluation().measure(subject(Halves(), train, test))
     mean, y = (train.double() / 2 - 1).flatten(1).mean(0), (test.double() / 2 - 1).flatten(1)
@@ -80,13 +86,13 @@ def test_of_digits_principal_components_leave_what_sklearns_leave(tmp_path):
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["nice", "realnvp", "maf"])
 @pytest.mark.parametrize("kind", ["gray images", "points"])
-def test_flows_keep_everything_and_have_no_yardstick(name, kind):
+def test_flows_keep_everything_and_have_no_yardstick(name, kind, subject):
     x = examples(KINDS[kind], 20)
     (score,) = ReconstructionEvaluation().measure(subject(model_on(name, KINDS[kind]).eval(), x, x))
     assert score.value < 1e-9 and score.protocol["code_dims"] == KINDS[kind].dims and not score.beside
 
 
-def test_a_model_without_codes_is_refused_and_one_that_has_diverged_is_an_error():
+def test_a_model_without_codes_is_refused_and_one_that_has_diverged_is_an_error(subject):
     class GAN:
         pass
 

@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 from torch import nn
 
 from genmodels.core import DataSpec, Kind
+from genmodels.errors import UserError
 from genmodels.models.cnf import CNF, TIME_SCALE, FlowMatching, MaximumLikelihood, nearest
 from genmodels.networks.time_conditioned import time_conditioned
 from genmodels.ode import RK4, Dopri5, Euler, Midpoint, random_signs, unit_vectors
@@ -431,6 +432,14 @@ def test_reals_of_any_scale_are_standardized():
 def test_bad_options_are_refused(options):
     with pytest.raises(ValueError, match="^" + next(iter(options))):
         tiny(PLANE, **options)
+
+
+@pytest.mark.parametrize("v", [lambda t, x: x * math.nan, lambda t, x: 1e4 * x.square() + 1], ids=["nan", "infinite"])
+def test_a_flow_that_cannot_be_followed_is_told_in_a_sentence(v):
+    model = of_field(v, sampler=Dopri5())
+    for solve in (lambda: model.log_likelihood(torch.randn(3, 2)), lambda: model.sample(3)):
+        with pytest.raises(UserError, match=r"^dopri5 could not follow the ODE .* the model has diverged"):
+            solve()
 
 
 def test_random_signs_are_few_where_traces_are_exact():

@@ -226,6 +226,24 @@ def test_other_starts_keep_no_chains():
     assert abs(model.loss(torch.randn(16, 2)).total.item()) < 1e-3  # chains have not moved away from the data
 
 
+@pytest.mark.parametrize("adjusted", [True, False])
+def test_completions_have_the_conditional_law_of_the_gaussian(adjusted):
+    model = quadratic(temperatures=100, step_size=0.05, adjusted=adjusted)
+    with torch.no_grad():
+        law, _ = model.network.gaussian(1.0)
+    s, known = law.covariance_matrix, torch.tensor([True, False]).expand(4000, 2)
+    z = torch.tensor([-1.5, 0.0])
+    x = (model.mean + model.std * z).expand(4000, 2)
+    found = model.complete(x, known, 16)
+    assert torch.equal(found[:, 0], x[:, 0])
+    mean = law.mean[1] + s[0, 1] / s[0, 0] * (z[0] - law.mean[0])
+    variance = s[1, 1] - s[0, 1] ** 2 / s[0, 0]
+    drawn = (found[:, 1] - model.mean[1]) / model.std[1]
+    assert abs(float(drawn.mean() - mean)) < 4.5 * math.sqrt(float(variance) / 4000) + 0.02
+    assert float(drawn.var()) == pytest.approx(float(variance), rel=0.12)
+    assert abs(float(mean - law.mean[1])) > 0.3  # which is not the marginal law
+
+
 def test_a_temperature_divides_the_energy():
     class Halved(Quadratic):
         def forward(self, z):

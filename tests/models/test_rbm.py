@@ -278,6 +278,41 @@ def test_what_is_remembered_of_the_states_is_forgotten_when_a_fused_optimizer_st
     assert abs(log_z - before) > 1e-4
 
 
+@pytest.mark.parametrize("units", ["binary", "spin"])
+@KINDS
+def test_completions_have_the_conditional_law_by_enumeration(spec, units):
+    """Also by few temperatures and candidates that make up for them, which one candidate does not."""
+    torch.manual_seed(0)
+    model = machine_of(spec, units, size=1.5, temperatures=30)
+    v = states(spec)
+    x, known = v[len(v) // 3], torch.arange(spec.dims) < spec.dims // 2
+    fits = (v[:, known] == x[known]).all(1)
+    p = model.log_likelihood(v.to(torch.uint8)).nats[fits].double().softmax(0)
+    rows = x.to(torch.uint8).expand(6000, -1)
+    found = model.complete(rows, known.expand(6000, -1), 16)
+    assert torch.equal(found[:, known], rows[:, known])
+    counts = (found[:, None].float() == v[fits].float()).all(2).sum(0).double()
+    assert counts.sum() == 6000
+    assert ((counts / 6000 - p).abs() < 4.5 * (p * (1 - p) / 6000).sqrt() + 0.004).all()
+
+
+def test_clamped_chains_leave_the_known_reals_alone_and_draw_the_others_given_them():
+    """Of two Gaussian visible units: the conditional density by quadrature."""
+    torch.manual_seed(0)
+    model = machine_of(REALS, size=1.5, temperatures=100)
+    line = torch.linspace(-9, 9, 3001)
+    value = model.unembed(torch.tensor([[0.8, 0.0]]))[0, 0]
+    points = torch.stack([value.expand(3001), model.mean[1] + model.std[1] * line], 1)
+    p = (-model.energy(points)).double().softmax(0)
+    x = torch.stack([value, torch.tensor(0.0)]).expand(4000, 2)
+    found = model.complete(x, torch.tensor([True, False]).expand(4000, 2), 16)
+    assert (found[:, 0] == value).all()
+    mean = float(p @ points[:, 1].double())
+    variance = float(p @ (points[:, 1].double() - mean).square())
+    assert abs(float(found[:, 1].mean()) - mean) < 4.5 * math.sqrt(variance / 4000) + 0.01
+    assert float(found[:, 1].var()) == pytest.approx(variance, rel=0.12)
+
+
 def test_visible_states_are_enumerated_where_they_are_fewer():
     model = machine_of(BITS, hidden=30).float()
     assert model.exact and not model.sums_hidden and model.log_likelihood(states(BITS).byte()).kind is Kind.EXACT

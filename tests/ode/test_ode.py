@@ -5,7 +5,17 @@ import itertools
 import pytest
 import torch
 
-from genmodels.ode import RK4, Dopri5, Euler, Midpoint, divergence, integrate, integrate_with_log_det, unit_vectors
+from genmodels.ode import (
+    RK4,
+    Dopri5,
+    Euler,
+    Midpoint,
+    divergence,
+    integrate,
+    integrate_with_log_det,
+    solvers,
+    unit_vectors,
+)
 
 A = torch.tensor([[-0.5, 1.0, 0.2], [-1.0, -0.3, 0.0], [0.4, 0.1, 0.7]], dtype=torch.float64)
 X = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.3, -1.0]], dtype=torch.float64)
@@ -181,6 +191,23 @@ def test_divergence_is_the_trace_of_the_jacobian():
     for row, value in zip(x.detach(), found, strict=True):
         jacobian = torch.autograd.functional.jacobian(lambda x: (x**3 + x.flip(2)).exp(), row)
         torch.testing.assert_close(value, jacobian.view(4, 4).trace())
+
+
+def test_an_adaptive_solver_gives_up_where_the_velocity_is_no_number_or_too_stiff(monkeypatch):
+    with pytest.raises(FloatingPointError, match=r"^dopri5 could not follow the ODE to its end, after \d+ evaluations"):
+        integrate(lambda t, x: x * float("nan"), X, 0.0, 1.0, Dopri5())
+    monkeypatch.setattr(solvers, "MOST_STEPS", 20)
+    with pytest.raises(FloatingPointError, match=r"max_num_steps exceeded"):
+        integrate(lambda t, x: (1e4 * x).sin(), X, 0.0, 1.0, Dopri5(1e-8))
+
+
+def test_costs_of_solvers_are_known_beforehand():
+    for solver in (Euler(7), Midpoint(7), RK4(7)):
+        assert integrate(curved, X, 0.0, 1.0, solver)[1] == solver.evaluations
+    about = [Dopri5(tolerance).evaluations for tolerance in (1e-3, 1e-5, 1e-7)]
+    found = [integrate(curved, X, 0.0, 1.0, Dopri5(tolerance))[1] for tolerance in (1e-3, 1e-5, 1e-7)]
+    assert about[0] < about[1] < about[2] and found[0] < found[1] < found[2]
+    assert all(1 / 3 < a / b < 3 for a, b in itertools.pairwise([x / y for x, y in zip(about, found, strict=True)]))
 
 
 def test_bad_requests_are_refused():

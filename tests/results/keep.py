@@ -12,6 +12,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from scipy.stats import t
@@ -24,8 +25,10 @@ ORDER = ("GAN", "VAE", "RealNVP", "DDPM", "RBM", "EBM", "NICE", "MAF", "AE", "CN
 FAMILIES = {  # ends of the names of pictures; the others share one
     **dict.fromkeys(("RBM", "EBM"), "_energy"),
     **dict.fromkeys(("NICE", "MAF"), "_flows"),
-    **dict.fromkeys(("AE", "CNF", "Nonequilibrium"), "_others"),
+    "AE": "_autoencoders",
+    **dict.fromkeys(("CNF", "Nonequilibrium"), "_others"),
 }
+EVALUATED = "evaluated.json"  # scores of later evaluations, beside run.json
 PATHS = ("data.root=", "run_dir=", "hydra.")  # overrides that say where, not what
 FOREWORD = """# Results
 
@@ -44,6 +47,10 @@ chains at temperature 1, whose steps are accepted or rejected.
 
 NICE, which has a logit here and none in the paper, and MAF ran like the first models, one thread each, beside up to
 eight other processes; their networks computed in bfloat16 on MNIST, as those of the others did.
+
+Samples of the AE are decoded from a mixture of its codes. Below the tables are the scores of the same trained models
+with other laws of codes, from `genmodels evaluate run=FOLDER model/codes=gaussian` and `normal`, which are in an
+`evaluated.json` beside their `run.json`.
 
 The runs are of the commits in the last table. On MNIST and Fashion-MNIST the VAE has a learned prior. The runs on
 Fashion-MNIST, and that of the VAE on MNIST, shared the two cores with up to five other processes, so that their seconds
@@ -68,7 +75,10 @@ def main(folders: list[Path]) -> None:
         kept.mkdir(parents=True, exist_ok=True)
         record["expected"] = None  # that of the recipe, which is taken from these runs
         record["overrides"] = [word for word in record["overrides"] if not word.startswith(PATHS)]
-        (kept / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+        own, others = split(record["metrics"])
+        (kept / "run.json").write_text(json.dumps(record | {"metrics": own}, indent=2) + "\n")
+        if others:
+            (kept / EVALUATED).write_text(json.dumps(others, indent=2) + "\n")
         grid = Image.open(folder / "samples" / "final.png")
         name = record["data"] + FAMILIES.get(record["model"], "")
         pictures.setdefault(name, {}).setdefault(f"{record['model']}, {record['data']}", grid)
@@ -79,6 +89,24 @@ def main(folders: list[Path]) -> None:
     (HERE / "README.md").write_text(readme(runs))
     for (data, model, metric), values in values_of(runs).items():
         print(f"{data} {model} {metric}: value {statistics.fmean(values):.5g}, tolerance {tolerance(values):.2g}")
+
+
+def split(metrics: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The scores of the run's own settings, and those of later evaluations with others, which their names end in."""
+    own = {name: score for name, score in metrics.items() if not name.endswith("]")}
+    return own, {name: score for name, score in metrics.items() if name not in own}
+
+
+def evaluated(runs: list[Run]) -> list[str]:
+    """Rows of a table of later evaluations: the mean over seeds of every score."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for run in runs:
+        file = HERE / run.data / run.path.name / EVALUATED
+        for name, score in json.loads(file.read_text()).items() if file.exists() else ():
+            found.setdefault((run.data, run.model, name), []).append(score["value"])
+    rows = [(*key, f"{statistics.fmean(values):.4g}", str(len(values))) for key, values in found.items()]
+    header = ["| data | model | score | mean | seeds |", "| :-- | :-- | :-- | --: | --: |"]
+    return [*header, *(f"| {' | '.join(row)} |" for row in sorted(rows))]
 
 
 def values_of(runs: list[Run]) -> dict[tuple[str, str, str], list[float]]:
@@ -104,7 +132,15 @@ def readme(runs: list[Run]) -> str:
     pictures = [f"![Samples of the models on {path.stem}]({path.name})" for path in sorted(HERE.glob("*.png"))]
     rows = sorted({(run.data, run.model, run.record["git"]["commit"][:8], run.record["started"][:10]) for run in runs})
     commits = ["| data | model | commit | date |", "| :-- | :-- | :-- | :-- |", *(f"| {' | '.join(r)} |" for r in rows)]
-    parts = [FOREWORD.rstrip(), markdown(runs), *pictures, "**runs**", "\n".join(commits)]
+    parts = [
+        FOREWORD.rstrip(),
+        markdown(runs),
+        "**later evaluations**",
+        "\n".join(evaluated(runs)),
+        *pictures,
+        "**runs**",
+        "\n".join(commits),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

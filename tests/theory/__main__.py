@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from genmodels.mcmc import free_energy, gap, mixing_time, stationary
 from genmodels.plots import SERIES, rendered, save
+from tests.theory.diffusions import gap_of_bits, gap_of_gaussian, step_gaps_of_bits
 from tests.theory.systems import (
     GAUSSIAN,
     QUARTIC,
@@ -212,6 +213,28 @@ def draw_missed_well() -> Figure:
     return figure
 
 
+def draw_quasi_static() -> Figure:
+    """The gap of a diffusion model's bound against its number of steps, and where along the chain it arises."""
+    figure, (left, right) = panels(2, ["gap of the best reverse chain", "what each step adds, four bits"])
+    numbers = [2**k for k in range(2, 12)]
+    for gap_of, color, marker, name in (
+        (gap_of_bits, BLUE, "o", "four bits, steps of independent bits"),
+        (gap_of_gaussian, ORANGE, "s", "correlated Gaussian, steps of independent ones"),
+    ):
+        gaps = [gap_of(steps) for steps in numbers]
+        left.loglog(numbers, gaps, color=color, marker=marker, markersize=4, label=name)
+        if gap_of is gap_of_bits:
+            mark_slope(left, numbers, [0.4 * gaps[-1] * numbers[-1] / steps for steps in numbers], "slope -1", side=-1)
+    for steps, color in ((16, BLUE), (64, ORANGE), (256, GREEN)):
+        added = torch.tensor(step_gaps_of_bits(steps)) * steps**2
+        right.plot(torch.arange(1, steps + 1) / steps, added, color=color, label=f"$T$ = {steps}")
+    left.set(xlabel="steps $T$", ylabel=r"$E[\log p_{data} - K]$ (nats)")
+    right.set(xlabel="$t / T$", ylabel="divergence of a step, times $T^2$ (nats)")
+    for axes in (left, right):
+        axes.legend(fontsize="small", frameon=False)
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "decay": draw_decay,
     "detailed_balance": draw_defect,
@@ -219,6 +242,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "free_energy": draw_free_energy,
     "cooling": draw_cooling,
     "missed_well": draw_missed_well,
+    "quasi_static": draw_quasi_static,
 }
 
 

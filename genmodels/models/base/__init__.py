@@ -3,6 +3,7 @@
 from genmodels.models.base.energy import EnergyModel, in_float32, moments
 from genmodels.models.base.flow import BaseDistribution, NormalizingFlow, StandardLogistic, StandardNormal, to_reals
 from genmodels.models.base.model import AdversarialModel, BaseModel, GenerativeModel
+from genmodels.models.base.solving import solving
 from genmodels.models.base.training import (
     Loss,
     OptimizerFactory,
@@ -32,6 +33,7 @@ __all__ = [
     "in_float32",
     "make_optimizers",
     "moments",
+    "solving",
     "to_reals",
     "train_batch",
 ]

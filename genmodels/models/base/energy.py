@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.abilities import HasImportanceWeights, HasPartition, Progress, RunsChains, Samples
+from genmodels.core.abilities import Completes, HasImportanceWeights, HasPartition, Progress, RunsChains, Samples
+from genmodels.core.candidates import chosen
 from genmodels.errors import ensure_counts
 from genmodels.mcmc import AnnealedLaw
 from genmodels.models.base.model import GenerativeModel
@@ -28,8 +29,8 @@ def in_float32(method: Method) -> Method:
     """Let a method of a model compute without autocast."""
 
     @functools.wraps(method)
-    def full(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        with torch.autocast(next(self.parameters()).device.type, enabled=False):
+    def full(self: GenerativeModel, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(self.device.type, enabled=False):
             return method(self, *args, **kwargs)
 
     return cast("Method", full)
@@ -45,7 +46,7 @@ def moments(y: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(std > TINY * mean.abs(), std, 1.0)
 
 
-class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, RunsChains):
+class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, RunsChains, Completes):
     """A model ``p(x) = f(x) / Z`` whose Z is unknown, as sampled by annealing.
 
     Its samples end chains that are annealed from a distribution ``f_0 / Z_0`` to f, and its likelihood is a lower bound
@@ -157,6 +158,39 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
     def sample(self, n: int) -> Tensor:
         """Raw data ``[n, *shape]``: the last states of annealed chains."""
         return self.unembed(self.annealed(self.temperatures).sample(n))
+
+    @abstractmethod
+    def clamped(self, y: Tensor, known: Tensor) -> AnnealedLaw[Any]:
+        """The law of chains that are annealed to f given the ``known [N, D]`` ones of positions ``y [N, D]``.
+
+        Positions that it leads to may differ from y where that is known.
+        """
+
+    def log_known_volume(self, y: Tensor, known: Tensor) -> Tensor:
+        """``log f_0(y) |dy/dx| [N]`` in nats of known positions, up to a constant, where these are drawn at random.
+
+        It is what the weights of chains that were annealed given different such draws have to be multiplied by; 0
+        where positions are not drawn.
+        """
+        return y.new_zeros(len(y))
+
+    @torch.no_grad()
+    @in_float32
+    def complete(self, x: Tensor, known: Tensor, candidates: int = 8) -> Tensor:
+        """Raw data ``[N, *shape]``: the unknown values end chains that are annealed given the known ones.
+
+        Their law is that of f as there are many temperatures, or many candidates.
+
+        Raises:
+            ValueError: if candidates is less than 1.
+        """
+        ensure_counts(candidates=candidates)
+        rows, mask = (part.repeat_interleave(candidates, 0) for part in (x, known))
+        y, fixed = self.embed(rows), mask.flatten(1)
+        law = self.clamped(y, fixed)
+        run = law.anneal(len(y))
+        index = chosen(run.log_weight + self.log_known_volume(y, fixed), candidates)
+        return torch.where(known, x, self.unembed(law.position(run.state)[index]))
 
     @property
     def sampling_protocol(self) -> dict[str, Any]:

@@ -1,0 +1,149 @@
+"""A trained model as a folder to publish: weights as safetensors, config, record with scores, and a model card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+
+from genmodels.compare import Run, compared, markdown
+from genmodels.errors import require
+from genmodels.files import PART, sha256, write_whole
+from genmodels.runs import RunFolder, restore
+from genmodels.runs.folder import text_sha256
+from genmodels.runs.identity import moved
+from genmodels.settings import plain
+
+LEFT_OUT = ("checkpoints", "config_sha256", "samples_sha256", "wandb", "mlflow")  # entries of the record, of files left
+PICTURES = ("samples/final.png",)
+PRIVATE = ("data.root=", "run_dir=", "hydra.", "logger")  # overrides that say where somebody keeps his files
+CARD = """---
+library_name: genmodels
+tags: [generative-model, {data}]
+---
+
+# {model} on {data}
+
+{parameters:,} parameters, {weights} weights, trained by genmodels {version}{commit}.{needs}
+
+```python
+import genmodels
+
+model = genmodels.load("FOLDER")  # this folder
+x = model.sample(16)  # data space, [16, {shape}]
+```
+
+`genmodels sample run=FOLDER`, `genmodels evaluate run=FOLDER metrics=[...]` and `genmodels compare` take it as well.
+
+## Scores
+
+{tables}
+
+## Protocol
+
+{protocol}
+
+## Training
+
+`{words}`
+
+{cost}
+"""
+
+
+def write(source: Path, out: Path, weights: str | None = None) -> Path:
+    """Export the run in the folder ``source`` to the folder ``out``, as a whole or not at all; returns ``out``.
+
+    Raises:
+        UserError: if ``source`` is no run, or ``out`` holds files already.
+    """
+    run = RunFolder.open(source)
+    out = out.expanduser().absolute()
+    require(not out.exists() or (out.is_dir() and not any(out.iterdir())), f"out={out} exists already; name another.")
+    require(out.parent.is_dir(), f"out={out} lies in a folder that does not exist; make {out.parent} first.")
+    config = run.config
+    chosen = weights or str(config.weights)
+    model = restore(run, config, chosen)
+    part = RunFolder(out.with_name(f"{PART}{out.name}"))
+    shutil.rmtree(part.path, ignore_errors=True)
+    try:
+        part.path.mkdir()
+        tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+        about = {"format": "pt", "weights": chosen, "genmodels": json.dumps(model.identity)}
+        save_file(separate(tensors), part.weights, about)
+        content = published(plain(config), chosen)
+        write_whole(part.config_file, OmegaConf.to_yaml(OmegaConf.create(content)))
+        shutil.copymode(part.config_file, part.weights)  # safetensors lets nobody else read it
+        record = recorded(run.read(), part, chosen)
+        if chosen != config.weights:
+            record["metrics"] = {}  # which are those of the other weights
+        part.write(record)
+        for name in PICTURES:
+            if (run.path / name).is_file():
+                (part.path / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(run.path / name, part.path / name)
+        write_whole(part.path / "README.md", card(part.path, content, record))
+        if out.exists():
+            out.rmdir()
+        part.path.rename(out)
+    finally:
+        shutil.rmtree(part.path, ignore_errors=True)
+    return out
+
+
+def recorded(record: Mapping[str, Any], part: RunFolder, weights: str) -> dict[str, Any]:
+    """The record of an export, with the hashes of the files in the folder ``part``."""
+    kept = {key: value for key, value in record.items() if key not in LEFT_OUT}
+    return {
+        **kept,
+        "overrides": [word for word in record.get("overrides", []) if not word.lstrip("+").startswith(PRIVATE)],
+        "config_sha256": [text_sha256(part.config_file.read_text(encoding="utf-8"))],
+        "checkpoints": {part.weights.name: [sha256(part.weights)]},
+        "exported": {"weights": weights},
+    }
+
+
+def separate(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors that share no memory, as the format wants them."""
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def published(config: dict[str, Any], weights: str) -> dict[str, Any]:
+    """The config without what is of one machine: the run's folder, the folder of data, and dashboards."""
+    content: dict[str, Any] = moved(config, str(config["run_dir"]), "/run")
+    content["data"]["root"] = None
+    return {**content, "run_dir": "/run", "logger": {}, "weights": weights}
+
+
+def card(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """The model card: how to load the model, scores with kinds and errors, protocols, and cost."""
+    run, git = Run.read(folder / "run.json"), record.get("git") or {}
+    lines = [f"- {score.line}: {json.dumps(dict(score.protocol), sort_keys=True)}" for score in run.scores.values()]
+    cost = [f"- {name}: {value}" for name, value in record.get("cost", {}).items()]
+    return CARD.format(
+        model=run.model,
+        data=record.get("data", "unknown data"),
+        parameters=int(run.cost.get("parameters", 0)),
+        weights={"ema": "averaged", "raw": "raw"}[config["weights"]],
+        version=record.get("versions", {}).get("genmodels", ""),
+        commit=f", commit {git['commit']}" if git.get("commit") else "",
+        needs=needs(str(config["model"].get("_target_"))),
+        shape=", ".join(map(str, config["data"]["spec"]["shape"])),
+        tables=markdown(compared([run])),
+        protocol="\n".join(lines) or "No metric applied.",
+        words=" ".join(["genmodels train", *run.overrides]),
+        cost="\n".join(cost),
+    )
+
+
+def needs(target: str) -> str:
+    """What a reader must trust to load a model that is not of genmodels."""
+    package = target.partition(".")[0]
+    if package == "genmodels":
+        return ""
+    return f" It is built by the package `{package}`, which is to be trusted for this: `GENMODELS_TRUST={package}`."
