@@ -185,7 +185,7 @@ SENTENCES = {
     "~model.clip_norm=3": "model.clip_norm has another value",
     "+model.beta=3": "write model.beta=3",
     "model.latent_dim@x=3": "there is no group model.latent_dim",
-    "model/sampler=ddim": "it belongs to model=ddpm",
+    "model/sampler=ddim": "it belongs to model=",
     "model/sampler=ddim model/schedule=cosine": "no chosen option has the group model/sampler",
     "+model=gan": "model takes one option; write model=gan",
     "+experiment=gan_digits": "write experiment=gan_digits",
@@ -214,7 +214,7 @@ SENTENCES = {
     "hydra.sweep.dir=/proc/x seed=0,1 -m": "/proc/x cannot be read or written",
     "hydra.sweep.subdir=null seed=0,1 -m": "hydra.sweep.subdir must be",
     "seed=range(0,3,0) -m": "must not be zero",
-    "model=vae,realnvp model/sampler=ddim -m": "it belongs to model=ddpm",
+    "model=vae,realnvp model/sampler=ddim -m": "it belongs to model=",
 }  # fmt: skip
 
 

@@ -2,13 +2,14 @@
 
 from genmodels.ode.integrate import integrate
 from genmodels.ode.log_det import divergence, integrate_with_log_det, random_signs, trace_protocol, unit_vectors
-from genmodels.ode.solvers import RK4, Dopri5, Euler, Midpoint, Solver
+from genmodels.ode.solvers import RK4, Dopri5, Euler, Midpoint, ShiftedRK4, Solver
 
 __all__ = [
     "RK4",
     "Dopri5",
     "Euler",
     "Midpoint",
+    "ShiftedRK4",
     "Solver",
     "divergence",
     "integrate",

@@ -98,6 +98,26 @@ class RK4(FixedStep):
     stages = 4
 
 
+class ShiftedRK4(RK4):
+    """:class:`RK4` on a grid that is shifted at random for every solution, to train a velocity through its solver.
+
+    On the same grid every time, training makes the velocity right for these steps only, as their error is part of what
+    it minimizes. The step that the shift divides is taken in two parts, at either end, so that there is one more.
+    """
+
+    @override
+    def arguments(self, interval: Tensor) -> dict[str, Any]:
+        inner = torch.arange(self.steps, dtype=interval.dtype) + torch.rand(())
+        share = torch.cat([inner.new_zeros(1), inner / self.steps, inner.new_ones(1)]).to(interval.device)
+        grid = torch.lerp(interval[0], interval[1], share)
+        return {"method": self.method, "options": {"grid_constructor": lambda *_: grid}}
+
+    @property
+    @override
+    def evaluations(self) -> int:
+        return (self.steps + 1) * self.stages
+
+
 @dataclass(frozen=True)
 class Dopri5(Solver):
     """Dormand & Prince's adaptive method of order 5 (1980); all examples of a batch share the steps.

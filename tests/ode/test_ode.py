@@ -10,6 +10,7 @@ from genmodels.ode import (
     Dopri5,
     Euler,
     Midpoint,
+    ShiftedRK4,
     divergence,
     integrate,
     integrate_with_log_det,
@@ -33,7 +34,8 @@ def curved(t, x):
 
 @pytest.mark.parametrize("t0, t1", [(0.0, 1.0), (1.5, -0.2)])
 @pytest.mark.parametrize(
-    "solver, atol", [(Euler(4000), 2e-3), (Midpoint(200), 1e-4), (RK4(40), 1e-6), (Dopri5(1e-8), 1e-6)]
+    "solver, atol",
+    [(Euler(4000), 2e-3), (Midpoint(200), 1e-4), (RK4(40), 1e-6), (ShiftedRK4(40), 1e-6), (Dopri5(1e-8), 1e-6)],
 )
 def test_linear_velocity_is_solved_by_the_matrix_exponential(solver, atol, t0, t1):
     x, _ = integrate(linear, X, t0, t1, solver)
@@ -202,7 +204,7 @@ def test_an_adaptive_solver_gives_up_where_the_velocity_is_no_number_or_too_stif
 
 
 def test_costs_of_solvers_are_known_beforehand():
-    for solver in (Euler(7), Midpoint(7), RK4(7)):
+    for solver in (Euler(7), Midpoint(7), RK4(7), ShiftedRK4(7)):
         assert integrate(curved, X, 0.0, 1.0, solver)[1] == solver.evaluations
     about = [Dopri5(tolerance).evaluations for tolerance in (1e-3, 1e-5, 1e-7)]
     found = [integrate(curved, X, 0.0, 1.0, Dopri5(tolerance))[1] for tolerance in (1e-3, 1e-5, 1e-7)]

@@ -12,7 +12,7 @@ import torch
 from genmodels.core import DataSpec
 from genmodels.diffusion import reciprocal
 from genmodels.mcmc import DifferentiablePath
-from genmodels.mcmc.langevin import drift
+from genmodels.mcmc.langevin import langevin
 from genmodels.models.nonequilibrium import Nonequilibrium
 from genmodels.networks.readout import readout
 from tests.theory.diffusions import (
@@ -122,13 +122,17 @@ def test_bits_that_are_independent_have_no_gap():
 
 
 def test_a_step_of_diffusion_is_a_langevin_step_to_second_order():
-    """That of size η = β / 2 on N(0, 1): the same noise, and drifts that differ by β²/8 x."""
+    """That of size η = β / 2 on N(0, 1): the same noise, and means that differ by β²/8 x."""
     path, x = DifferentiablePath(lambda x: 0 * x.sum(1)), torch.tensor([[-1.5], [0.7]], dtype=torch.float64)
     for beta in (1e-2, 1e-3, 1e-4):
         step = CHAIN.kernel.transition(x, torch.tensor(beta, dtype=torch.float64))
-        langevin = drift(path, path.state(x), 1.0, torch.full((2,), beta / 2, dtype=torch.float64))
-        torch.testing.assert_close((langevin - step.mean) / beta**2, x / 8, rtol=beta, atol=0)
-        assert float(step.log_variance.exp()) == pytest.approx(2 * (beta / 2), rel=1e-14)
+        eta = torch.full((2,), beta / 2, dtype=torch.float64)
+        mean = langevin(path, path.state(x), 1.0, eta, temperature=0.0)[0].x
+        torch.testing.assert_close((step.mean - mean) / beta**2, -x / 8, rtol=beta, atol=0)
+        torch.manual_seed(0)
+        noise = langevin(path, path.state(x), 1.0, eta)[0].x - mean
+        torch.manual_seed(0)
+        torch.testing.assert_close(step.sample() - step.mean, noise, rtol=1e-9, atol=0)
 
 
 def test_diffusion_is_exactly_reversible_where_langevin_is_not():
