@@ -46,9 +46,11 @@ def real_data() -> Path:
 def train_py(monkeypatch, capfd):
     """A function that runs train.py in this process and returns status, standard output and standard error."""
     from genmodels.sweeps import CompareSweep
+    from genmodels.trust import CONFIG
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["train.py", *words])
+        monkeypatch.setenv(CONFIG, "")  # to which --config-dir adds its folder
         monkeypatch.setattr(CompareSweep, "failures", [])
         monkeypatch.setattr(logging, "raiseExceptions", False)  # pooch's handler holds an earlier test's stderr
         status = 0

@@ -83,7 +83,10 @@ BAD = {
     "batch size": (["data.batch_size=0"], "data.batch_size must be an integer from 1 to 1000000, got 0."),
     "missing path": (["data=npz"], "error: data.source.path must be given on the command line."),
     "option's key": (["model=ddpm", "model.sampler.eta=1"], "'model.sampler.eta'; it is a key of model/sampler=ddim"),
-    "model's key": (["model=realnvp", "model.latent_dim=2"], "it is a key of model=gan and of model=vae"),
+    "model's key": (
+        ["model=realnvp", "model.latent_dim=2"],
+        "it is a key of model=ae and of model=gan and of model=vae",
+    ),
     "key to add": (["trainer.benchmark=true"], "to add it, write +trainer.benchmark="),
     "key without its group": (["optimizer.lr=3"], "unknown key 'optimizer'; did you mean 'model.optimizer'?"),
     "unknown part": (["model=ddpm", "model/sampler=dim"], "unknown model/sampler 'dim'; did you mean 'ddim'?"),

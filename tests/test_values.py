@@ -33,7 +33,11 @@ BAD = [-1, 0, 1.5, 10**12, 10**400, math.nan, math.inf, -math.inf, True, "abc", 
 SECONDS, BYTES = 5.0, 300e6  # of one input, on a machine that may be busy
 
 MODELS = [f"model={name} data={data}" for name in options("model") for data in ("digits", "gaussian")]
-PARTS = [f"model=ddpm model/{part}={name}" for part in ("schedule", "sampler") for name in options(f"model/{part}")]
+SOLVERS = ("dopri5", "euler", "midpoint", "rk4")
+PARTS = [
+    *(f"model={'cnf' if name in SOLVERS else 'ddpm'} model/sampler={name}" for name in options("model/sampler")),
+    *(f"model=ddpm model/schedule={name}" for name in options("model/schedule")),
+]
 LEARNED_NOISE = "model=realnvp model/dequantization=variational"
 PRIORS = [f"model=vae model/prior={name}" for name in options("model/prior")]
 METRICS = [f"metrics=[{name}]" for name in options("metrics")]

@@ -268,8 +268,8 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
 
     @property
     def likelihood_protocol(self) -> dict[str, Any]:
-        """The solver with its tolerance, and how traces are computed."""
-        return {**Dopri5(self.tolerance).protocol, "trace": trace_protocol(self.spec.dims, self.probes)}
+        """The solver with its tolerance, and how traces are computed, as one entry, since they are the model's own."""
+        return {"solution": {**Dopri5(self.tolerance).protocol, "trace": trace_protocol(self.spec.dims, self.probes)}}
 
     @property
     def passes_per_example(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from conformance.kinds import KINDS, MODELS, examples, model_on
 
 from genmodels.compare import compared, find_runs
 from genmodels.core import Score
+from genmodels.errors import UserError
 from genmodels.metrics import (
     AISEvaluation,
     ChainsEvaluation,
@@ -76,8 +78,12 @@ def measured(evaluations, model, kind, root):
     data = data_of(kind, root)
     subject = Subject(model.eval(), data, SampleSets(model, 0), 0, root / "evaluation")
     applicable = [each for each in evaluations if each.unsupported_reason(model, data) is None]
+    found = []
     with torch.no_grad():
-        return [score for each in applicable for score in each.measure(subject)]
+        for each in applicable:
+            with suppress(UserError):  # as of a model that is not trained, whose every sample lies outside of the data
+                found += each.measure(subject)
+    return found
 
 
 def keep(folder, model, scores, **record):

@@ -135,7 +135,7 @@ def test_the_mean_over_all_signs_is_the_exact_trace():
 def test_the_density_of_many_dimensions_is_unbiased_in_its_probes():
     spec = DataSpec((20,))
     model, x = awake(tiny(spec)), torch.randn(3, 20)
-    assert model.likelihood_protocol["trace"] == "1 Rademacher probes"
+    assert model.likelihood_protocol["solution"]["trace"] == "1 Rademacher probes"
     expected = density(model.double(), x.double(), 20)
     found = model.float().log_likelihood(x.repeat(400, 1)).nats.view(400, 3).double()
     assert ((found.mean(0) - expected).abs() < 4 * found.std(0) / 400**0.5).all() and found.std(0).min() > 0.05
@@ -253,7 +253,7 @@ def test_the_protocol_names_the_solver_and_its_cost():
     assert model.passes_per_sample == 20
     model.sampler = Dopri5(1e-4)
     assert model.sampling_protocol == {"solver": "dopri5", "tolerance": 1e-4}
-    assert model.likelihood_protocol == {"solver": "dopri5", "tolerance": 1e-5, "trace": "exact"}
+    assert model.likelihood_protocol == {"solution": {"solver": "dopri5", "tolerance": 1e-5, "trace": "exact"}}
 
 
 def test_the_strip_leads_from_noise_to_samples():

@@ -30,7 +30,7 @@ from tests.theory.systems import (
     wells,
 )
 
-BLUE, ORANGE, GREEN, PINK, SKY, YELLOW = SERIES
+BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, *_ = SERIES
 GRAY = "#666666"
 FOLDER = "runs/theory"
 
