@@ -40,13 +40,15 @@ cores beside other work. The budgets of the recipes count examples, twenty to th
 The numbers show that the models are right, not what they reach at convergence (RealNVP on MNIST: 1.06 bits/dim as
 reported by Grathwohl et al. 2019).
 
-RBM and EBM ran on two cores of an Intel Xeon with AMX, in float32, beside up to six other processes: their seconds say
-little. Their bits/dim are of the chains that draw their samples, annealed over as many temperatures as a sample has
+The RBM ran on two cores of an Intel Xeon with AMX beside up to six other processes, and EBM, NICE, MAF, AE, CNF and
+Nonequilibrium like the first models, one thread each, beside up to fourteen: their seconds say little.
+
+RBM and EBM compute in float32. Their bits/dim are of the chains that draw their samples, annealed over as many temperatures as a sample has
 passes; `partition_bits_per_dim` is of the energies themselves, from the other side. The chains of the EBM are Langevin
 chains at temperature 1, whose steps are accepted or rejected.
 
-NICE, which has a logit here and none in the paper, and MAF ran like the first models, one thread each, beside up to
-eight other processes; their networks computed in bfloat16 on MNIST, as those of the others did.
+NICE has a logit here and none in the paper. The networks of NICE and MAF computed in bfloat16 on MNIST, as those of the
+others did.
 
 Samples of the AE are decoded from a mixture of its codes. Below the tables are the scores of the same trained models
 with other laws of codes, from `genmodels evaluate run=FOLDER model/codes=gaussian` and `normal`, which are in an
@@ -56,8 +58,9 @@ The runs are of the commits in the last table. On MNIST and Fashion-MNIST the VA
 Fashion-MNIST, and that of the VAE on MNIST, shared the two cores with up to five other processes, so that their seconds
 are longer than those of a core of their own.
 
-Rows stand in the order of the code length that a model guarantees; a GAN guarantees none. All bits/dim here are bounds,
-which show nothing of how the models' likelihoods themselves compare. A place is missing where the error is unknown.
+Rows stand in the order of the code length that a model guarantees; a GAN guarantees none. The bits/dim are bounds,
+which show nothing of how the models' likelihoods themselves compare, and of the CNF an estimate of one, which guarantees
+nothing. A place is missing where the error is unknown.
 
 Samples of VAE and RealNVP are draws with all their observation noise, which a Fréchet distance sees. The floor is the
 distance of real test data to the reference; that of digits is optimistic, because its test split is stratified (fresh
