@@ -43,9 +43,9 @@ reported by Grathwohl et al. 2019).
 The RBM ran on two cores of an Intel Xeon with AMX beside up to six other processes, and EBM, NICE, MAF, AE, CNF and
 Nonequilibrium like the first models, one thread each, beside up to fourteen: their seconds say little.
 
-RBM and EBM compute in float32. Their bits/dim are of the chains that draw their samples, annealed over as many temperatures as a sample has
-passes; `partition_bits_per_dim` is of the energies themselves, from the other side. The chains of the EBM are Langevin
-chains at temperature 1, whose steps are accepted or rejected.
+RBM and EBM compute in float32. Their bits/dim are of the chains that draw their samples, annealed over as many
+temperatures as a sample has passes; `partition_bits_per_dim` is of the energies themselves, from the other side. The
+chains of the EBM are Langevin chains at temperature 1, whose steps are accepted or rejected.
 
 NICE has a logit here and none in the paper. The networks of NICE and MAF computed in bfloat16 on MNIST, as those of the
 others did.
@@ -59,8 +59,8 @@ Fashion-MNIST, and that of the VAE on MNIST, shared the two cores with up to fiv
 are longer than those of a core of their own.
 
 Rows stand in the order of the code length that a model guarantees; a GAN guarantees none. The bits/dim are bounds,
-which show nothing of how the models' likelihoods themselves compare, and of the CNF an estimate of one, which guarantees
-nothing. A place is missing where the error is unknown.
+which show nothing of how the models' likelihoods themselves compare, and of the CNF an estimate of one, which
+guarantees nothing. A place is missing where the error is unknown.
 
 Samples of VAE and RealNVP are draws with all their observation noise, which a Fréchet distance sees. The floor is the
 distance of real test data to the reference; that of digits is optimistic, because its test split is stratified (fresh
