@@ -118,6 +118,7 @@ def test_an_interrupt_saves_and_is_a_keyboard_interrupt(tmp_path):
         signal.raise_signal(signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background may ignore it
     thread.start()
     try:
         with pytest.raises(KeyboardInterrupt, match="continue with: genmodels resume run="):
@@ -125,4 +126,5 @@ def test_an_interrupt_saves_and_is_a_keyboard_interrupt(tmp_path):
     finally:
         over.set()
         thread.join()
+        signal.signal(signal.SIGINT, handler)
     assert (folder / "checkpoints" / "last.ckpt").exists()
