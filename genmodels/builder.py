@@ -206,8 +206,8 @@ def resolve(name: Any, path: str) -> Callable[..., Any]:
             and write no files, listed in ``OF_OTHERS``, or trusted by the user; or if it does not exist.
     """
     package, _, attribute = name.rpartition(".") if isinstance(name, str) else ("", "", "")
-    allowed = attribute in OF_OTHERS.get(package, ()) or (bool(package) and trust.is_trusted(name))
-    if not allowed and not f"{package}.".startswith(OURS):
+    allowed = f"{package}.".startswith(OURS) or attribute in OF_OTHERS.get(package, ())
+    if not allowed and not (package and trust.is_trusted(name)):
         others = f"; {nearest(attribute, OF_OTHERS[package])}" if package in OF_OTHERS else trust.hint(package) or "."
         raise UserError(
             f"{path}._target_={name} is refused: what is built must be defined in "
@@ -246,11 +246,9 @@ def is_buildable(target: Any, name: str) -> bool:
     """Whether ``target``, found under an allowed ``name``, may be built, and is not what its module imports."""
     package, _, attribute = name.rpartition(".")
     home = f"{getattr(target, '__module__', '')}."
-    if attribute in OF_OTHERS.get(package, ()) or name in trust.named():
-        return True
-    if isinstance(target, type):
-        return home.startswith(OURS) or trust.is_defined_by(home)
-    return isinstance(target, types.FunctionType) and (home.startswith(PURE) or trust.is_defined_by(home))
+    rooms = OURS if isinstance(target, type) else PURE
+    defines = isinstance(target, type | types.FunctionType) and (home.startswith(rooms) or trust.is_defined_by(home))
+    return defines or attribute in OF_OTHERS.get(package, ()) or name in trust.named()
 
 
 def made_by(target: Callable[..., Any]) -> Any:

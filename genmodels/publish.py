@@ -73,9 +73,9 @@ def write(source: Path, out: Path, weights: str | None = None) -> Path:
     shutil.rmtree(part.path, ignore_errors=True)
     try:
         part.path.mkdir()
-        tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+        tensors = {name: value.contiguous().clone() for name, value in model.state_dict().items()}  # share no memory
         about = {"format": "pt", "weights": chosen, "genmodels": json.dumps(model.identity)}
-        save_file(separate(tensors), part.weights, about)
+        save_file(tensors, part.weights, about)
         content = published(plain(config), chosen)
         write_whole(part.config_file, OmegaConf.to_yaml(OmegaConf.create(content)))
         shutil.copymode(part.config_file, part.weights)  # safetensors lets nobody else read it
@@ -106,11 +106,6 @@ def recorded(record: Mapping[str, Any], part: RunFolder, weights: str) -> dict[s
         "checkpoints": {part.weights.name: [sha256(part.weights)]},
         "exported": {"weights": weights},
     }
-
-
-def separate(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors that share no memory, as the format wants them."""
-    return {name: value.clone() for name, value in tensors.items()}
 
 
 def published(config: dict[str, Any], weights: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ all terms of few examples, because terms of different steps of one example tell 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -17,6 +17,13 @@ ROWS_AT_ONCE = 512  # in one call of the terms: several steps of a small batch a
 
 Terms = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """From raw data ``x [B, *shape]`` and one step ``t [B]`` of 1 .. T per example to quantities ``[B]`` by name."""
+
+
+def repeated(x: Tensor, samples: int) -> Iterator[Tensor]:
+    """``x [B, *shape]`` as often as there are ``samples``: parts ``[k B, *shape]`` of about as many rows as fit."""
+    at_once = max(1, ROWS_AT_ONCE // len(x))
+    for done in range(0, samples, at_once):
+        yield x.repeat(min(at_once, samples - done), *[1] * (x.dim() - 1))
 
 
 def inclusion_probabilities(sizes: Tensor, count: int) -> Tensor:

@@ -242,12 +242,12 @@ class BipartitePath(Path[GibbsState]):
         """``log Z_0 = sum_i log Z_i + m log 2``, a scalar."""
         return self.base.log_partition(self.base_bias[None])[0] + len(self.machine.hidden_bias) * math.log(2)
 
-    def sweep(self, state: GibbsState, beta: float) -> GibbsState:
-        """One sweep v -> h -> v, which leaves the marginal ``f_b(v)`` invariant and is reversible in it."""
+    def sweep(self, state: GibbsState, beta: float) -> Tensor:
+        """Units ``v [N, D]`` after a sweep v -> h -> v, which leaves ``f_b(v)`` invariant and is reversible in it."""
         machine, (visible, bias) = self.machine, self.at(beta)
         h = bernoulli(torch.sigmoid(beta * machine.scale * state.field))
         code = beta * (machine.scale * h - machine.shift)
-        return self.state(visible.sample(torch.addmm(bias, code, machine.weight.T)))
+        return visible.sample(torch.addmm(bias, code, machine.weight.T))
 
     def state(self, v: Tensor) -> GibbsState:
         """The state of chains at ``v [N, D]``."""
@@ -281,7 +281,7 @@ class GibbsAnnealed(AnnealedLaw[GibbsState]):
 
     @override
     def transition(self, state: GibbsState, beta: float, t: int) -> tuple[GibbsState, Tensor]:
-        return self.path.sweep(state, beta), torch.ones(len(state.v), device=state.v.device)
+        return self.state(self.path.sweep(state, beta)), torch.ones(len(state.v), device=state.v.device)
 
 
 class ClampedGibbs(GibbsAnnealed):
@@ -301,14 +301,6 @@ class ClampedGibbs(GibbsAnnealed):
         self.v, self.clamped = v, clamped
 
     @override
-    def draw(self, n: int) -> GibbsState:
-        return self.clamp(super().draw(n))
-
-    @override
-    def transition(self, state: GibbsState, beta: float, t: int) -> tuple[GibbsState, Tensor]:
-        after, accepted = super().transition(state, beta, t)
-        return self.clamp(after), accepted
-
-    def clamp(self, state: GibbsState) -> GibbsState:
-        """The state with the given values put back."""
-        return self.state(torch.where(self.clamped, self.v, state.v))
+    def state(self, y: Tensor) -> GibbsState:
+        """The state of chains at ``y [N, D]`` with the given values put back."""
+        return super().state(torch.where(self.clamped, self.v, y))

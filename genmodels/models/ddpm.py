@@ -29,7 +29,7 @@ from genmodels.core.abilities import (
 from genmodels.core.candidates import chosen
 from genmodels.core.observation import discretized_gaussian, standard_normal_log_prob
 from genmodels.core.quantization import from_symmetric, to_symmetric
-from genmodels.core.stepwise import ROWS_AT_ONCE, terms_by_step, weighted_sum
+from genmodels.core.stepwise import repeated, terms_by_step, weighted_sum
 from genmodels.diffusion import (
     Ancestral,
     Coefficients,
@@ -336,10 +336,8 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
     @torch.no_grad()
     def log_weights(self, x: Tensor, samples: int) -> Tensor:
         """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [K, B]`` in nats, on K trajectories of the forward chain (eq. 3)."""
-        at_a_time = max(1, ROWS_AT_ONCE // len(x))
-        sizes = [min(at_a_time, samples - done) for done in range(0, samples, at_a_time)]
-        repeated = (x.repeat(size, *[1] * (x.dim() - 1)) for size in sizes)
-        return torch.cat([self.weigh(rows, self.forward_chain(rows)).view(-1, len(x)) for rows in repeated])
+        parts = [self.weigh(rows, self.forward_chain(rows)) for rows in repeated(x, samples)]
+        return torch.cat(parts).view(samples, -1)
 
     @torch.no_grad()
     def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:

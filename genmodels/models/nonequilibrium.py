@@ -31,8 +31,8 @@ from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
 from genmodels.core.abilities import Completes, Denoises, HasImportanceWeights, HasStepwiseBound, Samples
 from genmodels.core.candidates import chosen
 from genmodels.core.quantization import dequantize, from_symmetric, to_symmetric, unit_to_symmetric
-from genmodels.core.stepwise import ROWS_AT_ONCE, terms_by_step, weighted_sum
-from genmodels.diffusion import random_times
+from genmodels.core.stepwise import repeated, terms_by_step, weighted_sum
+from genmodels.diffusion import extract, random_times
 from genmodels.diffusion.guidance import ReverseChain, guided
 from genmodels.diffusion.kernels import BinomialKernel, GaussianKernel, Kernel
 from genmodels.diffusion.laws import Factor, Law
@@ -156,8 +156,8 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
 
     def divergence(self, x0: Tensor, t: Tensor) -> Tensor:
         """``KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) [B]`` in nats, at one x_t ~ q(x_t | x_0) for each t >= 2."""
-        beta, lost = (at(table, t, x0) for table in self.lost())
-        before = at(self.lost()[1], t - 1, x0)
+        beta, lost = (extract(table, t, x0) for table in self.lost())
+        before = extract(self.lost()[1], t - 1, x0)
         x_t = self.kernel.transition(x0, lost).sample()
         posterior = self.kernel.posterior(x0, x_t, before, beta)
         return per_example(posterior.divergence(self.reverse(x_t, t, beta)))
@@ -254,11 +254,9 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
     @in_float32
     def log_weights(self, x: Tensor, samples: int) -> Tensor:
         """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [K, B]`` in nats, on K trajectories of the forward chain."""
-        at_a_time = max(1, ROWS_AT_ONCE // len(x))
-        sizes = [min(at_a_time, samples - done) for done in range(0, samples, at_a_time)]
-        repeated = (self.embed(x.repeat(size, *[1] * (x.dim() - 1))) for size in sizes)
-        parts = [self.weigh(x0, self.forward_chain(x0)) + log_volume for x0, log_volume in repeated]
-        return torch.cat([part.view(-1, len(x)) for part in parts])
+        embedded = (self.embed(rows) for rows in repeated(x, samples))
+        parts = [self.weigh(x0, self.forward_chain(x0)) + log_volume for x0, log_volume in embedded]
+        return torch.cat(parts).view(samples, -1)
 
     @torch.no_grad()
     @in_float32
@@ -417,11 +415,6 @@ class FixedSchedule(nn.Module):
     def forward(self) -> Tensor:
         """``betas [T]``, float64."""
         return self.values
-
-
-def at(table: Tensor, t: Tensor, x: Tensor) -> Tensor:
-    """``table[t]``, shaped ``[B, 1, ...]`` to multiply ``x [B, *shape]``."""
-    return table[t].view(-1, *[1] * (x.dim() - 1))
 
 
 def per_example(values: Tensor) -> Tensor:

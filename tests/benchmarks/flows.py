@@ -21,14 +21,13 @@ from genmodels.models.realnvp import RealNVP
 from genmodels.networks.made import made
 from genmodels.networks.mlp import coupling_mlp
 from genmodels.transforms import Autoregressive, RationalQuadraticSpline
+from tests.benchmarks.steps import Peer, step
 
 D, BATCH, WIDTH, LAYERS, BINS, BOUND = 64, 256, 256, 5, 8, 5.0
 COUPLINGS, DEPTH = 8, 2
 PIXELS, DRAWS = 784, 100  # of the naive sampler
 
 Alternating = Callable[..., tuple[float, float]]
-Peer = tuple[nn.Module, Callable[[], Tensor], Callable[[], object]]
-"""A model, its loss on the batch, and one draw of as many samples."""
 
 
 def ours(kind: str, x: Tensor) -> Peer:
@@ -93,18 +92,6 @@ def of_nflows(kind: str, x: Tensor) -> Peer:
     flat = [part for parts in layers for part in parts]
     model = flows.Flow(transforms.CompositeTransform(flat), distributions.StandardNormal([D]))
     return model, lambda: -model.log_prob(x).mean(), lambda: model.sample(len(x))
-
-
-def step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    """One training step by plain Adam."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-
-    def train() -> None:
-        optimizer.zero_grad()
-        loss().backward()
-        optimizer.step()
-
-    return train
 
 
 def flows(table: Table, alternating: Alternating) -> None:

@@ -25,30 +25,16 @@ from genmodels.models.realnvp import RealNVP
 from genmodels.networks.mlp import mlp
 from genmodels.networks.unet import unet
 from tests.benchmarks.__main__ import alternating, print_table
+from tests.benchmarks.steps import Peer, step
 
 ROUNDS = 15
 COUPLINGS, POINTS, HIDDEN = 32, 512, 64  # a flow on the plane: couplings, batch, units of two hidden layers
 IMAGES, SIDE, WIDTH = 64, 28, 48  # a U-Net: batch, side of an image, channels at full resolution
 
-Peer = tuple[nn.Module, Callable[[], Tensor], Callable[[], object]]
-"""A model, its loss on the batch, and one draw of samples."""
-
 
 def size(model: nn.Module) -> int:
     """Number of parameters."""
     return sum(p.numel() for p in model.parameters())
-
-
-def step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    """One training step by plain Adam."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-
-    def train() -> None:
-        optimizer.zero_grad()
-        loss().backward()
-        optimizer.step()
-
-    return train
 
 
 def compare(table: Table, what: str, ours: Callable[[], object], theirs: Callable[[], object], sizes: str) -> None:

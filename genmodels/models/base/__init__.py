@@ -1,9 +1,9 @@
 """Base classes of all models: those with one loss, those trained as a game, normalizing flows, and energy models."""
 
-from genmodels.models.base.energy import EnergyModel, in_float32, moments
+from genmodels.models.base.energy import EnergyModel
 from genmodels.models.base.flow import BaseDistribution, NormalizingFlow, StandardLogistic, StandardNormal, to_reals
 from genmodels.models.base.model import AdversarialModel, BaseModel, GenerativeModel
-from genmodels.models.base.solving import solving
+from genmodels.models.base.numerics import in_float32, moments, solving
 from genmodels.models.base.training import (
     Loss,
     OptimizerFactory,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,33 +15,11 @@ from genmodels.core.candidates import chosen
 from genmodels.errors import ensure_counts
 from genmodels.mcmc import AnnealedLaw
 from genmodels.models.base.model import GenerativeModel
+from genmodels.models.base.numerics import in_float32
 from genmodels.models.base.training import OptimizerFactory, SchedulerFactory
 
 CELLS, SIDE = 400, 12.0  # of the quadrature on the plane, in standard deviations of the data
-TINY = 1e-6  # ratio of a standard deviation to the mean below which float32 cannot tell a column from a constant
 RESOLVED = 2.0**24  # the magnitude beyond which neighbors in float32 are more than 1 apart
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def in_float32(method: Method) -> Method:
-    """Let a method of a model compute without autocast."""
-
-    @functools.wraps(method)
-    def full(self: GenerativeModel, *args: Any, **kwargs: Any) -> Any:
-        with torch.autocast(self.device.type, enabled=False):
-            return method(self, *args, **kwargs)
-
-    return cast("Method", full)
-
-
-def moments(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and standard deviations ``[D]`` of ``y [B, D]``, the latter 1 for a constant column.
-
-    >>> moments(torch.tensor([[1e-4, 5.0], [3e-4, 5.0]]))
-    (tensor([2.0000e-04, 5.0000e+00]), tensor([1.0000e-04, 1.0000e+00]))
-    """
-    std, mean = torch.std_mean(y, 0, correction=0)
-    return mean, torch.where(std > TINY * mean.abs(), std, 1.0)
 
 
 class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, RunsChains, Completes):
