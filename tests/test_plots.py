@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from genmodels import plots
+from genmodels import figures, plots
 from genmodels.core import DataSpec
 
 SPEC = DataSpec((1, 8, 8), 17)
@@ -71,12 +71,12 @@ def test_points_lie_on_the_axes_asked_for_with_the_data_behind_them():
 
 def test_charts_carry_what_a_script_shows_under_the_pointer():
     curves = [
-        plots.Curve("a<", [1, 2.00004], [3, 4], 1, note="seed 0"),
-        plots.Curve("b", [1], [0.5], 2, 0.1, bound=-1),
-        plots.Curve("", [1, 2], [2, 1], plots.FRONT),
-        plots.Curve("long", range(2500), range(2500), 3),
+        figures.Curve("a<", [1, 2.00004], [3, 4], 1, note="seed 0"),
+        figures.Curve("b", [1], [0.5], 2, 0.1, bound=-1),
+        figures.Curve("", [1, 2], [2, 1], figures.FRONT),
+        figures.Curve("long", range(2500), range(2500), 3),
     ]
-    root = fromstring(plots.chart(curves, "steps", "loss", legend=False))
+    root = fromstring(figures.chart(curves, "steps", "loss", legend=False))
     assert (root.get("data-x-name"), root.get("data-y-name")) == ("steps", "loss")
     told = [group.attrib for group in root.iter() if "data-x" in group.attrib]
     assert [each["data-series"] for each in told] == ["1", "2", "3"] and len(told[2]["data-x"].split()) == 834
@@ -88,16 +88,16 @@ def test_charts_carry_what_a_script_shows_under_the_pointer():
 
 
 def test_a_legend_has_each_label_once():
-    curves = [plots.Curve(label, [1, 2], [3, 4], style) for style, label in enumerate(("generator", "critic") * 2)]
-    svg = plots.chart(curves, "x", "y")
+    curves = [figures.Curve(label, [1, 2], [3, 4], style) for style, label in enumerate(("generator", "critic") * 2)]
+    svg = figures.chart(curves, "x", "y")
     assert svg.count(">generator</") == svg.count(">critic</") == 1
-    assert plots.chart(curves, "x", "y", legend=False).count(">critic</") == 0
+    assert figures.chart(curves, "x", "y", legend=False).count(">critic</") == 0
 
 
 def test_names_below_an_axis_are_left_out_if_they_do_not_fit():
-    point = [plots.Curve("", [i], [i]) for i in range(3)]
-    assert ">first</" in plots.chart(point, "", "y", names=["first", "second", "third"])
-    assert ">first</" not in plots.chart(point, "", "y", names=["first", "second", "third" * 9])
+    point = [figures.Curve("", [i], [i]) for i in range(3)]
+    assert ">first</" in figures.chart(point, "", "y", names=["first", "second", "third"])
+    assert ">first</" not in figures.chart(point, "", "y", names=["first", "second", "third" * 9])
 
 
 def lab(color):
@@ -111,10 +111,10 @@ def lab(color):
 
 
 def test_the_colors_of_a_dozen_models_stay_apart():
-    assert len(plots.SERIES) == 12
-    distances = [np.linalg.norm(lab(a) - lab(b)) for a, b in itertools.combinations(plots.SERIES, 2)]
+    assert len(figures.SERIES) == 12
+    distances = [np.linalg.norm(lab(a) - lab(b)) for a, b in itertools.combinations(figures.SERIES, 2)]
     assert min(distances) > 25  # a just noticeable difference is some 2
-    papers = [np.linalg.norm(lab(a) - lab(paper)) for a in plots.SERIES for paper in ("#ffffff", "#16181b")]
+    papers = [np.linalg.norm(lab(a) - lab(paper)) for a in figures.SERIES for paper in ("#ffffff", "#16181b")]
     assert min(papers) > 25
-    pairs = {(i % len(plots.SERIES), i % len(plots.MARKERS)) for i in range(84)}
-    assert len(pairs) == 84 and len(plots.MARKERS) == len(plots.GLYPHS)
+    pairs = {(i % len(figures.SERIES), i % len(figures.MARKERS)) for i in range(84)}
+    assert len(pairs) == 84 and len(figures.MARKERS) == len(figures.GLYPHS)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from genmodels import plots
+from genmodels import figures
 from genmodels.compare.html import LARGEST
 from genmodels.compare.records import Run
 from genmodels.compare.results import Cell, Column, Group
@@ -32,7 +32,7 @@ class Chart(NamedTuple):
     """A chart of the page.
 
     Attributes:
-        svg: the chart, such as by :func:`genmodels.plots.chart`; it is trusted.
+        svg: the chart, such as by :func:`genmodels.figures.chart`; it is trusted.
         caption: what is shown, against what.
         series: index of the group that all of it belongs to, or ``None``.
     """
@@ -61,17 +61,17 @@ def scored(column: Column, group: Group) -> Iterator[tuple[Run, Score]]:
                 yield run, score
 
 
-def point(cell: Cell, group: Group, style: int, x: float) -> plots.Curve:
+def point(cell: Cell, group: Group, style: int, x: float) -> figures.Curve:
     """The mean of a group in a chart of scores; its bar is two standard errors."""
     bound = {"<=": -1, ">=": 1}.get(cell.score.sign, 0)
     error = cell.error if cell.error is not None and math.isfinite(cell.error) else 0.0
     note = cell.score.text if len(cell.own) == 1 else f"{cell.score.text}, mean of {len(cell.own)} seeds"
-    return plots.Curve(group.label, [x], [cell.score.value], style, 2 * error, bound, note)
+    return figures.Curve(group.label, [x], [cell.score.value], style, 2 * error, bound, note)
 
 
-def dot(run: Run, score: Score, group: Group, style: int, x: float) -> plots.Curve:
+def dot(run: Run, score: Score, group: Group, style: int, x: float) -> figures.Curve:
     """The score of one seed."""
-    return plots.Curve(group.label, [x], [score.value], style, note=f"seed {run.seed}: {score.text}", dots=True)
+    return figures.Curve(group.label, [x], [score.value], style, note=f"seed {run.seed}: {score.text}", dots=True)
 
 
 def by_seed(columns: Columns, groups: Sequence[Group]) -> list[Chart]:
@@ -86,7 +86,7 @@ def by_seed(columns: Columns, groups: Sequence[Group]) -> list[Chart]:
             curves += [dot(run, score, group, style, place - 0.2) for run, score in scored(column, group)]
             curves.append(point(cell, group, style, place))
         title = title_of(column)
-        svg = plots.chart(curves, "", title, legend=False, names=[group.label for _, group, _ in rows])
+        svg = figures.chart(curves, "", title, legend=False, names=[group.label for _, group, _ in rows])
         charts.append(Chart(svg, f"{title}, one dot per seed"))
     return charts
 
@@ -107,19 +107,19 @@ def pareto(columns: Columns, groups: Sequence[Group]) -> list[Chart]:
                 if (x := cost(replace(group, runs=(run,))) or 0.0) > 0
             ]
             curves = [front(means, str(column.better)), *seeds, *means]
-            svg = plots.chart(curves, title, title_of(column), log="x", legend=False)
+            svg = figures.chart(curves, title, title_of(column), log="x", legend=False)
             charts.append(Chart(svg, f"{title_of(column)} against {title}"))
     return charts
 
 
-def front(points: Sequence[plots.Curve], better: str) -> plots.Curve:
+def front(points: Sequence[figures.Curve], better: str) -> figures.Curve:
     """Pareto front: line through the points that no other beats at the same or lower cost."""
     sign = 1 if better == "lower" else -1
     best: list[tuple[float, float]] = []
     for x, y in sorted(((point.x[0], point.y[0]) for point in points), key=lambda p: (p[0], sign * p[1])):
         if not best or sign * y < sign * best[-1][1]:
             best.append((x, y))
-    return plots.Curve("", [x for x, _ in best], [y for _, y in best], plots.FRONT)
+    return figures.Curve("", [x for x, _ in best], [y for _, y in best], figures.FRONT)
 
 
 class Log(NamedTuple):
@@ -149,13 +149,13 @@ def validation(logs: Sequence[Log]) -> list[Chart]:
         title = UNITS.get(name, f"validation {name.removeprefix(VALIDATED)}")
         for unit in ("batches", "seconds"):
             curves = [
-                plots.Curve(log.group.label, [step * pace(log.run, unit) for step in x], y, log.style, note=seed(log))
+                figures.Curve(log.group.label, [step * pace(log.run, unit) for step in x], y, log.style, note=seed(log))
                 for log in logs
                 for x, y in [series(log.rows, "step", name)]
                 if len(x) > 1 and pace(log.run, unit) > 0
             ]
             if curves:
-                svg = plots.chart(curves, unit, title, legend=False)
+                svg = figures.chart(curves, unit, title, legend=False)
                 charts.append(Chart(svg, f"{title} against {unit} of training"))
     return charts
 
@@ -195,10 +195,10 @@ def losses(logs: Sequence[Log]) -> list[Chart]:
     return charts
 
 
-def loss(log: Log, name: str, label: str, style: int) -> list[plots.Curve]:
+def loss(log: Log, name: str, label: str, style: int) -> list[figures.Curve]:
     """The curve of a loss, if it has more than one point."""
     x, y = series(log.rows, "step", name)
-    return [plots.Curve(label, x, y, style, note=seed(log))] if len(x) > 1 else []
+    return [figures.Curve(label, x, y, style, note=seed(log))] if len(x) > 1 else []
 
 
 def words_of(name: str) -> str:
@@ -206,9 +206,9 @@ def words_of(name: str) -> str:
     return name.removeprefix("train/")
 
 
-def drawn(curves: Sequence[plots.Curve], caption: str, style: int | None, legend: bool = False) -> list[Chart]:
+def drawn(curves: Sequence[figures.Curve], caption: str, style: int | None, legend: bool = False) -> list[Chart]:
     """The chart of losses, if there are any."""
-    return [Chart(plots.chart(curves, "batches", "loss", legend=legend), caption, style)] if curves else []
+    return [Chart(figures.chart(curves, "batches", "loss", legend=legend), caption, style)] if curves else []
 
 
 def is_loss(name: str) -> bool:
@@ -225,10 +225,10 @@ def diffusion(shown: Sequence[tuple[Group, Run]]) -> list[Chart]:
     )
     charts = []
     for x, y, x_title, y_title, log in kinds:
-        curves = [plots.Curve(group.label, *series(rows, x, y), style) for style, group, rows in tables]
+        curves = [figures.Curve(group.label, *series(rows, x, y), style) for style, group, rows in tables]
         curves = [curve for curve in curves if len(curve.x) > 1]
         if curves:
-            svg = plots.chart(curves, x_title, y_title, log, legend=False)
+            svg = figures.chart(curves, x_title, y_title, log, legend=False)
             charts.append(Chart(svg, f"{y_title} against {x_title}"))
     return charts
 

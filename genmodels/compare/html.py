@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 from genmodels.compare.records import Run
 from genmodels.compare.tables import Table, pretty
 from genmodels.errors import UserError
-from genmodels.plots import GLYPHS, SERIES
+from genmodels.figures import GLYPHS, SERIES
 from genmodels.untrusted import read_bytes
 
 HERE = Path(__file__).parent
@@ -74,7 +74,7 @@ def picture(path: Path, caption: str, class_: str, series: int | None = None) ->
 
 
 def drawing(svg: str, caption: str, series: int | None = None) -> Element:
-    """A figure with an embedded chart, given its SVG, such as that of :func:`genmodels.plots.chart`.
+    """A figure with an embedded chart, given its SVG, such as that of :func:`genmodels.figures.chart`.
 
     If all of it belongs to one group, ``series``, its curves belong to none.
     """

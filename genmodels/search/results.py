@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from genmodels import plots
+from genmodels import figures
 from genmodels.compare.charts import Chart
 from genmodels.compare.output import print_table
 from genmodels.compare.records import Run
@@ -126,15 +126,15 @@ class Searched:
             best: list[float] = []
             for _, value in points:
                 best.append(pick([value, *best[-1:]]))
-            dots = [plots.Curve("", [x], [y], 0, note=f"trial {x}") for x, y in points]
-            line = [plots.Curve("best so far", [x for x, _ in points], best, 1)] if len(self.names) == 1 else []
-            found.append(Chart(plots.chart([*dots, *line], "trial", name), f"{name} of each finished trial"))
+            dots = [figures.Curve("", [x], [y], 0, note=f"trial {x}") for x, y in points]
+            line = [figures.Curve("best so far", [x for x, _ in points], best, 1)] if len(self.names) == 1 else []
+            found.append(Chart(figures.chart([*dots, *line], "trial", name), f"{name} of each finished trial"))
         return found
 
     def importances(self) -> list[Chart]:
         """The importance of each parameter, for each objective."""
         found = [(name, own) for name, own in self.record["importance"].items() if own]
-        return [Chart(plots.bars(own, "importance"), f"importance for {printable(name)}") for name, own in found]
+        return [Chart(figures.bars(own, "importance"), f"importance for {printable(name)}") for name, own in found]
 
     def coordinates(self) -> list[Chart]:
         """Parallel coordinates of the finished trials."""
@@ -142,14 +142,14 @@ class Searched:
         if len(trials) < 2:
             return []
         axes = [
-            plots.Axis(printable(key), [number(t["params"].get(key)) for t in trials], "log" in str(text))
+            figures.Axis(printable(key), [number(t["params"].get(key)) for t in trials], "log" in str(text))
             for key, text in self.record["space"].items()
         ]
         axes = [axis for axis in axes if len(set(axis.values)) > 1]
-        axes += [plots.Axis(name, [t["values"][i] for t in trials]) for i, name in enumerate(self.names)]
+        axes += [figures.Axis(name, [t["values"][i] for t in trials]) for i, name in enumerate(self.names)]
         sign = -1 if self.record["directions"][0] == "maximize" else 1
         best = [i for i, trial in enumerate(trials) if trial["number"] in self.record["best"]]
-        svg = plots.parallel(axes, [sign * t["values"][0] for t in trials], best)
+        svg = figures.parallel(axes, [sign * t["values"][0] for t in trials], best)
         return [Chart(svg, f"{len(trials)} finished trials")]
 
     def front(self) -> list[Chart]:
@@ -158,11 +158,12 @@ class Searched:
         if len(self.names) < 2 or len(trials) < 2:
             return []
         points = [
-            plots.Curve("", t["values"][1:2], t["values"][:1], int(t["number"] in self.record["best"])) for t in trials
+            figures.Curve("", t["values"][1:2], t["values"][:1], int(t["number"] in self.record["best"]))
+            for t in trials
         ]
         front = sorted((t["values"][1], t["values"][0]) for t in trials if t["number"] in self.record["best"])
-        line = plots.Curve("", [x for x, _ in front], [y for _, y in front], plots.FRONT)
-        svg = plots.chart([line, *points], self.names[1], self.names[0])
+        line = figures.Curve("", [x for x, _ in front], [y for _, y in front], figures.FRONT)
+        svg = figures.chart([line, *points], self.names[1], self.names[0])
         words = f"{self.names[0]} against {self.names[1]}; orange: no other trial is better in all objectives"
         return [Chart(svg, words)]
 

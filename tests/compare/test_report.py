@@ -16,7 +16,7 @@ from compare.test_configs import write_config
 from omegaconf import OmegaConf
 from PIL import Image
 
-from genmodels import plots
+from genmodels import figures
 from genmodels.compare import Section, compared, find_runs, write_report
 from genmodels.compare.charts import Chart, table
 from genmodels.compare.html import picture
@@ -30,7 +30,7 @@ HOSTILE = (
 
 def draw(path, width=40, height=30):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (width, height), plots.BLUE).save(path)
+    Image.new("RGB", (width, height), figures.BLUE).save(path)
 
 
 def write_csv(path, rows):
@@ -216,7 +216,7 @@ def test_reasons_are_told_once_and_pruned_trials_in_a_closed_box(tmp_path):
 
 def test_a_caller_adds_a_section(tmp_path):
     write_run(tmp_path / "a", "A", bits(1.0))
-    svg = plots.chart([plots.Curve("trials", [1, 2], [3, 4])], "trial", "value")
+    svg = figures.chart([figures.Curve("trials", [1, 2], [3, 4])], "trial", "value")
     rows = Table("trials", [("trial",), ("value",)], [[Entry("1 best"), Entry("<3>", 3.0)]])
     own = Section("Search", "best marks the best.", [(svg, "a < b"), Chart(svg, "c")], [rows])
     write_report(compared(find_runs(tmp_path)), tmp_path / "x.html", sections=[own])
@@ -333,9 +333,9 @@ def test_pictures_are_of_a_seed_that_all_have(tmp_path):
 
 
 def test_charts_take_any_label_and_the_color_of_the_page():
-    curves = [plots.Curve("_$x$ \\alpha $ <&", [1, 2], [1, 2]), plots.Curve("b", [1], [0.5], 1, 0.1, bound=-1)]
-    svg = plots.chart([*curves, plots.Curve("", [1, 2], [2, 1], plots.FRONT)], "x", "y", log="xy")
-    assert "currentColor" in svg and plots.INK not in svg and "$x$ \\alpha $ &lt;&amp;" in svg
+    curves = [figures.Curve("_$x$ \\alpha $ <&", [1, 2], [1, 2]), figures.Curve("b", [1], [0.5], 1, 0.1, bound=-1)]
+    svg = figures.chart([*curves, figures.Curve("", [1, 2], [2, 1], figures.FRONT)], "x", "y", log="xy")
+    assert "currentColor" in svg and figures.INK not in svg and "$x$ \\alpha $ &lt;&amp;" in svg
 
 
 # In a browser
