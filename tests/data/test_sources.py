@@ -143,6 +143,48 @@ def test_image_folder_keeps_a_given_split(folder, tmp_path):
     assert sorted(data.test.amax((1, 2, 3)).tolist()) == [20, 60, 100, 140, 180]
 
 
+def brightness_by_label(images, labels):
+    return {label: sorted(images[labels == label].amax((1, 2, 3)).tolist()) for label in labels.unique().tolist()}
+
+
+def test_the_folders_of_images_are_their_classes_whatever_the_order_of_decoding(folder, tmp_path):
+    source = ImageFolder(str(folder), (1, 4, 4), test_size=4)
+    for _ in range(2):  # decoded, then read from the cache
+        data = source.load(tmp_path)
+        labels = torch.cat([data.train_labels, data.test_labels])
+        assert len(data.train_labels) == 6 and labels.dtype == torch.int64
+        found = brightness_by_label(torch.cat([data.train, data.test]), labels)
+        assert found == {0: [0, 40, 80, 120, 160], 1: [20, 60, 100, 140, 180]}
+
+
+def test_classes_lie_under_train_and_test_alike(folder, tmp_path):
+    for path in sorted(folder.glob("class*/*")):
+        into = folder / ("test" if path.stem in "67" else "train") / path.parent.name / "deeper" / path.name
+        into.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(into)
+    source = ImageFolder(str(folder), (1, 4, 4))
+    data = source.load(tmp_path)
+    assert brightness_by_label(data.train, data.train_labels) == {0: [0, 40, 80, 160], 1: [20, 60, 100, 180]}
+    assert brightness_by_label(data.test, data.test_labels) == {0: [120], 1: [140]}
+    (folder / "test" / "class0").rename(folder / "test" / "unknown")
+    assert source.load(tmp_path).test_labels is None
+    (folder / "test").rename(folder / "val")  # train/ and val/ are no classes
+    assert source.load(tmp_path).train_labels is None
+
+
+def test_images_beside_the_folders_or_in_a_single_one_have_no_classes(folder, tmp_path):
+    source = ImageFolder(str(folder), (1, 4, 4))
+    Image.new("L", (9, 9)).save(folder / "beside.png")
+    assert source.load(tmp_path).train_labels is None
+    (folder / "beside.png").rename(folder / ".hidden.png")
+    (folder / ".thumbnails").mkdir()
+    Image.new("L", (9, 9)).save(folder / ".thumbnails" / "0.png")
+    assert source.load(tmp_path).train_labels.unique().tolist() == [0, 1]
+    for path in folder.glob("class1/*"):
+        path.rename(folder / "class0" / path.name)
+    assert source.load(tmp_path).train_labels is None
+
+
 def test_image_folder_names_the_image_that_will_not_decode(folder, tmp_path):
     broken = folder / "class1" / "3.png"
     Image.fromarray(np.random.default_rng(0).integers(256, size=(20, 20), dtype=np.uint8)).save(broken)
@@ -171,6 +213,38 @@ def test_npz_keeps_kinds(tmp_path):
     split, x = Npz(str(tmp_path / "split.npz")).load(NOWHERE), Npz(str(tmp_path / "x.npz"), 0.25).load(NOWHERE)
     assert split.train.tolist() == [[0, 1], [2, 3], [4, 5]] and split.train.dtype == torch.uint8
     assert x.train.shape == (15, 3) and x.test.shape == (5, 3) and x.train.dtype == torch.float32
+
+
+def test_npz_keeps_labels_beside_their_examples(tmp_path):
+    x, y = np.arange(40).reshape(20, 2), np.arange(20) % 3
+    np.savez(tmp_path / "x.npz", x=x, y=y.astype(np.uint8))
+    np.savez(tmp_path / "split.npz", train=x, test=x[:2], train_labels=y, test_labels=y[:2])
+    one, split = Npz(str(tmp_path / "x.npz"), 0.25).load(NOWHERE), Npz(str(tmp_path / "split.npz")).load(NOWHERE)
+    for of, labels in ((one.train, one.train_labels), (one.test, one.test_labels), (split.train, split.train_labels)):
+        assert labels.tolist() == (of[:, 0] // 2 % 3).tolist() and labels.dtype == torch.int64
+    assert split.test_labels.tolist() == [0, 1]
+
+
+LABELLED = {"train": np.zeros((4, 2)), "test": np.zeros((2, 2)), "train_labels": np.array([0, 1, 2, 1])}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        (LABELLED, "it needs train_labels and test_labels, or neither"),
+        ({**LABELLED, "test_labels": np.array([0])}, r"'test_labels' of .* has shape \(1,\); .* each of 2 examples"),
+        ({**LABELLED, "test_labels": np.array([0, 3])}, "2 classes from 0 to 3; training data have those from 0 to 2"),
+        ({"x": np.zeros((3, 2)), "y": np.zeros((3, 1), int)}, r"shape \(3, 1\); it must be one label for each of 3"),
+        ({"x": np.zeros((3, 2)), "y": np.array([0.0, 1.0, 2.0])}, "has dtype float64; make it integers"),
+        ({"x": np.zeros((3, 2)), "y": np.array([1, 2, 3])}, "3 classes from 1 to 3; number them from 0 on"),
+        ({"x": np.zeros((3, 2)), "y": np.array([0, 1, 9])}, "3 classes from 0 to 9; number them from 0 on"),
+        ({"x": np.zeros((3, 2)), "y": np.array([-1, 0, 1])}, "3 classes from -1 to 1; number them from 0 on"),
+    ],
+)
+def test_npz_says_what_is_wrong_with_labels(arrays, sentence, tmp_path):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(UserError, match=sentence):
+        Npz(str(tmp_path / "bad.npz")).load(NOWHERE)
 
 
 @pytest.mark.parametrize(

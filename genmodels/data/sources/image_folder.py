@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from genmodels.core import DataSpec
 from genmodels.core.randomness import LARGEST_SEED
@@ -26,6 +27,7 @@ from genmodels.hardware import shortage
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 FORMATS = ("PNG", "JPEG")  # whatever a file's ending: for some formats, Pillow starts other programs
+SPLITS = {"train", "val", "valid", "validation", "test"}  # names of folders that are no classes
 MODES = {1: "L", 3: "RGB"}
 """Mode of an image in Pillow by its number of channels."""
 
@@ -37,6 +39,9 @@ class ImageFolder:
     The decoded images are cached under the data root, in a file named after a hash of ``shape`` and of the list of
     files with their sizes and modification times. Their order is random, because the first examples of a sorted tree
     are often of one class.
+
+    The classes are the names of the folders that contain the images, in sorted order: those in ``path``, or in
+    ``train/`` and again in ``test/``.
 
     Args:
         path: the folder; if it contains ``train/`` and ``test/``, these are the split.
@@ -60,7 +65,7 @@ class ImageFolder:
         ensure_counts(0, LARGEST_SEED, seed=self.seed)
 
     def load(self, root: Path) -> Arrays:
-        """Images ``[N, C, H, W]``, memory-mapped; no labels.
+        """Images ``[N, C, H, W]``, memory-mapped; labels if all images lie in folders of two or more classes.
 
         Raises:
             UserError: if the folder is missing or empty, an image cannot be decoded, or the decoded images cannot be
@@ -69,34 +74,59 @@ class ImageFolder:
         folder = Path(os.path.realpath(os.path.expanduser(self.path)))
         require(os.path.isdir(folder), f"there is no folder {folder}; fix data.source.path.")
         shape = tuple(self.shape)
-        train, test = self._split(folder)
+        official = all((folder / split).is_dir() for split in ("train", "test"))
+        train, test = self._official(folder) if official else self._held_out(folder)
         cache = root / "image_folder" / f"{_key([*train, *test], shape)}.npy"
         decoded = _cached(cache, (len(train) + len(test), *shape))
         if decoded is None:
             _decode_all([*train, *test], shape, cache)
             decoded = np.load(cache, mmap_mode="c")
         images = torch.from_numpy(decoded)
-        return Arrays(images[: len(train)], images[len(train) :])
+        labels = _labels(*(_classes(files, folder, depth=int(official)) for files in (train, test)))
+        return Arrays(images[: len(train)], images[len(train) :], *labels)
 
-    def _split(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """Training and test files in a random order."""
-        if (folder / "train").is_dir() and (folder / "test").is_dir():
-            train, test = image_files(folder / "train"), image_files(folder / "test")
-            order, test_order = (_order(len(files), self.seed) for files in (train, test))
-            return [train[i] for i in order], [test[i] for i in test_order]
+    def _official(self, folder: Path) -> tuple[list[Path], list[Path]]:
+        """Training and test files of ``train/`` and ``test/``, in a random order."""
+        train, test = image_files(folder / "train"), image_files(folder / "test")
+        order, test_order = (_order(len(files), self.seed) for files in (train, test))
+        return [train[i] for i in order], [test[i] for i in test_order]
+
+    def _held_out(self, folder: Path) -> tuple[list[Path], list[Path]]:
+        """Training and test files of a folder without a split, in a random order."""
         files = image_files(folder)
         kept, held = hold_out(len(files), self.test_size, self.seed, "data.source.test_size")
         return [files[i] for i in kept], [files[i] for i in held]
 
 
+def _classes(files: list[Path], folder: Path, depth: int) -> list[str]:
+    """The name of the folder, ``depth`` levels below ``folder``, that holds each file; empty if none does."""
+    below = (path.relative_to(folder).parts[depth:] for path in files)
+    return [parts[0] if len(parts) > 1 else "" for parts in below]
+
+
+def _labels(train: list[str], test: list[str]) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """The positions ``[N]`` of training and test classes among the sorted classes; none if these are no classes.
+
+    >>> _labels(["dog", "cat", "dog"], ["cat"])
+    (tensor([1, 0, 1]), tensor([0]))
+    >>> _labels(["dog", "cat", ""], ["cat"])
+    (None, None)
+    """
+    names = sorted(set(train))
+    if len(names) < 2 or "" in names or SPLITS & set(names) or not set(test) <= set(names):
+        return None, None
+    number = {name: i for i, name in enumerate(names)}
+    return torch.tensor([number[name] for name in train]), torch.tensor([number[name] for name in test])
+
+
 def image_files(folder: Path) -> list[Path]:
-    """All images under ``folder``, sorted by path.
+    """All images under ``folder``, sorted by path; hidden ones, and those in hidden folders, are left out.
 
     Raises:
         UserError: if the folder contains no image, or contains a link to a missing one.
     """
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    files = sorted(p for p in found if not p.is_dir())
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
+    files = sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
     for path in files:
         require(path.exists(), f"{path} is a link to a file that does not exist; repair or remove it.")
         require(path.is_file(), f"{path} is not a regular file; remove it.")

@@ -21,6 +21,8 @@ from genmodels.errors import ensure_counts, require
 class Npz:
     """An ``.npz`` file with arrays ``train`` and ``test``, or ``x`` alone, of integers 0..255 or of floats.
 
+    Classes are integers 0..C-1 in arrays ``train_labels`` and ``test_labels``, or ``y`` beside ``x``.
+
     Args:
         path: the file.
         test_size: fraction or number of test examples in ``x``.
@@ -39,7 +41,7 @@ class Npz:
         ensure_counts(0, LARGEST_SEED, seed=self.seed)
 
     def load(self, root: Path) -> Arrays:
-        """The arrays ``[N, *shape]``, integers as uint8 and floats as float32; ``root`` is not used.
+        """The arrays ``[N, *shape]``, integers as uint8 and floats as float32, and labels; ``root`` is not used.
 
         Raises:
             UserError: if the file is missing or broken, lacks the arrays, does not fit into memory, or contains
@@ -48,20 +50,30 @@ class Npz:
         path = Path(os.path.expanduser(self.path))
         arrays = _read(path)
         if "x" not in arrays:
-            return Arrays(_raw(path, "train", arrays["train"]), _raw(path, "test", arrays["test"]))
+            train, test = (_raw(path, name, arrays[name]) for name in ("train", "test"))
+            if "train_labels" not in arrays:
+                return Arrays(train, test)
+            labels = _labels(path, "train_labels", arrays["train_labels"], len(train))
+            test_labels = _labels(path, "test_labels", arrays["test_labels"], len(test), int(labels.max()) + 1)
+            return Arrays(train, test, labels, test_labels)
         x = _raw(path, "x", arrays["x"])
+        y = _labels(path, "y", arrays["y"], len(x)) if "y" in arrays else None
         kept, held = hold_out(len(x), self.test_size, self.seed, "data.source.test_size")
-        return Arrays(x[kept], x[held])
+        return Arrays(x[kept], x[held]) if y is None else Arrays(x[kept], x[held], y[kept], y[held])
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays ``train`` and ``test`` of the file, or ``x``."""
+    """The arrays ``train`` and ``test`` of the file, or ``x``, and their labels if it has them."""
     require(path.is_file(), f"there is no file {path}; fix data.source.path.")
     held = sizes(path)
-    wanted = ("train", "test") if {"train", "test"} <= held.keys() else ("x",)
+    split = {"train", "test"} <= held.keys()
+    wanted, labels = (("train", "test"), ("train_labels", "test_labels")) if split else (("x",), ("y",))
     listed = ", ".join(sorted(held)) or "nothing"
     require(wanted[0] in held, f"{path} contains {listed}: name its arrays 'train' and 'test', or 'x'.")
-    return read_arrays(path, wanted)
+    labelled = [name for name in labels if name in held]
+    complete = len(labelled) in (0, len(labels))
+    require(complete, f"{path} contains {listed}: it needs {' and '.join(labels)}, or neither.")
+    return read_arrays(path, [*wanted, *labelled])
 
 
 def _raw(path: Path, name: str, array: np.ndarray) -> Tensor:
@@ -79,3 +91,18 @@ def _raw(path: Path, name: str, array: np.ndarray) -> Tensor:
     fits = abs(extreme) <= np.finfo(np.float32).max
     require(bool(fits), f"{where} contains {extreme:.3g}, which is beyond the range of float32; rescale the data.")
     return torch.from_numpy(array.astype(np.float32))
+
+
+def _labels(path: Path, name: str, array: np.ndarray, n: int, classes: int | None = None) -> Tensor:
+    """Labels ``array [n]`` as int64: below ``classes``, or if that is ``None``, with no number left out."""
+    where = f"array '{name}' of {path}"
+    require(array.shape == (n,), f"{where} has shape {array.shape}; it must be one label for each of {n} examples.")
+    integers = array.dtype.kind in "bui"
+    require(integers, f"{where} has dtype {array.dtype}; make it integers, or rename it if these are no classes.")
+    found = np.unique(array)
+    listed = f"{where} has {len(found)} classes from {found[0]} to {found[-1]}"
+    if classes is None:
+        require(found[0] == 0 and found[-1] == len(found) - 1, f"{listed}; number them from 0 on.")
+    else:
+        require(found[0] >= 0 and found[-1] < classes, f"{listed}; training data have those from 0 to {classes - 1}.")
+    return torch.from_numpy(array.astype(np.int64))
