@@ -11,7 +11,6 @@ this becomes a sentence with the config key: "model.network.depth must be at lea
 
 from __future__ import annotations
 
-import collections.abc
 import inspect
 import math
 import re
@@ -19,14 +18,14 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from genmodels import trust
+from genmodels.annotations import UNKNOWN, describe, hint_of_items, kinds, require_fit
 from genmodels.errors import UserError, nearest, require, require_known
 
 T = TypeVar("T")
@@ -53,9 +52,7 @@ OF_OTHERS = {
 }  # fmt: skip
 """Classes of other packages by module: those whose arguments are plain values."""
 
-PLAIN = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null", Path: "a path"}
 RESERVED = {"_target_", "_partial_"}
-UNKNOWN = (Any, object, inspect.Parameter.empty)
 
 
 def build(node: Any, key: str, kind: Callable[..., T], **extra: Any) -> T:
@@ -74,18 +71,50 @@ def build(node: Any, key: str, kind: Callable[..., T], **extra: Any) -> T:
         UserError: naming the key, for a target that is not allowed or makes another kind of object, an unknown or
             ill-typed argument, or a refused value.
     """
-    plain = node
     if OmegaConf.is_config(node):
         missing = ", ".join(f"{key}.{name}" for name in sorted(OmegaConf.missing_keys(node)))
         require(not missing, f"{missing} must be given on the command line.")
-        try:
-            plain = OmegaConf.to_container(node, resolve=True)
-        except OmegaConfBaseException as error:
-            raise UserError(f"{key}: {str(error).splitlines()[0]}.") from error
+    plain = resolved(node, key)
     require(is_described(plain), f"{key} must be {describe(kind)}, got {plain!r}.")
     check(plain, key, kind)
     factory: Factory = built({**plain, "_partial_": True}, key)
     return typing.cast("T", factory(**extra))
+
+
+def check_node(node: Any, key: str, kind: Callable[..., Any]) -> None:
+    """Check ``node`` as :func:`build` does, without building anything; values that are still missing are left out.
+
+    Raises:
+        UserError: naming the key, for a target that is not allowed or an unknown or ill-typed argument.
+    """
+    plain = given(resolved(node, key))
+    require(is_described(plain), f"{key} must be {describe(kind)}, got {plain!r}.")
+    check(plain, key, kind)
+
+
+def resolved(node: Any, key: str) -> Any:
+    """A config's node as plain containers with its interpolations resolved; any other value unchanged.
+
+    Raises:
+        UserError: naming the key, for an interpolation that leads nowhere.
+    """
+    if not OmegaConf.is_config(node):
+        return node
+    try:
+        return OmegaConf.to_container(node, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{key}: {str(error).splitlines()[0]}.") from error
+
+
+def given(node: Any) -> Any:
+    """A plain node without the keys whose value is missing.
+
+    >>> given({"path": "???", "spec": {"shape": [1]}})
+    {'spec': {'shape': [1]}}
+    """
+    if not isinstance(node, dict):
+        return node
+    return {name: given(child) for name, child in node.items() if child != MISSING}
 
 
 def built(node: Any, key: str) -> Any:
@@ -160,7 +189,7 @@ def check(node: Any, path: str, hint: Any) -> None:
         for name, child in keyed:
             check(child, f"{path}.{name}" if isinstance(node, dict) else f"{path}[{name}]", hint_of_items(hint))
     else:
-        require(fits(node, hint), f"{path} must be {describe(hint)}, got {'null' if node is None else repr(node)}.")
+        require_fit(node, path, hint)
 
 
 def check_object(node: dict[str, Any], path: str, hint: Any) -> None:
@@ -278,91 +307,3 @@ def evaluated(annotation: Any, scope: dict[str, Any]) -> Any:
         return typing.get_type_hints(alone, scope)["it"]
     except Exception:
         return Any
-
-
-def members(hint: Any) -> tuple[Any, ...]:
-    """Alternatives of a union, or the hint itself."""
-    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-
-
-def kinds(hint: Any) -> list[tuple[type, bool]]:
-    """Classes of the objects that a place of type ``hint`` takes, each with whether it takes a factory of them.
-
-    >>> kinds(Callable[[int], Exception] | None)
-    [(<class 'Exception'>, True)]
-    """
-    found = []
-    for member in members(hint):
-        if typing.get_origin(member) is collections.abc.Callable:
-            found += [(kind, True) for kind, _ in kinds(typing.get_args(member)[1])]
-        elif isinstance(member, type) and typing.get_origin(member) is None and member not in (*PLAIN, *UNKNOWN):
-            found.append((member, False))
-    return found
-
-
-def hint_of_items(hint: Any) -> Any:
-    """Type of the items of a sequence, or of the values of a mapping; ``None``'s type, if ``hint`` has no items.
-
-    >>> hint_of_items(list[int]), hint_of_items(dict[str, float])
-    (<class 'int'>, <class 'float'>)
-    """
-    items = [typing.get_args(member)[-1] for member in members(hint) if typing.get_args(member)]
-    return typing.Union[tuple(items)] if items else type(None)  # noqa: UP007  built from a list
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain ``value`` is of the type ``hint``; an integer counts as a number.
-
-    >>> fits(1, float), fits(1.0, int), fits(True, int), fits([1, 2], tuple[int, ...])
-    (True, False, False, True)
-    """
-    return any(fits_member(value, member) for member in members(hint))
-
-
-def fits_member(value: Any, member: Any) -> bool:
-    """Whether ``value`` is of one type that is not a union. Types that only others can read take any plain value."""
-    origin, arguments = typing.get_origin(member), typing.get_args(member)
-    if member is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if member is Path:
-        return isinstance(value, str)
-    if member in PLAIN:
-        return type(value) is member
-    if origin is typing.Literal:
-        return any(value == choice and type(value) is type(choice) for choice in arguments)
-    if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
-        return isinstance(value, list) and fits_items(value, arguments)
-    if origin in (dict, collections.abc.Mapping):
-        return isinstance(value, dict) and all(fits(child, arguments[1]) for child in value.values())
-    return not kinds(member)
-
-
-def fits_items(values: list[Any], arguments: tuple[Any, ...]) -> bool:
-    """Whether ``values`` fit the arguments of a sequence's type: one for all, or one for each item of a tuple."""
-    if len(arguments) == 1 or arguments[-1] is Ellipsis:
-        return all(fits(value, arguments[0]) for value in values)
-    return len(values) == len(arguments) and all(map(fits, values, arguments))
-
-
-def describe(hint: Any) -> str:
-    """The type of a place in words.
-
-    >>> describe(int | None), describe(Callable[[int], Exception]), describe(typing.Literal["a", "b"])
-    ('an integer or null', 'a factory of class Exception', 'a or b')
-    """
-    return " or ".join(dict.fromkeys(word for member in members(hint) for word in words_for(member)))
-
-
-def words_for(member: Any) -> list[str]:
-    """One type that is not a union, in words; the alternatives of a ``Literal``."""
-    origin, arguments = typing.get_origin(member), typing.get_args(member)
-    if member in PLAIN:
-        return [PLAIN[member]]
-    if origin is typing.Literal:
-        return [str(choice) for choice in arguments]
-    if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
-        return [f"a list, each item {describe(arguments[0])}"]
-    if origin in (dict, collections.abc.Mapping):
-        return [f"a mapping, each value {describe(arguments[1])}"]
-    found = [f"{'a factory' if factory else 'an object'} of class {kind.__name__}" for kind, factory in kinds(member)]
-    return found or ["a plain value"]

@@ -34,6 +34,7 @@ from genmodels.signals import program
 from genmodels.sweeps import CompareSweep, check_sweep, refuse_nested_processes, sweeps_concluded
 from genmodels.tree import config_folder
 from genmodels.trust import use
+from genmodels.typed import check_shown
 
 __all__ = ["compose", "job", "one_sentence_errors", "options", "train", "understood"]
 
@@ -198,7 +199,9 @@ def understood(words: list[str]) -> Iterator[None]:
         refuse_other_plugin(given.overrides)
         register()
     with explained([] if given.shell_completion else given.overrides, compose_train, sweep):
-        if sweep and not (given.cfg or given.help or given.info):
+        if given.cfg or given.help:
+            check_shown(given.overrides)
+        elif sweep and not given.info:
             check_sweep(given.overrides)
         yield
 

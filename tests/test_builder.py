@@ -16,7 +16,8 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
-from genmodels.builder import build, built, check, fits, parameters
+from genmodels.annotations import fits
+from genmodels.builder import build, built, check, parameters
 from genmodels.callbacks import Checkpoint, LearningRate
 from genmodels.core import DataSpec
 from genmodels.data import DataModule
