@@ -44,7 +44,8 @@ from genmodels.runs import (
     scores_by_name,
     set_memory_format,
 )
-from genmodels.runs.provenance import git_state, provenance, training_cost
+from genmodels.runs.packages import git_state
+from genmodels.runs.provenance import provenance, training_cost
 from genmodels.runs.threads import set_threads
 from genmodels.runs.values import TEST, value
 from genmodels.search.trial import reports_to
@@ -306,7 +307,7 @@ def begin(config: DictConfig, overrides: list[str]) -> list[Score]:
             "expected": plain(config.get("expected")),
             "trial": {} if (number := OmegaConf.select(config, "trial.number")) is None else {"number": number},
             "computing": experiment.computing.entry,
-            **provenance(),
+            **provenance(config),
         }
         experiment.folder.create(config, details)
         open_loggers(experiment)

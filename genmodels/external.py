@@ -125,7 +125,7 @@ def begin(folder: RunFolder, config: DictConfig, data: DataModule, details: Mapp
         )
         return
     identity = OmegaConf.create({**plain(config), "metrics": None})
-    folder.create(config, {**about, **details, "config_hash": config_hash(identity), **provenance()})
+    folder.create(config, {**about, **details, "config_hash": config_hash(identity), **provenance(config)})
 
 
 def subject_picture(folder: RunFolder) -> Path:

@@ -17,6 +17,7 @@ from genmodels.files import PART, sha256, write_whole
 from genmodels.runs import RunFolder, restore
 from genmodels.runs.folder import text_sha256
 from genmodels.runs.identity import moved
+from genmodels.runs.packages import packages_of
 from genmodels.settings import plain
 
 LEFT_OUT = ("checkpoints", "config_sha256", "samples_sha256", "wandb", "mlflow")  # entries of the record, of files left
@@ -29,7 +30,7 @@ tags: [generative-model, {data}]
 
 # {model} on {data}
 
-{parameters:,} parameters, {weights} weights, trained by genmodels {version}{commit}.{needs}
+{parameters:,} parameters, {weights} weights, trained by {made_by}.{needs}
 
 ```python
 import genmodels
@@ -117,7 +118,7 @@ def published(config: dict[str, Any], weights: str) -> dict[str, Any]:
 
 def card(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """The model card: how to load the model, scores with kinds and errors, protocols, and cost."""
-    run, git = Run.read(folder / "run.json"), record.get("git") or {}
+    run = Run.read(folder / "run.json")
     lines = [f"- {score.line}: {json.dumps(dict(score.protocol), sort_keys=True)}" for score in run.scores.values()]
     cost = [f"- {name}: {value}" for name, value in record.get("cost", {}).items()]
     return CARD.format(
@@ -125,9 +126,8 @@ def card(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> 
         data=record.get("data", "unknown data"),
         parameters=int(run.cost.get("parameters", 0)),
         weights={"ema": "averaged", "raw": "raw"}[config["weights"]],
-        version=record.get("versions", {}).get("genmodels", ""),
-        commit=f", commit {git['commit']}" if git.get("commit") else "",
-        needs=needs(str(config["model"].get("_target_"))),
+        made_by=", ".join(made_by(record, package) for package in ("genmodels", *packages_of(config))),
+        needs=needs(list(packages_of(config["model"]))),
         shape=", ".join(map(str, config["data"]["spec"]["shape"])),
         tables=markdown(compared([run])),
         protocol="\n".join(lines) or "No metric applied.",
@@ -136,9 +136,24 @@ def card(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> 
     )
 
 
-def needs(target: str) -> str:
-    """What a reader must trust to load a model that is not of genmodels."""
-    package = target.partition(".")[0]
-    if package == "genmodels":
+def made_by(record: Mapping[str, Any], package: str) -> str:
+    """A package with its version and commit, as far as the record has them."""
+    versions, git = record.get("versions"), record.get("git")
+    sources = {"genmodels": git, **mapping(record.get("sources"))}
+    source = mapping(sources.get(package))
+    version = str(mapping(versions).get(package, "of unknown version"))
+    changed = " with changes" if source.get("modified") else ""
+    return f"{package} {version}" + (f" (commit {source['commit']}{changed})" if source.get("commit") else "")
+
+
+def mapping(entry: Any) -> Mapping[str, Any]:
+    """An entry of a record that is a mapping, else an empty one."""
+    return entry if isinstance(entry, Mapping) else {}
+
+
+def needs(packages: list[str]) -> str:
+    """What a reader must trust to load a model that is not of genmodels alone."""
+    if not packages:
         return ""
-    return f" It is built by the package `{package}`, which is to be trusted for this: `GENMODELS_TRUST={package}`."
+    names = " and ".join(f"`{package}`" for package in packages)
+    return f" It is built by {names}, which is to be trusted for this: `GENMODELS_TRUST={','.join(packages)}`."

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
+import torchmetrics
 from conformance.kinds import ROOT
 from omegaconf import OmegaConf
 
@@ -20,6 +22,8 @@ from genmodels.data.sources.base import Source
 from genmodels.errors import UserError
 from genmodels.launch import compose
 from genmodels.models.base import BaseModel
+from genmodels.runs.packages import version_of
+from genmodels.runs.provenance import provenance
 from genmodels.tree import groups, options
 
 OWN = ROOT / "tests" / "own"
@@ -98,6 +102,43 @@ def test_an_option_of_a_name_that_is_taken_is_refused(tmp_path, monkeypatch):
 def test_the_folder_of_the_house_is_nobodys_own(monkeypatch):
     monkeypatch.setenv(trust.CONFIG, str(ROOT / "conf"))
     assert trust.folders() == [] and compose([]).seed == 0
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """The user's package in a repository of its own, with a version."""
+    shutil.copytree(OWN, tmp_path / "own")
+    (tmp_path / "own" / "mypkg" / "__init__.py").write_text('__version__ = "1.2"\n')
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"]):
+        subprocess.run(["git", *words], cwd=tmp_path / "own", check=True)
+    monkeypatch.setenv(trust.CONFIG, str(tmp_path / "own" / "conf"))
+    return tmp_path / "own"
+
+
+def test_the_version_of_the_users_package_is_recorded(repository):
+    config = compose(["run_dir=x", *WORDS])
+    resolve(MINE, "model")
+    found = provenance(config)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True).stdout.strip()
+    assert found["versions"]["mypkg"] == "1.2" and found["sources"] == {"mypkg": {"commit": commit, "modified": False}}
+    (repository / "mypkg" / "rest.py").write_text("")
+    assert provenance(config)["sources"]["mypkg"]["modified"]
+    shutil.rmtree(repository / ".git")
+    assert "sources" not in provenance(config) and "sources" not in provenance(compose(["run_dir=x"]))
+
+
+def test_the_version_of_an_installed_package_is_that_of_its_installation():
+    assert version_of("torchmetrics") == torchmetrics.__version__ and version_of("nothing") == "unknown"
+
+
+def test_the_card_of_an_export_names_the_users_package(trained, own, tmp_path):
+    record = json.loads((trained / "run.json").read_text())
+    assert record["versions"]["mypkg"] == "unknown"  # it has none
+    folder = shutil.copytree(trained, tmp_path / "run")
+    record["versions"]["mypkg"], record["sources"] = "1.2", {"mypkg": {"commit": "abc", "modified": True}}
+    (folder / "run.json").write_text(json.dumps(record))
+    card = (genmodels.export(folder, tmp_path / "model") / "README.md").read_text()
+    assert "mypkg 1.2 (commit abc with changes)" in card and "GENMODELS_TRUST=mypkg" in card
 
 
 COMMANDS = {

@@ -32,7 +32,7 @@ from genmodels.compare.results import Group, Results, by_family, commit, listed,
 from genmodels.compare.tables import Table, pretty, signs, tables_of
 from genmodels.errors import UserError
 from genmodels.runs import write_whole
-from genmodels.runs.provenance import git_state
+from genmodels.runs.packages import git_state
 
 GALLERIES = (  # file in the run folder, title, caption, class of the figures
     ("samples/final.png", "Samples", "Samples of the finished models, from the same random numbers.", "picture"),

@@ -5,45 +5,31 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
 import genmodels
 from genmodels.hardware import cpu_name, peak_memory
+from genmodels.runs.packages import git_state, packages_of, sources_of, version_of
+from genmodels.settings import plain
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy")
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, hardware and the state of the source tree."""
+def provenance(config: DictConfig) -> dict[str, Any]:
+    """Versions, hardware and the state of the source tree, also of the packages of others that ``config`` names."""
+    others = packages_of(plain(config))
     versions = {"python": platform.python_version(), "genmodels": genmodels.__version__}
     for package in PACKAGES:
         versions[package] = importlib.metadata.version(package)
+    versions |= {package: version_of(package) for package in others}
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     hardware = {"cpu": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpus": gpus}
-    return {"versions": versions, "hardware": hardware, "git": git_state()}
-
-
-def git_state() -> dict[str, Any] | None:
-    """Commit of the source tree, and whether files differ from it; ``None`` outside a checkout.
-
-    A package that is installed below somebody's repository is no part of it.
-    """
-    folder = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "-uno"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    sources = {"sources": found} if (found := sources_of(others)) else {}
+    return {"versions": versions, "hardware": hardware, "git": git_state(), **sources}
 
 
 def training_cost(
