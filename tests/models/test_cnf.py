@@ -460,7 +460,7 @@ def test_a_penalty_makes_less_of_what_it_weighs(penalty):
 
 
 def test_negative_penalties_are_refused():
-    with pytest.raises(ValueError, match="^jacobian"):
+    with pytest.raises(ValueError, match=r"^jacobian"):
         MaximumLikelihood(jacobian=-1.0)
 
 

@@ -190,7 +190,7 @@ def test_probes_estimate_the_trace_without_bias():
 
 
 def kinetic_energy(z):
-    """``∫_0^1 |A e^{At} z|² dt = zᵀ W z [B]``, where ``Aᵀ W + W A`` is what ``e^{Aᵀt} Aᵀ A e^{At}`` gains in that time."""
+    """``∫_0^1 |A e^{At} z|² dt = zᵀ W z [B]``, where ``Aᵀ W + W A`` is the change of ``e^{Aᵀt} Aᵀ A e^{At}``."""
     flow, square = torch.matrix_exp(A), A.T @ A
     w = solve_continuous_lyapunov(A.T.numpy(), (flow.T @ square @ flow - square).numpy())
     return ((z @ torch.from_numpy(w)) * z).sum(1)
