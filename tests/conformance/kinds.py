@@ -28,6 +28,7 @@ VARIANTS = {
     "realnvp of matrix couplings": ("realnvp", ["model/coupling=matrix"]),
     "realnvp of splines": ("realnvp", ["model/coupling=spline"]),
     "maf of mixtures in random orders": ("maf", ["model.components=3", "model.order=random"]),
+    "cnf by maximum likelihood": ("cnf", ["model/objective=maximum_likelihood", "model.objective.steps=1"]),
     "rbm beyond enumeration": ("rbm", ["model.hidden=24", "model.exact=false"]),
 }
 """Models with a part so unlike the default one that they are tested as models of their own: model and overrides."""
