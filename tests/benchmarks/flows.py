@@ -1,7 +1,7 @@
 """MAF, NICE and a flow of splines against other libraries' with equal networks, and MAF against a naive sampler.
 
-They are in nobody's requirements: ``pip install zuko nflows normflows`` in an environment of its own. One that cannot be
-imported is named in the table and left out. All train with plain Adam on the same random data.
+They are in nobody's requirements: ``pip install zuko nflows normflows`` in an environment of its own. One that cannot
+be imported is named in the table and left out. All train with plain Adam on the same random data.
 """
 
 from __future__ import annotations

@@ -8,7 +8,18 @@ from contextlib import suppress
 
 import pytest
 import torch
-from conformance.kinds import BY_SOLVING, CHOSEN, CONFIGURED, DOUBLES, KINDS, SUITE, examples, model_on, own_test, trainer_of
+from conformance.kinds import (
+    BY_SOLVING,
+    CHOSEN,
+    CONFIGURED,
+    DOUBLES,
+    KINDS,
+    SUITE,
+    examples,
+    model_on,
+    own_test,
+    trainer_of,
+)
 
 from genmodels.core import Likelihood
 from genmodels.core.abilities import Encodes, HasLikelihood, Samples
