@@ -32,11 +32,11 @@ class MaskedLinear(nn.Linear):
 
     def __init__(self, mask: Tensor) -> None:
         super().__init__(mask.shape[1], mask.shape[0])
-        self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("mask", mask.to(self.weight), persistent=False)
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, torch.where(self.mask, self.weight, 0.0), self.bias)
+        return F.linear(x, self.mask * self.weight, self.bias)
 
 
 class MADE(nn.Module):

@@ -1,7 +1,14 @@
 """Ordinary differential equations ``dx/dt = velocity(t, x)``: solvers, gradients through them, and log-determinants."""
 
 from genmodels.ode.integrate import integrate
-from genmodels.ode.log_det import divergence, integrate_with_log_det, random_signs, trace_protocol, unit_vectors
+from genmodels.ode.log_det import (
+    divergence,
+    integrate_with_energies,
+    integrate_with_log_det,
+    random_signs,
+    trace_protocol,
+    unit_vectors,
+)
 from genmodels.ode.solvers import RK4, Dopri5, Euler, Midpoint, ShiftedRK4, Solver
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "Solver",
     "divergence",
     "integrate",
+    "integrate_with_energies",
     "integrate_with_log_det",
     "random_signs",
     "trace_protocol",

@@ -3,11 +3,15 @@
 For ``dx/dt = v(t, x)``, whose map takes x(t0) to x(t1) (Chen et al. 2018, theorem 1, arXiv:1806.07366),
 
     log |det ∂x(t1)/∂x(t0)| = ∫_{t0}^{t1} tr(∂v/∂x) dt        log p(x(t1)) = log p(x(t0)) - log |det ∂x(t1)/∂x(t0)|
+
+Two more integrals along the path say how hard the flow is to solve (Finlay et al. 2020, arXiv:2002.02798): its kinetic
+energy ``∫ |v|² dt``, which is least for straight paths of constant speed, and ``∫ |∂v/∂x|_F² dt``, which is small where
+neighbors move alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -72,11 +76,23 @@ def divergence(output: Tensor, x: Tensor, directions: Tensor, create_graph: bool
     >>> divergence(x.square(), x, unit_vectors(x))
     tensor([6.])
     """
-    total = x.new_zeros(len(x))
+    pairs = products(output, x, directions, create_graph)
+    return total((product * v for v, product in pairs), x)
+
+
+def products(output: Tensor, x: Tensor, directions: Tensor, create_graph: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each direction v_k with ``(∂output/∂x)ᵀ v_k``, both ``[B, *shape]``; arguments as of :func:`divergence`."""
     for v in directions.expand(-1, *x.shape):
         (product,) = torch.autograd.grad(output, x, v, retain_graph=True, create_graph=create_graph)
-        total = total + (product * v).flatten(1).sum(1)
-    return total
+        yield v, product
+
+
+def total(parts: Iterable[Tensor], x: Tensor) -> Tensor:
+    """The sum ``[B]`` over ``parts``, each ``[B, *shape]`` as x, and over all of their dimensions."""
+    result = x.new_zeros(len(x))
+    for part in parts:
+        result = result + part.flatten(1).sum(1)
+    return result
 
 
 def integrate_with_log_det(
@@ -108,12 +124,68 @@ def integrate_with_log_det(
     Raises:
         ValueError: if the times are equal, or the probes do not fit ``x``.
     """
+    directions = directions_of(x, probes)
+
+    def rates(v: Tensor, here: Tensor, create_graph: bool) -> tuple[Tensor, ...]:
+        return (divergence(v, here, directions, create_graph),)
+
+    (end, log_det), evaluations = integrate(with_rates(velocity, rates), (x, x.new_zeros(len(x))), t0, t1, solver)
+    return end, log_det, evaluations
+
+
+def integrate_with_energies(
+    velocity: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    t0: float,
+    t1: float,
+    solver: Solver,
+    probes: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """:func:`integrate_with_log_det`, with two energies of the paths, which come from the same products.
+
+    Returns:
+        The state at t1 ``[B, *shape]``, ``log |det ∂x(t1)/∂x(t0)| [B]`` in nats, and ``∫ |v|² dt [B]`` and
+        ``∫ |∂v/∂x|_F² dt [B]``, which are positive whichever time is the later one. With ``probes`` the last one is
+        unbiased for one path, as is the log-determinant.
+
+    Raises:
+        ValueError: as :func:`integrate_with_log_det`.
+    """
+    directions, forward = directions_of(x, probes), 1.0 if t1 > t0 else -1.0
+
+    def rates(v: Tensor, here: Tensor, create_graph: bool) -> tuple[Tensor, ...]:
+        pairs = list(products(v, here, directions, create_graph))
+        trace = total((product * direction for direction, product in pairs), here)
+        squares = total((product.square() for _, product in pairs), here)
+        return trace, forward * total([v.square()], here), forward * squares
+
+    state = (x, *x.new_zeros(3, len(x)))
+    (end, log_det, kinetic, jacobian), _ = integrate(with_rates(velocity, rates), state, t0, t1, solver)
+    return end, log_det, kinetic, jacobian
+
+
+def directions_of(x: Tensor, probes: Tensor | None) -> Tensor:
+    """Directions ``[K, B or 1, *shape]`` for :func:`divergence`: the ``probes``, scaled, or all unit vectors.
+
+    Raises:
+        ValueError: if the probes do not fit ``x [B, *shape]``.
+    """
     if probes is None:
-        directions = unit_vectors(x)
-    else:
-        fits = len(probes) > 0 and probes.shape[1:] == x.shape
-        ensure(fits, f"probes must be [P, *{tuple(x.shape)}] for this x, got {tuple(probes.shape)}.")
-        directions = probes.to(x) / len(probes) ** 0.5
+        return unit_vectors(x)
+    fits = len(probes) > 0 and probes.shape[1:] == x.shape
+    ensure(fits, f"probes must be [P, *{tuple(x.shape)}] for this x, got {tuple(probes.shape)}.")
+    return probes.to(x) / len(probes) ** 0.5
+
+
+def with_rates(
+    velocity: Callable[[Tensor, Tensor], Tensor], rates: Callable[[Tensor, Tensor, bool], tuple[Tensor, ...]]
+) -> Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+    """The derivative of a state ``(x, *integrals)``: the velocity, and what is integrated along with it.
+
+    Args:
+        velocity: from the time ``[]`` and ``x [B, *shape]`` to ``dx/dt [B, *shape]``.
+        rates: from the velocity, the x that it depends on, and whether gradients are recorded, to the integrands.
+    """
 
     def derivative(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         differentiable = torch.is_grad_enabled()
@@ -121,8 +193,7 @@ def integrate_with_log_det(
             here = state[0] if differentiable else state[0].detach()
             here = here if here.requires_grad else here.detach().requires_grad_()
             v = velocity(t, here)
-            trace = divergence(v, here, directions, create_graph=differentiable)
-        return (v, trace) if differentiable else (v.detach(), trace.detach())
+            found = (v, *rates(v, here, differentiable))
+        return found if differentiable else tuple(part.detach() for part in found)
 
-    (end, log_det), evaluations = integrate(derivative, (x, x.new_zeros(len(x))), t0, t1, solver)
-    return end, log_det, evaluations
+    return derivative

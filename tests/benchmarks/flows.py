@@ -1,7 +1,7 @@
-"""MAF, NICE and a flow of splines against zuko's and nflows' with equal networks, and MAF against a naive sampler.
+"""MAF, NICE and a flow of splines against other libraries' with equal networks, and MAF against a naive sampler.
 
-The libraries are in nobody's requirements: ``pip install zuko nflows`` in an environment of its own. One that cannot be
-imported is named in the table and left out. All train with plain Adam on the same random data.
+They are in nobody's requirements: ``pip install zuko nflows normflows`` in an environment of its own. One that cannot
+be imported is named in the table and left out. All train with plain Adam on the same random data.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def of_zuko(kind: str, x: Tensor) -> Peer:
 
 
 class Unconditional(nn.Sequential):
-    """The network of a coupling of nflows, which also passes a context."""
+    """The network of a coupling of nflows or normflows, which also passes a context."""
 
     def forward(self, x: Tensor, context: None = None) -> Tensor:
         return super().forward(x)
@@ -94,12 +94,46 @@ def of_nflows(kind: str, x: Tensor) -> Peer:
     return model, lambda: -model.log_prob(x).mean(), lambda: model.sample(len(x))
 
 
+def of_normflows(kind: str, x: Tensor) -> Peer:
+    """The same layers of normflows, from x to z in the direction in which each takes one pass of its network."""
+    import normflows
+    from normflows.flows.neural_spline.coupling import PiecewiseRationalQuadraticCoupling
+
+    def network(inputs: int, outputs: int) -> nn.Module:
+        return Unconditional(*coupling_mlp((inputs,), (outputs,), WIDTH, DEPTH))
+
+    def couple(i: int) -> tuple[nn.Module, ...]:
+        if kind == "NICE":
+            halves = "channel_inv" if i % 2 else "channel"
+            return (normflows.flows.AffineCouplingBlock(network(D // 2, D // 2), scale=False, split_mode=halves),)
+        mask = (torch.arange(D) + i) % 2
+        spline = PiecewiseRationalQuadraticCoupling(mask, network, num_bins=BINS, tails="linear", tail_bound=BOUND)
+        return spline, normflows.flows.ActNorm((D,))
+
+    def autoregressive() -> tuple[nn.Module, ...]:
+        layer = normflows.flows.MaskedAffineAutoregressive(D, WIDTH, num_blocks=0, use_residual_blocks=False)
+        return normflows.flows.ActNorm((D,)), layer, normflows.flows.Permute(D)
+
+    layers = [autoregressive() for _ in range(LAYERS)] if kind == "MAF" else [couple(i) for i in range(COUPLINGS)]
+    flat = [part for parts in layers for part in parts]
+    model = normflows.NormalizingFlow(normflows.distributions.DiagGaussian(D, trainable=False), flat)
+
+    def loss() -> Tensor:
+        z, log_det = model.forward_and_log_det(x)
+        return -(model.q0.log_prob(z) + log_det).mean()
+
+    return model, loss, lambda: model.inverse(model.q0(len(x))[0])
+
+
+PEERS = {"zuko": of_zuko, "nflows": of_nflows, "normflows": of_normflows}
+
+
 def flows(table: Table, alternating: Alternating) -> None:
     """Training steps and samples beside the libraries', and draws of 784 dimensions beside one pass for each."""
     keep_freed_memory()  # as every run of ours does; the others gain from it too
     x = torch.randn(BATCH, D)
     for kind in ("MAF", "NICE", "splines"):
-        for name, make in {"zuko": of_zuko, "nflows": of_nflows}.items():
+        for name, make in PEERS.items():
             what = f"{kind}, {D} dimensions, batch {BATCH}, against {name}"
             try:
                 their_model, their_loss, their_samples = make(kind, x)

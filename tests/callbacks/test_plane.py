@@ -89,6 +89,22 @@ def test_rows_run_along_the_second_dimension_from_below():
     assert above.tolist() == [[0] * 4, [0] * 4, [1] * 4, [1] * 4]
 
 
+def test_the_points_of_one_call_lie_all_over_the_window(monkeypatch):
+    """Then a solver that shares its steps within a call leaves no seams, as it does between bands of rows."""
+    monkeypatch.setattr(plane, "AT_A_TIME", 100)
+    calls = []
+
+    def log_density(x):
+        calls.append(x)
+        return normal(x)
+
+    found = WINDOW.evaluated(log_density, 23)  # 529 points
+    torch.testing.assert_close(found, normal(WINDOW.grid(23)).exp().view(23, 23))
+    assert sum(map(len, calls)) == 529 and max(map(len, calls)) <= 100
+    for points in calls:
+        assert (points.amin(0) < -1.5).all() and (points.amax(0) > 1.5).all()
+
+
 def test_a_histogram_is_a_density():
     torch.manual_seed(0)
     points = torch.rand(1000, 2) * 2 - 1

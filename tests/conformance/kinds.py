@@ -23,11 +23,14 @@ ROOT = Path(__file__).parents[2]
 CHOSEN = os.environ.get("GENMODELS_CONFORMANCE", "").split()  # by genmodels.conformance, outside a checkout
 MODELS = CHOSEN or options("model")
 SMALL_FLOW = ["model.prior.network.width=8", "model.prior.depth=4", "model.prior.base.components=5"]
+ONE_RESOLUTION = ["model.network.width_multipliers=[1]", "model.network.attention=1"]
+BY_SOLVING = "cnf by maximum likelihood"  # of which a step on images takes half a second
 VARIANTS = {
     "vae with a flow prior": ("vae", ["model/prior=flow", *SMALL_FLOW]),
     "realnvp of matrix couplings": ("realnvp", ["model/coupling=matrix"]),
     "realnvp of splines": ("realnvp", ["model/coupling=spline"]),
     "maf of mixtures in random orders": ("maf", ["model.components=3", "model.order=random"]),
+    BY_SOLVING: ("cnf", ["model/objective=maximum_likelihood", "model.objective.steps=1", *ONE_RESOLUTION]),
     "rbm beyond enumeration": ("rbm", ["model.hidden=24", "model.exact=false"]),
 }
 """Models with a part so unlike the default one that they are tested as models of their own: model and overrides."""

@@ -8,7 +8,18 @@ from contextlib import suppress
 
 import pytest
 import torch
-from conformance.kinds import CHOSEN, CONFIGURED, DOUBLES, KINDS, SUITE, examples, model_on, own_test, trainer_of
+from conformance.kinds import (
+    BY_SOLVING,
+    CHOSEN,
+    CONFIGURED,
+    DOUBLES,
+    KINDS,
+    SUITE,
+    examples,
+    model_on,
+    own_test,
+    trainer_of,
+)
 
 from genmodels.core import Likelihood
 from genmodels.core.abilities import Encodes, HasLikelihood, Samples
@@ -185,6 +196,8 @@ def test_state_survives_a_file(name):
 @every_model
 @pytest.mark.parametrize("kind", ["gray images", "points"])
 def test_fits_one_batch(name, kind):
+    if name == BY_SOLVING and kind != "points":
+        pytest.skip("a step on images solves an ODE of convolutions: its objective is tested on points")
     model, x = ready(name, kind, n=8)
     if len(model.players()) > 1:
         pytest.skip("a game has no loss that falls; its players are tested with their theory")

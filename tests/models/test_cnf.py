@@ -429,6 +429,41 @@ def test_the_loss_is_the_likelihood_per_dimension():
     torch.testing.assert_close(loss.terms["nats"], 2 * loss.total)
 
 
+def test_penalties_of_a_linear_flow_are_its_energies():
+    """Of ``v = diag(a) x``: ``∫ |v|² dt = Σ a (1 - e^{-2a}) / 2 u²`` of the path that ends in u, and ``Σ a²``."""
+    a = torch.tensor([0.6, -0.8])
+    x = 3 * torch.randn(50, 2) + 1
+    losses = []
+    for weights in ((0.0, 0.0), (2.0, 0.0), (0.0, 3.0)):
+        model = of_field(lambda t, x: a.to(x) * x, objective=MaximumLikelihood(20, *weights))
+        model.initialize(x)
+        torch.manual_seed(1)  # of the shift of the steps
+        losses.append(model.loss(x))
+    u = (x - x.mean(0)) / x.std(0, correction=0)
+    kinetic = (a * (1 - torch.exp(-2 * a)) / 2 * u.square()).sum(1).mean() / 2
+    jacobian = a.square().sum() / 2
+    for loss in losses:
+        torch.testing.assert_close(loss.terms["kinetic"], kinetic, atol=1e-5, rtol=0)
+        torch.testing.assert_close(loss.terms["jacobian"], jacobian, atol=1e-5, rtol=0)
+    torch.testing.assert_close(losses[1].total - losses[0].total, 2 * kinetic, atol=1e-5, rtol=0)
+    torch.testing.assert_close(losses[2].total - losses[0].total, 3 * jacobian, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("penalty", ["kinetic", "jacobian"])
+def test_a_penalty_makes_less_of_what_it_weighs(penalty):
+    """Descent in the penalty alone, as of data with the law of the noise, ends at the flow that does nothing."""
+    model = awake(tiny(PLANE, objective=MaximumLikelihood(1, **{penalty: 1.0})))
+    x = torch.randn(64, 2)
+    before = model.loss(x).terms[penalty]
+    train(model, lambda: torch.randn(64, 2), 10, lr=2e-3)
+    assert 0 < model.loss(x).terms[penalty] < 0.8 * before
+
+
+def test_negative_penalties_are_refused():
+    with pytest.raises(ValueError, match=r"^jacobian"):
+        MaximumLikelihood(jacobian=-1.0)
+
+
 # Input ---------------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from scipy.linalg import solve_continuous_lyapunov
 
 from genmodels.ode import (
     RK4,
@@ -13,6 +14,7 @@ from genmodels.ode import (
     ShiftedRK4,
     divergence,
     integrate,
+    integrate_with_energies,
     integrate_with_log_det,
     solvers,
     unit_vectors,
@@ -184,6 +186,31 @@ def test_probes_estimate_the_trace_without_bias():
     torch.testing.assert_close(every, exact, atol=1e-10, rtol=0)
     single = torch.stack([integrate_with_log_det(curved, X, 0.0, 1.0, RK4(20), signs[[k]])[1] for k in range(8)])
     torch.testing.assert_close(single.mean(0), exact, atol=1e-10, rtol=0)
+    assert (single.std(0) > 0.01).all()
+
+
+def kinetic_energy(z):
+    """``∫_0^1 |A e^{At} z|² dt = zᵀ W z [B]``, where ``Aᵀ W + W A`` is the change of ``e^{Aᵀt} Aᵀ A e^{At}``."""
+    flow, square = torch.matrix_exp(A), A.T @ A
+    w = solve_continuous_lyapunov(A.T.numpy(), (flow.T @ square @ flow - square).numpy())
+    return ((z @ torch.from_numpy(w)) * z).sum(1)
+
+
+@pytest.mark.parametrize("t0, t1", [(0.0, 1.0), (1.0, 0.0)])
+def test_energies_of_a_linear_flow_in_closed_form(t0, t1):
+    start = X if t1 > t0 else X @ torch.matrix_exp(A).T  # the path is the same in either direction
+    solver = Dopri5(1e-10)
+    x, log_det, kinetic, jacobian = integrate_with_energies(linear, start, t0, t1, solver)
+    torch.testing.assert_close(kinetic, kinetic_energy(X), atol=1e-7, rtol=0)
+    torch.testing.assert_close(jacobian, A.square().sum().expand(2), atol=1e-9, rtol=0)
+    for found, expected in zip((x, log_det), integrate_with_log_det(linear, start, t0, t1, solver), strict=False):
+        torch.testing.assert_close(found, expected, atol=1e-8, rtol=0)
+
+
+def test_probes_estimate_the_squares_of_the_jacobian_without_bias():
+    signs = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=3)))[:, None].expand(8, 2, 3)
+    single = torch.stack([integrate_with_energies(linear, X, 0.0, 1.0, RK4(2), signs[[k]])[3] for k in range(8)])
+    torch.testing.assert_close(single.mean(0), A.square().sum().expand(2), atol=1e-10, rtol=0)
     assert (single.std(0) > 0.01).all()
 
 

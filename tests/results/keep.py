@@ -28,6 +28,7 @@ FAMILIES = {  # ends of the names of pictures; the others share one
     "AE": "_autoencoders",
     **dict.fromkeys(("CNF", "Nonequilibrium"), "_others"),
 }
+PLANE = "checkerboard"  # of the picture that the README's command draws, whose runs are not kept
 EVALUATED = "evaluated.json"  # scores of later evaluations, beside run.json
 PATHS = ("data.root=", "run_dir=", "hydra.")  # overrides that say where, not what
 FOREWORD = """# Results
@@ -132,7 +133,10 @@ def tolerance(values: Sequence[float]) -> float:
 
 def readme(runs: list[Run]) -> str:
     """The text of README.md: foreword, tables, samples, and the commit of every run."""
-    pictures = [f"![Samples of the models on {path.stem}]({path.name})" for path in sorted(HERE.glob("*.png"))]
+    pictures = [
+        f"![{'Densities' if path.stem == PLANE else 'Samples'} of the models on {path.stem}]({path.name})"
+        for path in sorted(HERE.glob("*.png"))
+    ]
     rows = sorted({(run.data, run.model, run.record["git"]["commit"][:8], run.record["started"][:10]) for run in runs})
     commits = ["| data | model | commit | date |", "| :-- | :-- | :-- | :-- |", *(f"| {' | '.join(r)} |" for r in rows)]
     parts = [
