@@ -76,6 +76,13 @@ def test_metrics_take_it_by_the_name_of_the_data(trained, tmp_path):
     assert protocol["label_smoothing"] == 0.1 and protocol["classifier_test_accuracy"] > 0.95
 
 
+def test_vectors_of_any_scale_may_have_labels_too(tmp_path):
+    y = np.arange(200) % 3
+    archive(tmp_path / "own.npz", x=np.random.default_rng(0).normal(size=(200, 4)) + 1000 * y[:, None], y=y)
+    over = ["data.spec.shape=[4]", "data.spec.levels=null"]
+    assert read(genmodels.train_extractor(*words(tmp_path), *over, **SMALL)).test_accuracy > 0.95
+
+
 def test_label_smoothing_is_that_of_the_file(trained, tmp_path):
     found = read(trained / "root" / "extractors" / "halves.safetensors")
     write(found.network, tmp_path / "other.safetensors", found.metadata | {"label_smoothing": "0.02"})
