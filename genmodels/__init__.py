@@ -9,15 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genmodels.api import evaluate, export, resume, sample, score, train
+    from genmodels.api import evaluate, export, resume, sample, score, train, train_extractor
     from genmodels.errors import UserError
     from genmodels.runs import load
 
 __version__ = "0.1.0"
-__all__ = ["UserError", "compare", "evaluate", "export", "load", "resume", "sample", "score", "train"]
+__all__ = [
+    "UserError", "compare", "evaluate", "export", "load", "resume", "sample", "score", "train", "train_extractor",
+]  # fmt: skip
 
 HOMES = {
-    **dict.fromkeys(("evaluate", "export", "resume", "sample", "score", "train"), "genmodels.api"),
+    **dict.fromkeys(("evaluate", "export", "resume", "sample", "score", "train", "train_extractor"), "genmodels.api"),
     "UserError": "genmodels.errors",
     "load": "genmodels.runs",
 }

@@ -1,4 +1,4 @@
-"""What the commands do, as functions for Python and notebooks: ``train``, ``evaluate``, ``resume`` and ``sample``.
+"""What the commands do, as functions for Python and notebooks: ``train``, ``evaluate``, ``resume``, ``sample``, ...
 
 Words are those of the command line, ``"model=vae"``. Errors in them are :class:`genmodels.UserError`, one sentence.
 This module does not import torch before a function is called.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ Place = str | os.PathLike[str]
 CANDIDATES_AT_ONCE = 512  # of completions, in one call of the model
 Record = dict[str, Any]
 OF_SAMPLES = ("data", "metrics", "run_dir", "seed")  # keys that bear on samples which exist already
+OF_DATA = ("data", "seed")  # keys that bear on a classifier of data
+MOST_FEATURES = 10_000  # of a classifier, and epochs of its training
 MOST = 10**15  # samples in one call; more must be a mistake
 
 
@@ -288,9 +291,7 @@ def score(samples: Place, name: str, *overrides: str, metrics: Sequence[str] | N
 
 def scored(samples: Path, name: str, words: list[str]) -> Run:
     """What :func:`score` does."""
-    for override in parse(words):
-        root = re.split("[./]", str(override.key_or_group))[0]
-        require(root in OF_SAMPLES, f"{override.input_line} has no effect on samples that exist already.")
+    check_roots(words, OF_SAMPLES, "samples that exist already")
     config = training(words)
     if not any(word.startswith("run_dir=") for word in words):
         path = Path(config.run_dir)
@@ -300,6 +301,49 @@ def scored(samples: Path, name: str, words: list[str]) -> Run:
 
     score(config, samples, name, words)
     return read(config.run_dir)
+
+
+def check_roots(words: list[str], roots: Sequence[str], what: str) -> None:
+    """Check that the words override keys under ``roots`` only.
+
+    Raises:
+        UserError: naming one that has no effect on ``what``.
+    """
+    for override in parse(words):
+        root = re.split("[./]", str(override.key_or_group))[0]
+        require(root in roots, f"{override.input_line} has no effect on {what}.")
+
+
+def train_extractor(*overrides: str, epochs: int | None = None, features: int | None = None) -> Path:
+    """Train a classifier on labelled data, in whose features metrics then compare, as ``genmodels extractor`` does.
+
+    Args:
+        overrides: words such as ``"data=image_folder"``, ``"data.source.path=FOLDER"`` and ``"data.name=mine"``.
+        epochs: passes over the training data; by default as many as suit their number.
+        features: width of the features; by default as suits the number of test examples.
+
+    Returns:
+        The file of its weights, below the data root, where metrics find it by the name of the data.
+
+    Raises:
+        UserError: for bad input, or data without labels.
+    """
+    with called():
+        return trained_extractor(list(overrides), epochs, features)
+
+
+def trained_extractor(words: list[str], epochs: int | None, features: int | None) -> Path:
+    """What :func:`train_extractor` does."""
+    for name, value in (("epochs", epochs), ("features", features)):
+        fits = value is None or (type(value) is int and 0 < value <= MOST_FEATURES)
+        require(fits, f"{name} must be an integer from 1 to {MOST_FEATURES}, got {value}.")
+    check_roots(words, OF_DATA, "a classifier of data")
+    config = training(words)
+
+    from genmodels.extractor import train_extractor
+
+    options = [f"{name}={value}" for name, value in (("epochs", epochs), ("features", features)) if value is not None]
+    return train_extractor(config, shlex.join(["genmodels", "extractor", *words, *options]), epochs, features)
 
 
 def export(run: Place, out: Place, weights: str | None = None) -> Path:

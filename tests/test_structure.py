@@ -34,7 +34,7 @@ FLOORS = [
     {"naming"},
     {"search"},
     {"experiment"},
-    {"external", "publish"},
+    {"external", "extractor", "publish"},
     {"composition"},
     {"hints", "typed"},
     {"sweeps"},

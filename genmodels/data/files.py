@@ -13,43 +13,80 @@ import logging
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
+from filelock import FileLock, Timeout
+
+from genmodels.console import tell
 from genmodels.errors import UserError, require
 from genmodels.files import atomic, write_whole
+from genmodels.progress import Reporter
 
 log = logging.getLogger(__name__)
 
 STAMPS = ".verified.json"
 """File in the folder of the data: ``{name: [size, mtime_ns, sha256]}`` of each file whose hash was verified."""
 
+LOCK = ".downloading"
+PATIENCE = 1.0  # seconds until a process says that it waits for another
+CHUNK = 2**16  # bytes between two updates of the progress
+BROKEN = (OSError, EOFError, zlib.error, tarfile.TarError)  # errors of downloads; those of requests are OSErrors too
 
-def fetch(folder: Path, files: Mapping[str, str], url: str) -> None:
+
+def fetch(folder: Path, files: Mapping[str, str], *urls: str) -> None:
     """Ensure that ``folder`` contains all ``files`` with the right content; download those that are missing.
+
+    Only one process downloads into a folder; others wait for it, and then find the files there.
 
     Args:
         folder: the folder of the files.
         files: SHA-256 of the content by file name.
-        url: address of one file, with ``{name}`` (or ``{stem}``, the name without ``.gz``) in place of its name; or of
-            one ``.tar.gz`` archive that contains all files.
+        urls: address of one file, with ``{name}`` (or ``{stem}``, the name without ``.gz``) in place of its name; or of
+            one ``.tar.gz`` archive that contains all files. Further ones are tried if the first fails.
 
     Raises:
         UserError: if a file is missing and cannot be downloaded, or its content does not match its hash.
     """
-    missing = {name: sha for name, sha in files.items() if not (folder / name).exists()}
-    if missing:
+    if lacking(folder, files):
         try:
-            _download(folder, missing, url)
-        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:  # errors of requests are OSErrors too
+            with alone(folder):
+                _download_from_any(folder, lacking(folder, files), urls)
+        except BROKEN as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
-            listed = ", ".join(f"{name} ({sha})" for name, sha in missing.items())
+            listed = ", ".join(f"{name} ({sha})" for name, sha in lacking(folder, files).items())
             raise UserError(
-                f"{folder} lacks {listed} (SHA-256 of the content, decompressed) and {url} cannot be downloaded into it"
-                f" ({reason}): put the files there, or set data.root or GENMODELS_DATA to the folder"
+                f"{folder} lacks {listed} (SHA-256 of the content, decompressed) and {' and '.join(urls)} cannot be"
+                f" downloaded into it ({reason}): put the files there, or set data.root or GENMODELS_DATA to the folder"
                 f" that contains {folder.name}/."
             ) from error
     verify(folder, files)
+
+
+def lacking(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
+    """Those of ``files`` that are not in ``folder``."""
+    return {name: sha for name, sha in files.items() if not (folder / name).exists()}
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Context in which no other process downloads into ``folder``, which is created, and removed if it stays empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        log.warning("waiting for another process that downloads into %s", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # unlinked while it is held; who waited for it finds the files there
+            (folder / LOCK).unlink()
+            folder.rmdir()
+        lock.release()
 
 
 def verify(folder: Path, files: Mapping[str, str]) -> None:
@@ -105,9 +142,18 @@ def _write_stamps(folder: Path, stamps: Mapping[str, list[int | str]]) -> None:
         log.warning("%s is not writable: its files will be hashed again at every start.", folder)
 
 
+def _download_from_any(folder: Path, missing: Mapping[str, str], urls: Sequence[str]) -> None:
+    """Download from the first address that works; the error is that of the last."""
+    for number, url in enumerate(urls, 1):
+        try:
+            return _download(folder, missing, url) if missing else None
+        except (UserError, *BROKEN):
+            if number == len(urls):
+                raise
+
+
 def _download(folder: Path, missing: Mapping[str, str], url: str) -> None:
     """Download ``missing`` into ``folder``; a file gets its name only after its content has been verified."""
-    folder.mkdir(parents=True, exist_ok=True)
     wanted = set(missing)
     retrieve = _from_archive if url.endswith(".tar.gz") else _one_by_one
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
@@ -122,6 +168,7 @@ def _download(folder: Path, missing: Mapping[str, str], url: str) -> None:
             )
             with atomic(folder / name) as part:
                 part.write_bytes(data)
+            tell(f"downloaded {folder / name}")
             wanted.discard(name)
     require(not wanted, f"{url} holds no {', '.join(sorted(wanted))}: put the files into {folder}.")
 
@@ -143,7 +190,39 @@ def _from_archive(url: str, names: Mapping[str, str], scratch: Path) -> Iterator
 
 
 def _retrieve(url: str, scratch: Path) -> Path:
-    """Download with pooch, which logs the download; the caller verifies the content."""
+    """Download with pooch and show the progress; the caller verifies the content."""
     import pooch
 
-    return Path(pooch.retrieve(url, known_hash=None, path=scratch))
+    pooch.get_logger().setLevel(logging.WARNING)  # else it recommends to note the hash
+    with Progress(f"downloading {url}") as progress:
+        downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=CHUNK)
+        return Path(pooch.retrieve(url, known_hash=None, path=scratch, downloader=downloader))
+
+
+class Progress:
+    """Progress of a download, in the terms of pooch, which sets ``total``: the number of bytes, or zero if unknown."""
+
+    total = 0
+
+    def __init__(self, title: str) -> None:
+        self.done = 0
+        self.reporter = Reporter(title, transient=True)
+
+    def __enter__(self) -> Self:
+        self.reporter.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reporter.stop()
+
+    def update(self, size: int) -> None:
+        """Count further bytes."""
+        self.done += size
+        self.reporter.update(min(1.0, self.done / self.total) if self.total else 0.0)
+
+    def reset(self) -> None:
+        """Count from zero."""
+        self.done = 0
+
+    def close(self) -> None:
+        """Do nothing; the bar is removed at the end of the context, also after an error."""

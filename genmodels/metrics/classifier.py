@@ -1,86 +1,106 @@
-"""The small convolutional classifiers whose penultimate layers are the in-domain feature spaces, as of ``fd``."""
+"""The small classifiers whose penultimate layers are the in-domain feature spaces, as of ``fd``."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from itertools import pairwise
+from typing import cast
 
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
+from typing_extensions import override
 
 from genmodels.core import DataSpec
 from genmodels.core.quantization import to_symmetric
 
-WEIGHTS = Path(__file__).parent / "weights"
-LABEL_SMOOTHING = 0.1  # of all that are shipped
-
 
 class Classifier(nn.Module):
-    """Convolutions down to 4x4, one hidden layer of ``features`` SiLU units, and a linear output layer.
+    """A trunk, whose output are the features, and a linear output layer.
 
     Args:
-        spec: the data, images ``(C, H, W)``.
+        spec: the data.
+        trunk: from data on [-1, 1], or reals, ``[B, *shape]`` to features ``[B, features]``.
         features: width of the penultimate layer.
         classes: number of classes.
     """
 
-    def __init__(self, spec: DataSpec, features: int, classes: int) -> None:
+    def __init__(self, spec: DataSpec, trunk: nn.Module, features: int, classes: int) -> None:
         super().__init__()
         self.spec = spec
-        channels, size = spec.shape[0], max(spec.shape[1:])
-        stride = 1 if size <= 8 else 2
-        size = -(-size // stride)
-        layers = [self._block(channels, 32, 5, stride), self._block(32, 64, 3, 1)]
-        while size > 4:
-            layers.append(self._block(64, 64, 3, 2))
-            size = -(-size // 2)
-        self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * size * size, features), nn.SiLU())
+        self.trunk = trunk
         self.head = nn.Linear(features, classes)
-
-    @staticmethod
-    def _block(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Module:
-        convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-        return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.SiLU())
 
     def features(self, x: Tensor) -> Tensor:
         """Features ``[B, features]`` of raw data ``x [B, *shape]``."""
         features: Tensor = self.trunk(to_symmetric(x, self.spec))
         return features
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Class logits ``[B, classes]`` of raw data ``x [B, *shape]``."""
         logits: Tensor = self.head(self.features(x))
         return logits
 
 
-@dataclass(frozen=True)
-class Shipped:
-    """A trained classifier of the package.
+def convolutional(spec: DataSpec, features: int) -> nn.Module:
+    """Convolutions down to 4x4 and one hidden layer of SiLU units, for small gray images."""
+    channels, size = spec.shape[0], max(spec.shape[1:])
+    stride = 1 if size <= 8 else 2
+    size = -(-size // stride)
+    layers = [_convolution(channels, 32, 5, stride), _convolution(32, 64, 3)]
+    while size > 4:
+        layers.append(_convolution(64, 64, 3, 2))
+        size = -(-size // 2)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * size * size, features), nn.SiLU())
 
-    Attributes:
-        network: the classifier, in eval mode.
-        metadata: metadata of the weights file: test accuracy, recipe, versions and the command that trained it.
-        sha256: hash of the weights file.
+
+def residual(spec: DataSpec, features: int) -> nn.Module:
+    """Stages that halve the image and double the channels, down to 4x4, and the mean over pixels; for any images.
+
+    A stage is a convolution with max-pooling and a residual convolution (He et al. 2016, arXiv:1512.03385).
     """
+    sizes = [max(spec.shape[1:])]
+    while sizes[-1] > 4:
+        sizes.append(-(-sizes[-1] // 2))
+    widths = [max(16, features >> halvings) for halvings in reversed(range(len(sizes)))]
+    widths[-1] = features
+    layers: list[nn.Module] = [nn.BatchNorm2d(spec.shape[0], affine=False)]
+    layers.append(_convolution(spec.shape[0], widths[0], 3))
+    for inputs, outputs in pairwise(widths):
+        layers += [_halved(inputs, outputs), Residual(_convolution(outputs, outputs, 3))]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
-    network: Classifier
-    metadata: dict[str, str]
-    sha256: str
+
+def perceptron(spec: DataSpec, features: int) -> nn.Module:
+    """Two hidden layers of SiLU units, for standardized vectors."""
+    first = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(spec.dims, affine=False), nn.Linear(spec.dims, 256), nn.SiLU())
+    return nn.Sequential(first, nn.Linear(256, features), nn.SiLU())
 
 
-def shipped() -> list[str]:
-    """Names of the data sets that have a classifier."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+class Residual(nn.Module):
+    """``x + f(x)``."""
+
+    def __init__(self, f: nn.Module) -> None:
+        super().__init__()
+        self.f = f
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        return cast("Tensor", x + self.f(x))
 
 
-def load(name: str) -> Shipped:
-    """The classifier shipped for the data set ``name``, which :func:`shipped` lists."""
-    path = WEIGHTS / f"{name}.safetensors"
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    spec = DataSpec([int(size) for size in metadata["shape"].split("x")], int(metadata["levels"]))
-    network = Classifier(spec, int(metadata["features"]), int(metadata["classes"]))
-    network.load_state_dict(load_file(path))
-    return Shipped(network.eval(), metadata, hashlib.sha256(path.read_bytes()).hexdigest())
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.SiLU())
+
+
+def _halved(inputs: int, outputs: int) -> nn.Module:
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.MaxPool2d(2, ceil_mode=True), nn.BatchNorm2d(outputs), nn.SiLU())
+
+
+TRUNKS: dict[str, Callable[[DataSpec, int], nn.Module]] = {
+    "convolutional": convolutional,
+    "residual": residual,
+    "perceptron": perceptron,
+}
+"""Trunks by name: from data and number of features to a network."""

@@ -6,25 +6,19 @@ float32 (no autocast, no TF32) on every machine, and is identified by the hash o
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from genmodels.errors import require
-from genmodels.metrics import classifier
+from genmodels.metrics.classifier_files import file_of, read, shipped
+from genmodels.metrics.inception_file import LAYERS, load_layers
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
-
-INCEPTION_FILE = "inception/inception-2015-12-05.pt"
-INCEPTION_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 
 
 class UnsuitableError(Exception):
@@ -45,15 +39,17 @@ class Extractor(ABC):
         identity: the identity given; part of the key of cached statistics.
         protocol: identity, d and preprocessing, as plain types.
         incidental: entries of the protocol in which comparable scores may differ.
+        provenance: further such entries, of scores alone: cached statistics do not depend on them.
         label_smoothing: with which the classifier that it is the trunk of was trained, if any.
     """
 
     incidental: ClassVar[tuple[str, ...]] = ()
-    label_smoothing: ClassVar[float] = 0.0
+    label_smoothing: float = 0.0
     space: str
     dims: int
     identity: str
     protocol: dict[str, Any]
+    provenance: Mapping[str, Any] = {}
 
     def __init__(self, network: nn.Module, identity: str, protocol: dict[str, Any]) -> None:
         self.network = network.eval()
@@ -106,34 +102,32 @@ def no_head_reason(extractor: Extractor) -> str | None:
 
 
 class InDomainClassifier(Extractor):
-    """Penultimate layer of the classifier trained on the data set itself and shipped with the package.
+    """Penultimate layer of the classifier trained on the data set itself: one of the package, or the user's own.
 
     Args:
         data: the data module, whose name and spec determine the weights.
 
     Raises:
-        UnsuitableError: if no classifier is shipped for these data.
+        UnsuitableError: if there is no classifier for these data.
+        UserError: if its file is damaged.
     """
 
     incidental = ("classifier_test_accuracy",)
-    label_smoothing = classifier.LABEL_SMOOTHING
 
     def __init__(self, data: DataModule) -> None:
-        if data.name not in classifier.shipped():
-            known = ", ".join(classifier.shipped())
-            instead = "; for other images use metrics=[fid]" if data.spec.is_image else ""
-            raise UnsuitableError(
-                f"no classifier is shipped for the data set '{data.name}', only for {known}{instead}."
-            )
-        found = classifier.load(data.name)
+        self.space = str(data.name)
+        path = file_of(self.space, data.root)
+        if not path.is_file():
+            raise UnsuitableError(absent(data))
+        found = read(path)
         if data.spec != found.network.spec:
             raise UnsuitableError(
-                f"the classifier shipped for '{data.name}' is for {found.network.spec}, the data are {data.spec}."
+                f"the classifier of '{data.name}', {path}, is for {found.network.spec}, the data are {data.spec}."
             )
         self.classifier = found.network
         self.dims = found.network.head.in_features
-        self.space = data.name
-        protocol = {"resize": "none", "classifier_test_accuracy": float(found.metadata["test_accuracy"])}
+        self.label_smoothing = found.label_smoothing
+        protocol = {"resize": "none", "classifier_test_accuracy": found.test_accuracy}
         super().__init__(found.network, f"{data.name}-classifier@{found.sha256[:12]}", protocol)
 
     @override
@@ -146,11 +140,21 @@ class InDomainClassifier(Extractor):
         return self.classifier.head
 
 
+def absent(data: DataModule) -> str:
+    """The reason why there is no classifier, and what to do."""
+    missing = f"no classifier is shipped for the data set '{data.name}', only for {', '.join(shipped())}"
+    if data.labels("test") is not None:
+        train = f"genmodels extractor data.name={data.name}, with the other data options of the run"
+        return f"{missing}, and there is no {file_of(str(data.name), data.root)}; train it by {train}."
+    return f"{missing}; for images without labels use metrics=[fid]." if data.spec.is_image else f"{missing}."
+
+
 class InceptionV3(Extractor):
     """The 2048 pool features of the Inception-v3 of 2015-12-05, the network of the official FID.
 
-    Heusel et al. 2017, arXiv:1706.08500. The TorchScript file holds the layers only; the preprocessing of the original
-    graph is done here: TF1's bilinear resize to 299x299 and ``(x - 128) / 128`` on 8-bit RGB.
+    Heusel et al. 2017, arXiv:1706.08500. Of the file, see :mod:`genmodels.metrics.inception_file`, only the layers are
+    used; the preprocessing of the original graph is done here: TF1's bilinear resize to 299x299 and ``(x - 128) / 128``
+    on 8-bit RGB. The identity is that of the layers, whichever file they come from.
 
     Args:
         data: the data module, integer images of 1 or 3 channels; those with fewer than 256 levels are rescaled to
@@ -158,7 +162,7 @@ class InceptionV3(Extractor):
 
     Raises:
         UnsuitableError: if the data are not such images.
-        UserError: if the network's file is missing or altered.
+        UserError: if the network's file is altered, or missing and cannot be downloaded.
     """
 
     space = "inception"
@@ -170,8 +174,9 @@ class InceptionV3(Extractor):
             raise UnsuitableError(f"Inception takes gray or RGB images of integers; the data are {data.spec}.")
         self.scale = 255 / (levels - 1)
         protocol = {"resize": "TF1 bilinear to 299x299", "gray": "tiled to RGB", "levels_scaled_by": self.scale}
-        identity = f"inception-2015-12-05@{INCEPTION_SHA256[:12]}"
-        super().__init__(_load_inception(data.root / INCEPTION_FILE), identity, protocol)
+        layers, sha256 = load_layers(data.root)
+        super().__init__(layers, f"inception-2015-12-05@{LAYERS[:12]}", protocol)
+        self.provenance = {"extractor_file": sha256}
 
     def label(self, statistic: str) -> str:
         """``fid`` and ``kid`` for ``fd`` and ``kd``, else ``<statistic>_inception``."""
@@ -181,23 +186,7 @@ class InceptionV3(Extractor):
         """Features ``[B, 2048]`` of integers ``x [B, C, H, W]`` with C = 1 or 3."""
         pixels = (x.float() * self.scale).round().expand(-1, 3, -1, -1)
         features: Tensor = self.network((tf1_bilinear(pixels, 299) - 128) / 128)
-        return features
-
-
-def _load_inception(path: Path) -> nn.Module:
-    require(
-        path.is_file(),
-        f"fid needs the Inception network in {path} (SHA-256 {INCEPTION_SHA256}); put the file there or leave fid out.",
-    )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    require(
-        digest == INCEPTION_SHA256,
-        f"{path} is not the Inception network of 2015-12-05: its SHA-256 is {digest}, not {INCEPTION_SHA256}.",
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is deprecated, but the file is in its format
-        network: nn.Module = torch.jit.load(path, map_location="cpu")
-    return network
+        return features.flatten(1)
 
 
 def tf1_bilinear(x: Tensor, size: int) -> Tensor:

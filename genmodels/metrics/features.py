@@ -205,6 +205,7 @@ class FeatureEvaluation(Evaluation):
         errors = self.errors_of_one_set(space, space.of_samples(n), found[0]) if repeats == 1 else {}
         protocol = {
             **space.extractor.protocol,
+            **space.extractor.provenance,
             **known,
             "repeats": repeats,
             "error": self.error_of_one_set if repeats == 1 else f"over {repeats} sets",
@@ -214,7 +215,10 @@ class FeatureEvaluation(Evaluation):
         }
         declared: dict[str, Any] = {
             "better": self.better,
-            "incidental": ("repeats", "error", *space.extractor.incidental, *SampleSets.incidental),
+            "incidental": (
+                *("repeats", "error", *space.extractor.incidental, *space.extractor.provenance),
+                *SampleSets.incidental,
+            ),
             "baselines": {self.baseline: self.baseline_words},
             "distance": self.distance,
         }

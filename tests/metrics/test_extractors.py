@@ -1,5 +1,6 @@
 """Feature networks: frozen, independent of the model's precision, and identified by their weights."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -7,15 +8,14 @@ import torch
 import torch.nn.functional as F
 
 from genmodels.core import DataSpec
-from genmodels.errors import UserError
-from genmodels.metrics import InceptionV3, InDomainClassifier
-from genmodels.metrics import classifier as shipped_classifiers
+from genmodels.files import sha256
+from genmodels.metrics import InceptionV3, InDomainClassifier, classifier_files
 from genmodels.metrics.extractors import UnsuitableError, tf1_bilinear
 from genmodels.metrics.train_classifier import accuracy, examples, read
 
 
-def described(name, shape, levels, root=None):
-    return SimpleNamespace(name=name, spec=DataSpec(shape, levels), root=root)
+def described(name, shape, levels, root=Path("unused"), labels=None):
+    return SimpleNamespace(name=name, spec=DataSpec(shape, levels), root=root, labels=lambda _: labels)
 
 
 STORED = [[0.056105, 0.309383, 0.025003, 0.0], [0.254940, 0.593208, 0.079345, 0.006324]]
@@ -30,10 +30,23 @@ DIGITS = described("digits", (1, 8, 8), 17)
 )
 def test_shipped_classifier_is_as_accurate_as_it_says(name, request):
     root = None if name == "digits" else request.getfixturevalue("real_data")
-    shipped = shipped_classifiers.load(name)
+    shipped = classifier_files.read(classifier_files.file_of(name, Path("unused")))
     measured = accuracy(shipped.network, *examples(read(name, root), "test"))
-    assert measured == pytest.approx(float(shipped.metadata["test_accuracy"]), abs=3e-4)
+    assert measured == pytest.approx(shipped.test_accuracy, abs=3e-4)
     assert measured > {"digits": 0.975, "mnist": 0.992, "fashion_mnist": 0.91}[name]
+
+
+PUBLISHED = {
+    "digits": "f1a20d6850c09f89c8af67f6e467fcc3f915a9271fd0056af8ef1df5c25b32ba",
+    "mnist": "6205730362fe2ed65be6201f815b9bb718d1e3a01c6d818c6d9d5b533b7cade3",
+    "fashion_mnist": "e41f60ccee89332e41e92eaf419d8bfb1fd3c6b539c4df24cae482c102d83f4b",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_files_of_published_scores_stay_as_they_are(name):
+    path = classifier_files.file_of(name, Path("unused"))
+    assert sha256(path) == PUBLISHED[name] and classifier_files.read(path).label_smoothing == 0.1
 
 
 def test_features_are_float32_without_gradient_under_autocast_and_for_any_batch():
@@ -49,8 +62,12 @@ def test_features_are_float32_without_gradient_under_autocast_and_for_any_batch(
 
 
 def test_data_without_a_classifier_are_refused():
-    with pytest.raises(UnsuitableError, match=r"'cifar10'.*fid"):
-        InDomainClassifier(described("cifar10", (3, 32, 32), 256))
+    with pytest.raises(UnsuitableError, match=r"'faces'.*without labels use metrics=\[fid\]"):
+        InDomainClassifier(described("faces", (3, 32, 32), 256))
+    with pytest.raises(
+        UnsuitableError, match=r"no unused/extractors/pets\.safetensors.* genmodels extractor data\.name=pets"
+    ):
+        InDomainClassifier(described("pets", (3, 32, 32), 256, labels=torch.zeros(9)))
     with pytest.raises(UnsuitableError, match="'moons'"):
         InDomainClassifier(described("moons", (2,), None))
     with pytest.raises(UnsuitableError, match="17"):
@@ -72,16 +89,9 @@ def test_resize_by_hand():
     assert tf1_bilinear(x, 4)[0, 0].tolist() == [[0.0, 2.0, 4.0, 4.0]] * 4
 
 
-def test_inception_refuses_vectors_and_names_a_missing_or_altered_file(tmp_path):
+def test_inception_refuses_vectors(tmp_path):
     with pytest.raises(UnsuitableError, match="images"):
         InceptionV3(described("moons", (2,), None, tmp_path))
-    images = described("cifar10", (3, 32, 32), 256, tmp_path)
-    with pytest.raises(UserError, match=rf"{tmp_path}/inception/inception-2015-12-05.pt.*7ff4a85c"):
-        InceptionV3(images)
-    (tmp_path / "inception").mkdir()
-    (tmp_path / "inception" / "inception-2015-12-05.pt").write_bytes(b"something else")
-    with pytest.raises(UserError, match="is not the Inception network"):
-        InceptionV3(images)
 
 
 @pytest.mark.realdata

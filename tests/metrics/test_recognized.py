@@ -7,7 +7,8 @@ import torch
 from metrics.test_fd import Model, Pixels, evaluate
 
 from genmodels.metrics import InDomainClassifier, RecognizedEvaluation, recognized
-from genmodels.metrics.classifier import load
+from genmodels.metrics.classifier_files import file_of
+from genmodels.metrics.classifier_files import read as read_classifier
 from genmodels.metrics.train_classifier import read
 
 
@@ -44,7 +45,7 @@ def test_digits_are_recognized_and_noise_is_not(tmp_path):
     digits = read("digits", tmp_path)
     held_out = digits.split("test")
     noise = torch.randint(17, held_out.shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    network = load("digits").network
+    network = read_classifier(file_of("digits", tmp_path)).network
     with torch.no_grad():
         share = (network(held_out).softmax(1).amax(1) > 0.9 * 0.9 + 0.1 / 10).double().mean().item()
     for samples, wanted in ((held_out, share), (noise, None)):
