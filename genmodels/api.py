@@ -375,8 +375,9 @@ def evaluate_again(
     """
     from genmodels.console import tell
     from genmodels.core.processes import is_rank_zero
-    from genmodels.experiment import Experiment, keep_mirrors, mirrored
+    from genmodels.experiment import Experiment
     from genmodels.metrics.sample_files import digest
+    from genmodels.recording import keep_mirrors, mirrored
     from genmodels.runs import RunFolder, differences, settled
 
     run = RunFolder.open(folder)

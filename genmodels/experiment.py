@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import atexit
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import torch
-from lightning import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels import callbacks as cb
-from genmodels.builder import build, made_by, resolve
+from genmodels.builder import build
 from genmodels.console import quiet_lightning, tell
 from genmodels.core.processes import broadcast, is_rank_zero, leave_group
 from genmodels.core.score import Score
 from genmodels.data import DataModule
-from genmodels.errors import UserError, require
+from genmodels.errors import require
 from genmodels.hardware import device_for, forget_peak_memory, keep_freed_memory
-from genmodels.loggers import Copied, MetricsCsv, Mirror
-from genmodels.loop import use_epoch_loop
+from genmodels.instruments import all_callbacks, chosen, make_trainer
+from genmodels.loggers import Copied, MetricsCsv
 from genmodels.metrics import Evaluation
 from genmodels.models.base import BaseModel, adopt_settings, make_optimizers
 from genmodels.models.base.model import batches
 from genmodels.plan import print_plan
+from genmodels.recording import ENDS, mirrored, open_loggers, recorded, tests, timed
 from genmodels.runs import (
     Computing,
     RunFolder,
@@ -40,23 +38,17 @@ from genmodels.runs import (
     explained,
     labeled,
     load_weights,
-    now,
     scores_by_name,
     set_memory_format,
 )
 from genmodels.runs.packages import git_state
-from genmodels.runs.provenance import provenance, training_cost
+from genmodels.runs.provenance import provenance
 from genmodels.runs.threads import set_threads
 from genmodels.runs.values import TEST, value
-from genmodels.search.trial import reports_to
 from genmodels.settings import check_settings, plain
-from genmodels.signals import Interrupted
-from genmodels.trust import is_trusted
 
 T = TypeVar("T")
 INCIDENTAL = ("seed", "split_seed", "checkpoint", "checkpoint_sha256", "trials")  # of what scores are measured on
-
-ENDS = ("finished", "pruned")  # of runs that went as they should
 
 
 @dataclass(frozen=True)
@@ -370,136 +362,6 @@ def go_on(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Experi
         tell(f"{folder.path} was stopped before its first checkpoint: training starts from the beginning.")
     experiment.train(write, resume=continued)
     return experiment
-
-
-def open_loggers(experiment: Experiment) -> None:
-    """Send the config to the loggers, and enter in run.json where the mirrors have the run."""
-    for logger in experiment.trainer.loggers:
-        if not isinstance(logger, Mirror):
-            logger.log_hyperparams(plain(experiment.config))
-        elif entries := logger.begin(experiment.copied):
-            experiment.folder.update(**entries)
-
-
-def keep_mirrors(config: DictConfig) -> None:
-    """Leave only those loggers in the config that may show an evaluation: metrics.csv is of training alone."""
-    nodes = config.get("logger") or {}
-    for name, node in list(nodes.items()):
-        target = str(node.get("_target_") if node else None)
-        known = target.startswith("genmodels.loggers.") or is_trusted(target)
-        kind = made_by(resolve(target, f"logger.{name}")) if known else None
-        if not (isinstance(kind, type) and issubclass(kind, Mirror)):
-            del nodes[name]
-
-
-@contextmanager
-def mirrored(experiment: Experiment, every: bool) -> Iterator[None]:
-    """Context in which the mirrors that have the run already, or ``every`` one of the config, show its evaluation."""
-    record, loggers = experiment.folder.read(), experiment.trainer.loggers
-    experiment.trainer.loggers = [each for each in loggers if isinstance(each, Mirror) and (every or each.has(record))]
-    if is_rank_zero():
-        open_loggers(experiment)
-    try:
-        yield
-    finally:
-        close_loggers(experiment, str(record.get("status")))
-
-
-@contextmanager
-def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Enter the duration of the context, in seconds, under ``name``."""
-    began = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[name] = time.perf_counter() - began
-
-
-@contextmanager
-def recorded(experiment: Experiment) -> Iterator[dict[str, float]]:
-    """Record status and cost in run.json, however a run that has begun ends, and close the loggers.
-
-    The context's value is a mapping to which durations are added by name, for the cost.
-    """
-    status, error = "failed", None
-    seconds: dict[str, float] = {}
-    try:
-        yield seconds
-        status = "pruned" if experiment.pruned else "finished"
-    except (KeyboardInterrupt, Interrupted) as signal:
-        status = "interrupted"
-        if isinstance(signal, Interrupted) and experiment.begun:
-            signal.advice = f"; continue with: genmodels resume run={experiment.folder.path}"
-        raise
-    except BaseException as problem:
-        error = f"{problem}" if isinstance(problem, UserError) else f"{type(problem).__name__}: {str(problem)[:300]}"
-        raise
-    finally:
-        with suppress(OSError, UserError) if error else nullcontext():  # of two failures the first is told
-            if experiment.begun and is_rank_zero():
-                device = experiment.trainer.strategy.root_device
-                cost = training_cost(experiment.model, experiment.budget.spent, seconds, device)
-                chosen = experiment.callback(cb.Checkpoint)
-                found = {"best": chosen.chosen_by, "validation": chosen.values, "tested": tests(experiment.config)}
-                experiment.folder.update(status=status, error=error, ended=now(), cost=cost, **found)
-            close_loggers(experiment, status)
-
-
-def close_loggers(experiment: Experiment, status: str) -> None:
-    """Let the loggers write what they still hold, and the mirrors how the run ended."""
-    for logger in experiment.trainer.loggers:
-        if not isinstance(logger, Mirror):
-            logger.finalize("success" if status in ENDS else "failed")
-        elif logger.is_open:
-            logger.end(experiment.copied)
-
-
-def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:
-    """The callbacks that every run has and those of the config, in the order in which they must act."""
-    guard, log = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.TrainingLog(budget)
-    validate = cb.Validate(budget, config.validations)
-    extra = {name: node for name, node in (config.get("callbacks") or {}).items() if chosen(node)}
-    parts = {"folder": folder.checkpoints, "validate": validate, "guard": guard, "announce": folder.announce}
-    trial = plain(config.get("trial")) or {}
-    prune = [cb.Prune(*reports_to(trial), validate, budget)] if trial.get("storage") else []
-    schedule = [build(config.scheduler, "scheduler", cb.LearningRate, budget=budget)] if config.get("scheduler") else []
-    return [
-        cb.Randomness(config.seed),
-        budget,
-        guard,
-        log,
-        validate,
-        *schedule,
-        *(build(node, f"callbacks.{name}", Callback) for name, node in extra.items()),
-        build(config.checkpoint, "checkpoint", cb.Checkpoint, **parts),
-        *prune,
-        cb.ProgressBar(title, budget, validate, log),
-        cb.Interrupt(),
-    ]
-
-
-def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instruments: list[Callback]) -> Trainer:
-    """Lightning's Trainer; accumulation of gradients is left to the model."""
-    options = plain(config.trainer)
-    options["enable_checkpointing"] = any(isinstance(each, ModelCheckpoint) for each in instruments)
-    require(
-        not (torch.cuda.device_count() == 0 and options["accelerator"] in ("gpu", "cuda")),
-        "trainer.accelerator=gpu, but no GPU is available; use trainer.accelerator=cpu.",
-    )
-    model.accumulate, options["accumulate_grad_batches"] = options["accumulate_grad_batches"], 1  # see train_batch
-    trainer = build(options, "trainer", Trainer, logger=loggers, callbacks=instruments)
-    use_epoch_loop(trainer)
-    return trainer
-
-
-def chosen(node: Any) -> bool:
-    """Whether a metric is enabled: neither ``null`` nor only settings of a recipe, without a ``_target_``."""
-    return node is not None and not (OmegaConf.is_dict(node) and "_target_" not in node)
-
-
-def tests(config: DictConfig) -> bool:
-    """Whether the trained model is scored on the test split."""
-    return bool(config.get("test", True))
 
 
 def objective(record: Mapping[str, Any], config: DictConfig) -> float | None:

@@ -21,7 +21,8 @@ from genmodels.core import DataSpec, Score
 from genmodels.core.abilities import Samples
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
-from genmodels.experiment import INCIDENTAL, chosen
+from genmodels.experiment import INCIDENTAL
+from genmodels.instruments import chosen
 from genmodels.metrics import Evaluation, SampleSets, Subject
 from genmodels.metrics.sample_files import digest
 from genmodels.models.base import BaseModel

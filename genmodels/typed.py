@@ -188,7 +188,7 @@ def check_types(config: DictConfig) -> None:
     from genmodels import callbacks as cb
     from genmodels.builder import check_node
     from genmodels.data import DataModule
-    from genmodels.experiment import chosen
+    from genmodels.instruments import chosen
     from genmodels.metrics import Evaluation
     from genmodels.models.base import BaseModel
 

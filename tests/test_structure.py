@@ -33,6 +33,7 @@ FLOORS = [
     {"overrides", "plan"},
     {"naming"},
     {"search"},
+    {"instruments", "recording"},
     {"experiment"},
     {"external", "extractor", "publish"},
     {"composition"},

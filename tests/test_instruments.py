@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import OmegaConf
 
-from genmodels.experiment import chosen
+from genmodels.instruments import chosen
 
 
 def test_metrics_that_are_null_or_only_settings_are_not_enabled():
