@@ -47,7 +47,13 @@ def program_name() -> str:
     return "python train.py" if os.path.basename(sys.argv[0]) == "train.py" else "genmodels train"
 
 
+def classes_given(labels: Any, classes: Any) -> Any:
+    """The number of classes in the spec of data: that of the data if their ``labels`` are used, else ``None``."""
+    return classes if labels is True else None
+
+
 OmegaConf.register_new_resolver("genmodels.choices", list_choices, replace=True)
+OmegaConf.register_new_resolver("genmodels.classes", classes_given, replace=True)
 OmegaConf.register_new_resolver("genmodels.program", program_name, replace=True)
 
 

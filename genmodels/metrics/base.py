@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from PIL import Image
@@ -72,7 +72,22 @@ class Evaluation(ABC):
     ``None``. All random numbers come from streams named by the seed and the part of the work
     (:mod:`genmodels.core.randomness`). The scores therefore depend neither on the other evaluations nor on the number
     of processes.
+
+    Attributes:
+        takes_labels: whether it measures models of p(x | label) too: by their samples, or given the examples' labels.
     """
+
+    takes_labels: ClassVar[bool] = False
+
+    def reason(self, model: BaseModel, data: DataModule) -> str | None:
+        """The reason why the metric does not apply, as one sentence: its own, or that it is given labels.
+
+        Raises:
+            UserError: see :meth:`unsupported_reason`.
+        """
+        if model.spec.classes is not None and not self.takes_labels:
+            return f"{type(model).__name__} is given labels (data.labels=true), which this metric does not take."
+        return self.unsupported_reason(model, data)
 
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         """The reason why the metric does not apply to ``model`` on ``data``, as one sentence; ``None`` if it applies.

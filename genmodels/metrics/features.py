@@ -131,6 +131,7 @@ class FeatureEvaluation(Evaluation):
         ValueError: for an n below 2, or repeats or max_passes below 1.
     """
 
+    takes_labels = True
     statistics: ClassVar[tuple[str, ...]] = ()
     better = "lower"
     baseline = baseline_words = "floor"

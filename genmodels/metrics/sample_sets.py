@@ -49,15 +49,19 @@ class SampleSets:
     Every call of the model draws from its own random stream, named by the seed, the set and the index of the call. The
     samples therefore depend neither on the order of the evaluations nor on the number of processes.
 
+    A model of p(x | label) is given labels with the frequencies of the training data, so that samples follow the
+    model's p(x), unless one label is chosen.
+
     Args:
         model: the model, with the ability to sample unless :meth:`get` is never called.
         seed: seed of the run.
         file: samples to use instead of new ones, as written by :meth:`save` or ``genmodels sample out=x.npz``, or a
             folder or an archive of images, see :mod:`genmodels.metrics.sample_files`.
         bf16: run the model's networks in bfloat16, under autocast.
+        label: the label of all samples; ``None`` for labels that are drawn, or a model without.
 
     Raises:
-        UserError: if the file does not hold samples of the model's data.
+        UserError: if the file does not hold samples of the model's data, or the model has no such label.
 
     Attributes:
         incidental: entries of :meth:`protocol` in which comparable scores may differ.
@@ -68,7 +72,17 @@ class SampleSets:
         "samples_sha256",
     )  # fmt: skip
 
-    def __init__(self, model: BaseModel, seed: int, file: str | Path | None = None, bf16: bool = False) -> None:
+    def __init__(
+        self,
+        model: BaseModel,
+        seed: int,
+        file: str | Path | None = None,
+        bf16: bool = False,
+        label: int | None = None,
+    ) -> None:
+        check_label(label, model)
+        self.label = label
+        self._labels: dict[tuple[int, int], Tensor] = {}
         self.model = model
         self.seed = seed
         self.bf16 = bf16
@@ -100,6 +114,11 @@ class SampleSets:
             self._drawn[n, index] = self._draw(n, index)
         return self._drawn[n, index]
 
+    def labels(self, n: int, index: int = 0) -> Tensor | None:
+        """Labels ``[n]`` that the samples of ``get(n, index)`` were drawn for; ``None`` if there are none."""
+        self.get(n, index)
+        return self._labels.get((n, index))
+
     @property
     def held(self) -> int:
         """Number of samples in the file; 0 without one."""
@@ -115,31 +134,36 @@ class SampleSets:
         device, clock = self.model.device, MaxMetric().to(self.model.device)
         seconds = 0.0
 
-        def part(number: int) -> Tensor:
+        def part(number: int) -> tuple[Tensor, Tensor | None]:
             nonlocal seconds
             with stream(self.seed, SAMPLING, index, number, device=device):
-                x, spent = self._call(min(AT_A_TIME, n - number * AT_A_TIME))
+                x, y, spent = self._call(min(AT_A_TIME, n - number * AT_A_TIME))
             seconds += spent
-            return x
+            return x, y
 
-        x = torch.cat(map_over_ranks(part, -(-n // AT_A_TIME), "sampling"))
+        drawn, labels = zip(*map_over_ranks(part, -(-n // AT_A_TIME), "sampling"), strict=True)
+        x = torch.cat(drawn)
+        if labels[0] is not None:
+            self._labels[n, index] = torch.cat(labels)
         clock.update(seconds)
         self._seconds[n] = float(clock.compute())
         return x
 
-    def _call(self, batch: int) -> tuple[Tensor, float]:
-        """Samples ``[batch, *shape]`` on the CPU, and the seconds that they took, on a GPU too."""
+    def _call(self, batch: int) -> tuple[Tensor, Tensor | None, float]:
+        """Samples ``[batch, *shape]`` and their labels ``[batch]`` on the CPU, and the seconds spent, on a GPU too."""
         if self.model.device.type == "cuda":
             torch.cuda.synchronize(self.model.device)
         began = time.perf_counter()
-        with torch.no_grad(), torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
+        low = torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16)
+        y = self.model.draw_labels(batch) if self.label is None else torch.full((batch,), self.label)
+        with torch.no_grad(), low, self.model.given(y):
             x: Tensor = self.model.sample(batch).cpu()  # type: ignore[operator]
         seconds = time.perf_counter() - began
         if self._first is None:
             self._first = seconds
         else:
             self._calls.setdefault(batch, []).append(seconds)
-        return x, seconds
+        return x, None if y is None else y.cpu(), seconds
 
     def _speed(self, batch: int) -> dict[str, Any]:
         """Samples per second in calls of ``batch``: the median of several, without the very first call of the model.
@@ -151,7 +175,7 @@ class SampleSets:
         spent = 0.0
         with stream(self.seed, SAMPLING, batch, device=self.model.device):
             while len(calls) < TIMED and spent + (calls[-1] if calls else first) <= PATIENCE:
-                spent += self._call(batch)[1]
+                spent += self._call(batch)[-1]
         rate = batch / (statistics.median(calls) if calls else first)
         return {"samples_per_second": rate, "speed_batch": batch, "speed_draws": len(calls)}
 
@@ -174,6 +198,7 @@ class SampleSets:
     def _described(self, n: int) -> dict[str, Any]:
         model: Any = self.model
         sampling = dict(model.sampling_protocol) | ({"precision": "bf16"} if self.bf16 else {})
+        sampling |= {} if self.label is None else {"label": self.label}
         drawn = {"sampling": sampling, "passes_per_sample": model.passes_per_sample}
         speed = self._speeds.get(min(n, AT_A_TIME)) or self._speed(min(n, AT_A_TIME))
         return with_observation({**drawn, "sampling_seconds": self._seconds[n], **speed})
@@ -187,6 +212,19 @@ class SampleSets:
             n = max(n for n, _ in self._drawn)
             sets = [x for (size, _), x in sorted(self._drawn.items()) if size == n]
             write(path, torch.cat(sets), self._described(n))
+
+
+def check_label(label: int | None, model: BaseModel) -> None:
+    """Check that ``label`` is one of the model's.
+
+    Raises:
+        UserError: if it is not, or the model has none.
+    """
+    if label is not None:
+        classes = model.spec.classes
+        name = type(model).__name__
+        require(classes is not None, f"label={label} needs a model of labels: train {name} with data.labels=true.")
+        require(0 <= label < (classes or 0), f"label must be from 0 to {(classes or 0) - 1}, got {label}.")
 
 
 def with_observation(protocol: dict[str, Any]) -> dict[str, Any]:
