@@ -20,6 +20,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
+from genmodels import classes  # noqa: F401  the config asks for it
 from genmodels.errors import UserError, nearest, require
 from genmodels.nested import leaves
 from genmodels.overrides import explained, parse
@@ -47,13 +48,7 @@ def program_name() -> str:
     return "python train.py" if os.path.basename(sys.argv[0]) == "train.py" else "genmodels train"
 
 
-def classes_given(labels: Any, classes: Any) -> Any:
-    """The number of classes in the spec of data: that of the data if their ``labels`` are used, else ``None``."""
-    return classes if labels is True else None
-
-
 OmegaConf.register_new_resolver("genmodels.choices", list_choices, replace=True)
-OmegaConf.register_new_resolver("genmodels.classes", classes_given, replace=True)
 OmegaConf.register_new_resolver("genmodels.program", program_name, replace=True)
 
 

@@ -11,6 +11,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
+from genmodels.classes import classes_given
 from genmodels.core import DataSpec
 from genmodels.core.randomness import LARGEST_SEED
 from genmodels.data.loader import BatchLoader
@@ -92,7 +93,7 @@ class DataModule(LightningDataModule):
             f"labels=true needs data with classes, and {name} has none; if its source reads labels, set data.classes.",
         )
         ensure(
-            spec.classes == (classes if labels else None),
+            spec.classes == classes_given(labels, classes),
             f"labels={str(labels).lower()} does not fit spec.classes={spec.classes}; leave out data.spec.classes.",
         )
         self.name = name

@@ -334,13 +334,13 @@ class LikelihoodEvaluation(Evaluation):
         passes = allotment.terms or model.passes_per_example * self.samples
         score = self.scored(subject, allotment)
         size = max(1, min(subject.data.eval_batch_size, model.passes_at_a_time // passes))
-        x, y = subject.data.split(split), subject.data.given_labels(split)
+        x, y = subject.data.split(split), subject.labels(split)
         batches = evenly_spaced(x, allotment.examples).split(size)
         labels = [None] * len(batches) if y is None else evenly_spaced(y, allotment.examples).split(size)
 
         def work(i: int) -> Likelihood:
             full = torch.autocast(model.device.type, enabled=False)
-            with stream(subject.seed, EVALUATION, i, device=model.device), full, model.given(labels[i]):
+            with stream(subject.seed, EVALUATION, i, device=model.device), full, subject.given(labels[i]):
                 found = score(batches[i].to(model.device))
             check_kind(found)
             details = ({name: t.cpu() for name, t in getattr(found, what).items()} for what in DETAILS)

@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -92,9 +93,10 @@ class SampleSets:
         self._calls: dict[int, list[float]] = {}  # seconds of the other calls, by the number of samples
         self._speeds: dict[int, dict[str, Any]] = {}
         self._given: Tensor | None = None
+        self._given_labels: Tensor | None = None
         self._origin: dict[str, Any] = {}
         if file is not None:
-            self._given, self._origin = read(Path(file), model)
+            self._given, self._given_labels, self._origin = read(Path(file), model)
 
     def get(self, n: int, index: int = 0) -> Tensor:
         """Set number ``index``, raw data ``[n, *shape]`` on the CPU.
@@ -117,6 +119,8 @@ class SampleSets:
     def labels(self, n: int, index: int = 0) -> Tensor | None:
         """Labels ``[n]`` that the samples of ``get(n, index)`` were drawn for; ``None`` if there are none."""
         self.get(n, index)
+        if self._given is not None:
+            return None if self._given_labels is None else self._given_labels[index * n : (index + 1) * n]
         return self._labels.get((n, index))
 
     @property
@@ -155,8 +159,8 @@ class SampleSets:
             torch.cuda.synchronize(self.model.device)
         began = time.perf_counter()
         low = torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16)
-        y = self.model.draw_labels(batch) if self.label is None else torch.full((batch,), self.label)
-        with torch.no_grad(), low, self.model.given(y):
+        y = self._draw_labels(batch)
+        with torch.no_grad(), low, nullcontext() if y is None else self.model.given(y):
             x: Tensor = self.model.sample(batch).cpu()  # type: ignore[operator]
         seconds = time.perf_counter() - began
         if self._first is None:
@@ -164,6 +168,11 @@ class SampleSets:
         else:
             self._calls.setdefault(batch, []).append(seconds)
         return x, None if y is None else y.cpu(), seconds
+
+    def _draw_labels(self, batch: int) -> Tensor | None:
+        if self.model.spec.classes is None:
+            return None
+        return self.model.draw_labels(batch) if self.label is None else torch.full((batch,), self.label)
 
     def _speed(self, batch: int) -> dict[str, Any]:
         """Samples per second in calls of ``batch``: the median of several, without the very first call of the model.
@@ -210,8 +219,9 @@ class SampleSets:
         """
         if self._drawn:
             n = max(n for n, _ in self._drawn)
-            sets = [x for (size, _), x in sorted(self._drawn.items()) if size == n]
-            write(path, torch.cat(sets), self._described(n))
+            keys = sorted(key for key in self._drawn if key[0] == n)
+            y = torch.cat([self._labels[key] for key in keys]) if self._labels else None
+            write(path, torch.cat([self._drawn[key] for key in keys]), self._described(n), y)
 
 
 def check_label(label: int | None, model: BaseModel) -> None:
@@ -238,25 +248,28 @@ def with_observation(protocol: dict[str, Any]) -> dict[str, Any]:
     return entry | protocol
 
 
-def write(path: Path, x: Tensor, protocol: dict[str, Any]) -> None:
-    """Write samples ``x [N, *shape]`` and their protocol to a compressed NumPy file."""
+def write(path: Path, x: Tensor, protocol: dict[str, Any], y: Tensor | None = None) -> None:
+    """Write samples ``x [N, *shape]``, their labels ``y [N]`` if any, and a protocol to a compressed NumPy file."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    labels: dict[str, Any] = {} if y is None else {"y": y.numpy()}
     with atomic(path) as part:
-        np.savez_compressed(part, x=x.numpy(), protocol=np.array(json.dumps(protocol)))
+        np.savez_compressed(part, x=x.numpy(), protocol=np.array(json.dumps(protocol)), **labels)
 
 
-def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
+def read(path: Path, model: BaseModel) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
     """Read samples ``[N, *shape]`` and their protocol from a file written by :func:`write`, or from one of others.
 
     Returns:
-        The samples, uint8 if the data are discrete and float32 if not, and the protocol.
+        The samples, uint8 if the data are discrete and float32 if not, their labels ``[N]`` if the file has them and
+        the model takes labels, and the protocol.
 
     Raises:
         UserError: if the file cannot be read, if its samples do not fit the model's data, or if its protocol is none.
     """
     arrays: dict[str, Any] = {}
     if is_own(path):
-        arrays = read_arrays(path, ["x", *({"protocol"} & sizes(path).keys())])
+        wanted = {"protocol"} if model.spec.classes is None else {"protocol", "y"}
+        arrays = read_arrays(path, ["x", *(wanted & sizes(path).keys())])
     try:
         x = torch.from_numpy(arrays["x"]) if arrays else read_foreign(path, model.spec)
         model.spec.check(x)
@@ -265,8 +278,20 @@ def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
     x = x.to(torch.uint8 if model.spec.is_discrete else torch.float32)
     require(len(x) > 0, f"samples={path} contains no samples.")
     require(bool(x.isfinite().all()), f"samples={path} contains NaN, infinity or numbers too large for float32.")
+    y = labels_of(arrays["y"], len(x), path) if "y" in arrays else None
     protocol = protocol_of(str(arrays["protocol"][()]), path) if "protocol" in arrays else {}
-    return x, {"samples_file": path.name, "samples_sha256": digest(path)[:12], **with_observation(protocol)}
+    return x, y, {"samples_file": path.name, "samples_sha256": digest(path)[:12], **with_observation(protocol)}
+
+
+def labels_of(array: np.ndarray, n: int, path: Path) -> Tensor:
+    """Labels ``[n]``, int64.
+
+    Raises:
+        UserError: if they are none of ``n`` samples.
+    """
+    fits = array.dtype.kind in "ui" and array.shape == (n,)
+    require(fits, f"samples={path} has as its labels y {array.dtype} {list(array.shape)}, and not {n} integers.")
+    return torch.from_numpy(array.astype(np.int64))
 
 
 def protocol_of(text: str, path: Path) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def learned_inclusion(subject: Subject, allotment: Allotment, steps: int) -> Ten
     """
     model, held_out = subject.model, subject.data.split("val")
     assert isinstance(model, HasStepwiseBound)
-    labels = subject.data.given_labels("val")
+    labels = subject.labels("val")
     times = torch.arange(1, steps + 1).repeat_interleave(allotment.pilot_rows).split(PILOT_BATCH)
 
     def nats(i: int) -> Tensor:
@@ -101,7 +101,7 @@ def learned_inclusion(subject: Subject, allotment: Allotment, steps: int) -> Ten
         with stream(subject.seed, EVALUATION, PILOT, i, device=model.device), full:
             rows = torch.randint(len(held_out), times[i].shape)
             x = held_out[rows]
-            with model.given(None if labels is None else labels[rows]):
+            with subject.given(None if labels is None else labels[rows]):
                 return model.terms_at(x.to(model.device), times[i].to(model.device))["nats"].cpu().double()
 
     found = torch.cat(map_over_ranks(nats, len(times), "sizes of terms"))

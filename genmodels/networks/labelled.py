@@ -3,8 +3,8 @@
 The label enters a network as its one-hot code, so that the equations of a model stay as they are: every network in them
 is that of the example's label. A network of data or of a latent code gets the code beside its input (conditional GAN:
 Mirza & Osindero 2014, arXiv:1411.1784; conditional VAE: Sohn et al. 2015), entries of a vector, planes of an image. A
-network of time gets a learned embedding of the label, added to that of time (Dhariwal & Nichol 2021, §2.3,
-arXiv:2105.05233).
+network of time gets a learned embedding of the label, added to that of time (Nichol & Dhariwal 2021,
+arXiv:2102.09672).
 """
 
 from __future__ import annotations
