@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ def drawn(model: Any, n: int) -> Tensor:
     n = min(n, max(1, PASSES // model.passes_per_sample))
     parts = []
     for size in (min(AT_A_TIME, n - done) for done in range(0, n, AT_A_TIME)):
-        with model.given(model.draw_labels(size)):
+        with nullcontext() if model.spec.classes is None else model.given(model.draw_labels(size)):
             parts.append(model.sample(size).cpu())
     return torch.cat(parts)
 
