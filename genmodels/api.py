@@ -194,23 +194,29 @@ def resume(run: Place, *overrides: str) -> Run:
         return read(run)
 
 
-def sample(run: Place, n: int = 64, *overrides: str) -> Drawn:
+def sample(run: Place, n: int = 64, *overrides: str, label: int | None = None) -> Drawn:
     """Draw samples from the model of a run: the same for the same seed.
 
     Args:
         run: the run folder, or what :func:`train` returned.
         n: number of samples.
         overrides: words such as ``"seed=1"`` or ``"model/sampler=ddim"``.
+        label: of a model that was trained with ``data.labels=true``, the label of all samples; ``None`` for labels that
+            are as frequent as in the training data.
 
     Raises:
         UserError: for bad input, or a model that cannot be sampled from.
     """
     with called():
-        return draw(Path(run), n, list(overrides))
+        return draw(Path(run), n, list(overrides), label)
 
 
-def draw_completions(place: Path, given: Path, mask: Path, n: int, candidates: int, overrides: list[str]) -> Completed:
+def draw_completions(
+    place: Path, given: Path, mask: Path, n: int, candidates: int, overrides: list[str], label: int | None = None
+) -> Completed:
     """Draw ``n`` completions of each example in the file ``given`` where that of the ``mask`` leaves it unknown.
+
+    A model of labels needs the one of the examples.
 
     Raises:
         UserError: for bad input, or a model that cannot complete examples.
@@ -224,15 +230,19 @@ def draw_completions(place: Path, given: Path, mask: Path, n: int, candidates: i
     from genmodels.core.randomness import SAMPLING, stream
     from genmodels.given import read_given, read_mask
     from genmodels.hardware import require_memory
+    from genmodels.metrics.sample_sets import check_label
 
     if not isinstance(model, Completes):
         raise UserError(f"{type(model).__name__} cannot complete examples; a diffusion model, RBM or EBM can.")
+    check_label(label, model)
+    require(label is not None or model.spec.classes is None, "name the label of the examples: label=...")
     x = read_given(given, model.spec)
     known = read_mask(mask, model.spec, len(x))
     require_memory(plots.picture_bytes(len(x) * (n + 1), model.spec), f"{n} completions of {len(x)} examples")
     rows, fixed = (part.repeat_interleave(n, 0).to(model.device) for part in (x, known))
     at_once = max(1, CANDIDATES_AT_ONCE // candidates)
-    with stream(config.seed, SAMPLING, device=model.device), torch.no_grad():
+    y = None if label is None else torch.tensor([label])
+    with stream(config.seed, SAMPLING, device=model.device), torch.no_grad(), model.given(y):
         parts = zip(rows.split(at_once), fixed.split(at_once), strict=True)
         found = [model.complete(part, where, candidates).cpu() for part, where in parts]
     return Completed(torch.cat(found), x, known, model)
@@ -254,9 +264,10 @@ def restored(place: Path, overrides: list[str]) -> tuple[BaseModel, DictConfig, 
     return model, config, record
 
 
-def draw(place: Path, n: int, overrides: list[str]) -> Drawn:
+def draw(place: Path, n: int, overrides: list[str], label: int | None = None) -> Drawn:
     """What :func:`sample` does."""
     require(type(n) is int and 0 < n < MOST, f"n must be a positive integer, got {n}.")
+    require(label is None or type(label) is int, f"label must be an integer, got {label}.")
 
     from genmodels.core.abilities import Samples
     from genmodels.metrics import SampleSets
@@ -265,7 +276,7 @@ def draw(place: Path, n: int, overrides: list[str]) -> Drawn:
     model, config, record = restored(place, overrides)
     if not isinstance(model, Samples):
         raise UserError(f"{type(model).__name__} cannot be sampled from.")
-    sets = SampleSets(model, config.seed, bf16=choose(config, model, model.device, record).bf16)
+    sets = SampleSets(model, config.seed, bf16=choose(config, model, model.device, record).bf16, label=label)
     return Drawn(sets.get(n), model, sets)
 
 

@@ -205,7 +205,7 @@ def sample(options: Options, overrides: list[str]) -> None:
     if completes:
         write_completions(folder, int(n), out, options, overrides)
         return
-    drawn = draw(folder, int(n), overrides)
+    drawn = draw(folder, int(n), overrides, label_of(options))
 
     if out.suffix != ".png":
         return sampled(drawn, out, form)
@@ -219,7 +219,8 @@ def sample(options: Options, overrides: list[str]) -> None:
     require_memory(FRAMES * plots.picture_bytes(int(n), model.spec), f"an animation of n={n} samples")
     plots.save(drawn.picture, out)
     print(out)
-    with stream(drawn.sets.seed, SAMPLING, device=model.device):
+    y = drawn.sets.labels(int(n))
+    with stream(drawn.sets.seed, SAMPLING, device=model.device), model.given(y):
         for title, path in paths(model, int(n), FRAMES).items():
             file = out.with_name(f"{out.stem}_{title}.gif")
             plots.animation(path, model.spec, file)
@@ -236,7 +237,7 @@ def write_completions(folder: Path, n: int, out: Path, options: Options, overrid
     )
     require(is_count(candidates), f"candidates must be a positive integer, got {candidates}.")
     completed = draw_completions(
-        folder, Path(given).expanduser(), Path(mask).expanduser(), n, int(candidates), overrides
+        folder, Path(given).expanduser(), Path(mask).expanduser(), n, int(candidates), overrides, label_of(options)
     )
 
     from genmodels import plots
@@ -247,6 +248,18 @@ def write_completions(folder: Path, n: int, out: Path, options: Options, overrid
     else:
         plots.save(completed.picture, out)
     print(out)
+
+
+def label_of(options: Options) -> int | None:
+    """The ``label`` of all samples, ``None`` if none is named.
+
+    Raises:
+        UserError: if it is no integer.
+    """
+    label = options["label"]
+    whole = label is None or (label.isdecimal() and len(label) <= MOST_DIGITS)
+    require(whole, f"label must be an integer from 0, got {label}.")
+    return None if label is None else int(label)
 
 
 def sampled(drawn: Drawn, out: Path, form: str | None) -> None:
@@ -442,12 +455,14 @@ COMMANDS = {
     ),
     "sample": Command(
         sample,
-        "run=FOLDER [n=64] [out=samples.png] [format=adm] [given=x.png mask=known.png [candidates=8]] [key=value ...]",
+        "run=FOLDER [n=64] [label=3] [out=samples.png] [format=adm] [given=x.png mask=known.png [candidates=8]] "
+        "[key=value ...]",
         "Draw samples into a picture, with GIFs of denoising or interpolation, an archive, out=x.npz, or a folder; or "
         "completions of examples of which a part is given.",
         {
             "run": RUN,
             "n": "number of samples (64), or of completions of each given example (7)",
+            "label": "label of all samples, of a model trained with data.labels=true (labels as in its data)",
             "out": "picture of all, .png (samples.png); archive, .npz; or a folder, for one PNG each",
             "format": "adm: the archive has 8-bit color images [n, H, W, 3] as arr_0",
             "given": "picture, .npy or .npz file of examples to complete",

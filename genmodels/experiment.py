@@ -156,7 +156,7 @@ class Experiment:
         self.data.setup("fit")
         self.model.check_batch(len(self.data.first_train(self.data.batch_size)))
         if checkpoint is None:
-            self.model.initialize(self.data.first_train(512))
+            self.initialize(512)
         set_memory_format(self.model, self.computing.channels_last)
         if self.config.compile:
             compile_networks(self.model.compiled_networks())
@@ -169,6 +169,14 @@ class Experiment:
 
         self.trainer.callbacks.append(cb.Begin(start, self.callback(cb.Validate)))  # type: ignore[attr-defined]
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
+
+    def initialize(self, n: int) -> None:
+        """Set the data-dependent initial values of the model from the first ``n`` training examples."""
+        y = self.data.given_labels("train")
+        if y is not None:
+            self.model.count_labels(y)
+        with self.model.given(None if y is None else y[:n]):
+            self.model.initialize(self.data.first_train(n))
 
     def rewind(self) -> None:
         """Drop curves that were logged after the checkpoint, and use the config's settings of the optimizers."""

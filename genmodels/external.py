@@ -83,7 +83,7 @@ def score(config: DictConfig, samples: Path, name: str, overrides: list[str]) ->
     evaluations = {key: build(node, f"metrics.{key}", Evaluation) for key, node in nodes.items()}
     sets = SampleSets(model, kept.seed, samples)
     data.setup()
-    reasons = {key: evaluation.unsupported_reason(model, data) for key, evaluation in evaluations.items()}
+    reasons = {key: evaluation.reason(model, data) for key, evaluation in evaluations.items()}
     refusals = {key: reason for key, reason in reasons.items() if reason}
     folder = RunFolder(kept.run_dir)
     with folder.claimed():

@@ -223,10 +223,10 @@ def animation(path: Tensor, spec: DataSpec, file: Path) -> None:
     save(first, file, save_all=True, append_images=rest, duration=times, loop=0)
 
 
-def picture(x: Tensor, spec: DataSpec) -> Image.Image:
+def picture(x: Tensor, spec: DataSpec, columns: int | None = None) -> Image.Image:
     """Raw data ``x [N, *shape]`` as a grid of images, as rows of pixels for integer vectors, or as a scatter plot."""
     if spec.is_image:
-        return image_grid(x, spec)
+        return image_grid(x, spec, columns)
     return sequences(x, spec) if spec.is_discrete else scatter(x)
 
 

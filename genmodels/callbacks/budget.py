@@ -8,11 +8,11 @@ import time
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 from typing_extensions import override
 
 from genmodels.core.processes import broadcast
 from genmodels.errors import require
+from genmodels.models.base import Batch, examples_and_labels
 
 LIMITS = ("batches", "epochs", "examples", "time")
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "s": 1, "m": 60, "h": 3600}
@@ -98,14 +98,14 @@ class Budget(Callback):
         self._mark = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Count the batch, and stop training when a limit is reached."""
         now = time.perf_counter()
         self.spent["batches"] += 1
         epochs = self.spent["epochs"] + 1 / trainer.num_training_batches
         self.spent["epochs"] = round(epochs) if trainer.is_last_batch else epochs
-        self.spent["examples"] += len(batch) * trainer.world_size
+        self.spent["examples"] += len(examples_and_labels(batch)[0]) * trainer.world_size
         seconds = self.spent["time"] + now - self._mark
         self.spent["time"] = broadcast(seconds) if "time" in self.limits else seconds  # the first process's clock
         self._mark = now

@@ -50,7 +50,7 @@ class Evaluate(Callback):
         Raises:
             UserError: if a metric applies, but something that it needs is missing or broken.
         """
-        answers = {name: evaluation.unsupported_reason(model, data) for name, evaluation in self.evaluations.items()}
+        answers = {name: evaluation.reason(model, data) for name, evaluation in self.evaluations.items()}
         return {name: answer for name, answer in answers.items() if answer is not None}
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def of_model(model: BaseModel, window: Window, n: int, pixels: int = PIXELS) -> 
 
     The density is that of the energy for a model whose partition function is known, that of the probability-flow ODE
     for a model that has one, else the model's likelihood, a bound tightened by importance samples, else a histogram of
-    samples.
+    samples, as also for a model that is given labels.
     """
     with fixed_seed(0, model.device):
         points = drawn(model, n) if isinstance(model, Samples) else None
@@ -155,10 +156,14 @@ def of_model(model: BaseModel, window: Window, n: int, pixels: int = PIXELS) -> 
     return Plane(points, *(found or (None, "")))
 
 
-def drawn(model: Samples, n: int) -> Tensor:
+def drawn(model: Any, n: int) -> Tensor:
     """``n`` samples ``[n, 2]`` on the CPU, or fewer of a model that needs very many network passes for each."""
     n = min(n, max(1, PASSES // model.passes_per_sample))
-    return torch.cat([model.sample(min(AT_A_TIME, n - done)).cpu() for done in range(0, n, AT_A_TIME)])
+    parts = []
+    for size in (min(AT_A_TIME, n - done) for done in range(0, n, AT_A_TIME)):
+        with nullcontext() if model.spec.classes is None else model.given(model.draw_labels(size)):
+            parts.append(model.sample(size).cpu())
+    return torch.cat(parts)
 
 
 def density(model: BaseModel, window: Window, pixels: int = PIXELS) -> tuple[Tensor, str] | None:
@@ -167,6 +172,8 @@ def density(model: BaseModel, window: Window, pixels: int = PIXELS) -> tuple[Ten
     Where every pixel is the end of an ODE, a side has two thirds of the ``pixels``.
     """
     device = model.device
+    if model.spec.classes is not None:
+        return counted(model, window)
     if isinstance(model, HasPartition) and (partition := model.log_partition()):
         log_z, how = partition
         return window.evaluated(lambda x: -model.energy(x.to(device)) - log_z, pixels), f"density, by {how}"
@@ -179,7 +186,12 @@ def density(model: BaseModel, window: Window, pixels: int = PIXELS) -> tuple[Ten
         draws = min(DRAWS, PASSES // (model.passes_per_example * pixels**2)) if bounded else 1
         words = f"density by {draws} importance samples" if bounded else "density"
         return window.evaluated(lambda x: model.log_likelihood(x.to(device), samples=draws).nats, pixels), words
-    if isinstance(model, Samples):
-        points = drawn(model, COUNTED)
-        return window.histogram(points), f"histogram of {len(points)} samples"
-    return None
+    return counted(model, window)
+
+
+def counted(model: BaseModel, window: Window) -> tuple[Tensor, str] | None:
+    """The histogram ``[BINS, BINS]`` of samples, if there are any, and that it is one."""
+    if not isinstance(model, Samples):
+        return None
+    points = drawn(model, COUNTED)
+    return window.histogram(points), f"histogram of {len(points)} samples"

@@ -55,7 +55,7 @@ class Quality(Callback):
         """
         for name, metric in self.metrics.items():
             metric.n = self.n
-            reason = metric.unsupported_reason(pl_module, self._data(trainer))
+            reason = metric.reason(pl_module, self._data(trainer))
             require(reason is None, f"callbacks.quality.metrics.{name}: {reason}")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genmodels import plots
 from genmodels.callbacks.plane import PIXELS, Scene, of_model, on_the_plane
+from genmodels.core import DataSpec
 from genmodels.core.abilities import Denoises, Encodes, HasDensity, Samples
 from genmodels.core.processes import is_rank_zero
 from genmodels.core.randomness import fixed_seed
@@ -23,11 +24,13 @@ from genmodels.models.base import BaseModel
 from genmodels.models.base.model import in_bf16
 
 FRAMES = 12  # of a path
+ON_PATHS = 8  # samples at the end of paths
 
 
 class SampleGrid(Callback):
     """Writes ``samples/<batch>.png`` at every validation, and sends it to the loggers that take images.
 
+    The grid of a model that is given labels has a column for each, if there are no more of them than images.
     Beside the samples of a finished model of images it writes ``data.png``, a grid of as many test images.
     For a model that encodes but cannot be sampled from, it shows reconstructions of validation examples. Of a finished
     model of points on the plane it writes ``plane.png``, many samples and the density, on the axes and in the colors of
@@ -95,8 +98,11 @@ class SampleGrid(Callback):
     def draw_data(self, trainer: Trainer, model: BaseModel) -> None:
         """Save images of the test split at the scale and in the columns of the grid of samples, if there is one."""
         if isinstance(model, Samples) and model.spec.is_image:
-            x = trainer.datamodule.split("test", self.n)  # type: ignore[attr-defined]
-            grid = plots.image_grid(x, model.spec, columns=math.ceil(math.sqrt(self.n)))
+            data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+            n, columns = grid_of_classes(self.n, model.spec)
+            y = data.given_labels("test")
+            x = data.split("test", n) if y is None else data.split("test")[examples_by_class(y, n, model.spec)]
+            grid = plots.image_grid(x, model.spec, columns or math.ceil(math.sqrt(self.n)))
             plots.save(grid, self.folder / "data.png")
 
     def draw(self, trainer: Trainer, model: BaseModel, name: str) -> None:
@@ -106,14 +112,18 @@ class SampleGrid(Callback):
         low = torch.autocast(model.device.type, torch.bfloat16, enabled=in_bf16(trainer))
         with fixed_seed(0, model.device), torch.no_grad(), low:
             if isinstance(model, Samples):
-                x, scene = model.sample(self.n), self.scene(trainer.datamodule)  # type: ignore[attr-defined]
-                pictures["samples"] = (name, scene.grid(x) if scene else plots.picture(x, model.spec))
+                n, columns = grid_of_classes(self.n, model.spec)
+                with model.given(model.even_labels(n)):
+                    x = model.sample(n)
+                scene = self.scene(trainer.datamodule)  # type: ignore[attr-defined]
+                pictures["samples"] = (name, scene.grid(x) if scene else plots.picture(x, model.spec, columns))
             elif isinstance(model, Encodes):
                 x = trainer.datamodule.split("val")[: self.n // 2].to(model.device)  # type: ignore[attr-defined]
                 file = "reconstructions" if name == "final" else name
                 pictures["reconstructions"] = (file, plots.pairs(x, model.decode(model.encode(x)), model.spec))
             if name == "final":
-                ways = paths(model, n=8, frames=FRAMES)
+                with model.given(model.even_labels(ON_PATHS)):
+                    ways = paths(model, ON_PATHS, frames=FRAMES)
                 pictures |= {title: (title, plots.strip(path, model.spec)) for title, path in ways.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         for title, (file, image) in pictures.items():
@@ -124,11 +134,37 @@ class SampleGrid(Callback):
             log_animation(trainer, title, self.folder / f"{title}.gif")
 
 
+def grid_of_classes(n: int, spec: DataSpec) -> tuple[int, int | None]:
+    """Number of images, at most ``n``, and of columns of a grid: one for each class; ``None`` for a square of all n.
+
+    >>> grid_of_classes(64, DataSpec((2,), classes=10)), grid_of_classes(64, DataSpec((2,)))
+    ((60, 10), (64, None))
+    """
+    if spec.classes is None or spec.classes > n:
+        return n, None
+    return n - n % spec.classes, spec.classes
+
+
+def examples_by_class(y: Tensor, n: int, spec: DataSpec) -> Tensor:
+    """Rows ``[n]`` of examples with labels 0 .. K - 1, 0, 1, ..., given those of all, ``y [N]``; the first of each.
+
+    A class with too few examples is shown from its first again, and one with none by those of others.
+
+    >>> examples_by_class(torch.tensor([1, 1, 0, 1]), 6, DataSpec((2,), classes=2))
+    tensor([2, 0, 2, 1, 2, 3])
+    """
+    classes = spec.classes or 1
+    rows = [torch.nonzero(y == k).flatten() for k in range(classes)]
+    rows = [row if len(row) else torch.arange(len(y)) for row in rows]
+    return torch.stack([rows[i % classes][i // classes % len(rows[i % classes])] for i in range(n)])
+
+
 @torch.no_grad()
 def paths(model: BaseModel, n: int, frames: int) -> dict[str, Tensor]:
     """Paths through image space, each raw data ``[frames, n, *shape]``, by title; empty if the model has none.
 
-    ``denoising`` leads from noise to samples; ``interpolation`` follows straight lines between codes of samples.
+    ``denoising`` leads from noise to samples; ``interpolation`` follows straight lines between codes of samples. A
+    model that takes labels is given those of the n.
     """
     found = {}
     if isinstance(model, Denoises) and model.spec.is_image:

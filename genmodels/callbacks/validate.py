@@ -18,7 +18,8 @@ from genmodels.core.randomness import fixed_seed
 from genmodels.errors import UserError, require
 from genmodels.loggers import log_values
 from genmodels.metrics import LogLikelihoodMean
-from genmodels.models.base import BaseModel
+from genmodels.metrics.likelihood import likelihood_name
+from genmodels.models.base import BaseModel, Batch, examples_and_labels
 
 MONITOR = "val/monitor"
 """Name under which Lightning's callbacks find the validation value of any model on any data."""
@@ -31,9 +32,9 @@ class Validate(Callback):
 
     Validations are evenly spaced over the budget, whatever unit it is in. A likelihood is logged as
     ``val/bits_per_dim`` on integer data and as ``val/nats``, negative, on continuous data; anything else as
-    ``val/<monitor_name>``; lower is better. The value goes through Lightning's ``log`` as well, so that
-    ``EarlyStopping``, ``ReduceLROnPlateau`` and ``ModelCheckpoint`` can monitor it, by its own name or as
-    ``val/monitor``.
+    ``val/<monitor_name>``; lower is better. The name of a likelihood of p(x|y) ends in ``_given_label``. The value goes
+    through Lightning's ``log`` as well, so that ``EarlyStopping``, ``ReduceLROnPlateau`` and ``ModelCheckpoint`` can
+    monitor it, by its own name or as ``val/monitor``.
 
     Args:
         budget: gives the fraction spent.
@@ -93,15 +94,16 @@ class Validate(Callback):
             metric.to(pl_module.device).reset()
 
     def on_validation_batch_end(  # type: ignore[override]
-        self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Tensor, batch_idx: int, _: int = 0
+        self, trainer: Trainer, pl_module: BaseModel, outputs: Any, batch: Batch, batch_idx: int, _: int = 0
     ) -> None:
         """Add the validation values of one batch to the mean."""
-        with fixed_seed(batch_idx * trainer.world_size + trainer.global_rank, pl_module.device):
-            found = pl_module.monitor(batch)
+        x, y = examples_and_labels(batch)
+        with fixed_seed(batch_idx * trainer.world_size + trainer.global_rank, pl_module.device), pl_module.given(y):
+            found = pl_module.monitor(x)
         if isinstance(found, Likelihood):
             self._likelihood.update(found)
         else:
-            self._mean.update(found.detach(), weight=len(batch))
+            self._mean.update(found.detach(), weight=len(x))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Reduce the mean over processes and log it.
@@ -155,4 +157,4 @@ def name_of(model: BaseModel, is_likelihood: bool) -> str:
     """Name, after ``val/``, of the validation value of ``model``, which may be a likelihood."""
     if not is_likelihood:
         return model.monitor_name
-    return "bits_per_dim" if model.spec.is_discrete else "nats"
+    return likelihood_name(model.spec)

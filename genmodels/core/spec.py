@@ -13,6 +13,7 @@ from genmodels.errors import ensure, ensure_counts
 
 LARGEST = 2**24
 """Dimensions of the largest example: images of 4096 x 4096 pixels."""
+MOST_CLASSES = 100_000
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,12 @@ class DataSpec:
         shape: shape of one example: ``(C, H, W)`` for images, ``(D,)`` for vectors.
         levels: number of values of one dimension: 256 for 8-bit images, 17 for scikit-learn's digits,
             2 for binary data. ``None`` for continuous data.
+        classes: number K of classes, of which every example has one, its label 0 .. K - 1; a model of such data is
+            one of p(x | label). ``None`` for data without labels, or whose labels are left out.
 
     Raises:
         ValueError: if the shape is not ``(D,)`` or ``(C, H, W)`` with positive sizes and a product of at most
-            ``LARGEST``, or levels lies outside 2..256.
+            ``LARGEST``, levels lies outside 2..256, or classes is less than 2 or more than ``MOST_CLASSES``.
 
     >>> spec = DataSpec((1, 28, 28), 256)
     >>> spec.dims, spec.is_image, spec.is_discrete
@@ -35,8 +38,9 @@ class DataSpec:
 
     shape: tuple[int, ...]
     levels: int | None = None
+    classes: int | None = None
 
-    def __init__(self, shape: Sequence[int], levels: int | None = None) -> None:
+    def __init__(self, shape: Sequence[int], levels: int | None = None, classes: int | None = None) -> None:
         sizes = tuple(shape) if isinstance(shape, Sequence) else ()
         whole = all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes)
         ensure(
@@ -44,8 +48,19 @@ class DataSpec:
             f"shape must be (D,) or (C, H, W) of positive integers with a product of at most {LARGEST}, got {shape!r}.",
         )
         ensure_counts(2, 256, optional=True, levels=levels)
+        ensure_counts(2, MOST_CLASSES, optional=True, classes=classes)
         object.__setattr__(self, "shape", tuple(int(size) for size in sizes))
         object.__setattr__(self, "levels", levels)
+        object.__setattr__(self, "classes", classes)
+
+    def __repr__(self) -> str:
+        """As it is made.
+
+        >>> DataSpec((2,)), DataSpec((2,), classes=3)
+        (DataSpec(shape=(2,), levels=None), DataSpec(shape=(2,), levels=None, classes=3))
+        """
+        labels = "" if self.classes is None else f", classes={self.classes}"
+        return f"DataSpec(shape={self.shape}, levels={self.levels}{labels})"
 
     @property
     def dims(self) -> int:
@@ -56,6 +71,11 @@ class DataSpec:
     def is_image(self) -> bool:
         """Whether an example is an image ``(C, H, W)``."""
         return len(self.shape) == 3
+
+    @property
+    def without_labels(self) -> DataSpec:
+        """The same examples without their labels."""
+        return DataSpec(self.shape, self.levels)
 
     @property
     def is_discrete(self) -> bool:

@@ -11,6 +11,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
+from genmodels.classes import classes_given
 from genmodels.core import DataSpec
 from genmodels.core.randomness import LARGEST_SEED
 from genmodels.data.loader import BatchLoader
@@ -18,7 +19,7 @@ from genmodels.data.root import data_root
 from genmodels.data.sources.base import MOST, Arrays, Source
 from genmodels.data.sources.published import is_plain
 from genmodels.data.split import ensure_size, hold_out
-from genmodels.errors import UserError, ensure, ensure_counts, nearest
+from genmodels.errors import UserError, ensure, ensure_counts, nearest, require
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,12 @@ class DataModule(LightningDataModule):
         on_device: move the whole data set to the accelerator once, and index batches there.
         root: folder of data files, see :func:`genmodels.data.root.data_root`.
         limit: largest number of examples in each split, for quick trials; ``None`` keeps all.
+        labels: give every example with its label to the model, as one of ``spec.classes``.
+        classes: number of classes that the data have, if they have any; used with ``labels`` alone.
 
     Raises:
-        ValueError: if a size or the seed is out of range, ``name`` cannot be part of a file's name, or ``flip`` is set
-            for data that are not images.
+        ValueError: if a size or the seed is out of range, ``name`` cannot be part of a file's name, ``flip`` is set for
+            data that are not images, or ``labels`` for data without classes.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class DataModule(LightningDataModule):
         on_device: bool = False,
         root: str | None = None,
         limit: int | None = None,
+        labels: bool = False,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         ensure_counts(batch_size=batch_size, eval_batch_size=eval_batch_size)
@@ -83,6 +88,14 @@ class DataModule(LightningDataModule):
         ensure_size(val_size=val_size)
         ensure(is_plain(name), f"name must be plain text that can be part of a file's name, got {name!r}.")
         ensure(spec.is_image or not flip, "flip=true mirrors images; this data set has none.")
+        ensure(
+            not labels or classes is not None,
+            f"labels=true needs data with classes, and {name} has none; if its source reads labels, set data.classes.",
+        )
+        ensure(
+            spec.classes == classes_given(labels, classes),
+            f"labels={str(labels).lower()} does not fit spec.classes={spec.classes}; leave out data.spec.classes.",
+        )
         self.name = name
         self.spec = spec
         self.source = source
@@ -94,6 +107,7 @@ class DataModule(LightningDataModule):
         self.on_device = on_device
         self.root: Path = data_root(root)
         self.limit = limit
+        self.gives_labels = labels
         self._arrays: Arrays | None = None
         self._splits: dict[str, Split] = {}
         self._moved: dict[tuple[int, torch.device], Tensor] = {}
@@ -124,6 +138,8 @@ class DataModule(LightningDataModule):
             "val": Split(data.train, held, data.train_labels) if data.val is None else Split(data.val),
             "test": Split(data.test, labels=data.test_labels),
         }
+        if self.gives_labels:
+            self._check_labels()
         if self.limit is not None:
             self._splits = {name: split.first(self.limit) for name, split in self._splits.items()}
 
@@ -187,6 +203,11 @@ class DataModule(LightningDataModule):
         split = self._split(name)
         return None if split.labels is None else split.rows(split.labels)
 
+    def given_labels(self, name: str, n: int | None = None) -> Tensor | None:
+        """Labels ``[N]`` of the examples of ``split(name, n)`` that a model is given; ``None`` if it is given none."""
+        found = self.labels(name) if self.gives_labels else None
+        return None if found is None else found[:n]
+
     def first_train(self, n: int) -> Tensor:
         """The first ``n`` training examples ``[n, *shape]``, or all if there are fewer, in every process the same."""
         return self.split("train", n)
@@ -199,6 +220,7 @@ class DataModule(LightningDataModule):
 
     def _loader(self, name: str, batch_size: int, shuffle: bool = False, **options: bool) -> BatchLoader:
         split, trainer = self._split(name), self.trainer
+        labels = self._place(split.labels) if self.gives_labels and split.labels is not None else None
         return BatchLoader(
             self._place(split.x),
             batch_size,
@@ -208,6 +230,7 @@ class DataModule(LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world=trainer.world_size if trainer else 1,
             in_flight=self._in_flight,
+            labels=labels,
             **options,
         )
 
@@ -226,6 +249,20 @@ class DataModule(LightningDataModule):
             return 0
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
         return int(progress.ready - progress.processed)
+
+    def _check_labels(self) -> None:
+        """Check that every split has labels, and that they are among the classes of the spec.
+
+        Raises:
+            UserError: if one has none, or others.
+        """
+        for name, split in self._splits.items():
+            require(
+                split.labels is not None, f"data.labels=true, but the {name} examples of {self.name} have no labels."
+            )
+            low, high = map(int, split.labels.aminmax())  # type: ignore[union-attr]
+            fits = low >= 0 and high < (self.spec.classes or 0)
+            require(fits, f"data.classes={self.spec.classes}, but {self.name} has labels from {low} to {high}.")
 
     def _check(self, x: Tensor) -> None:
         """Check the data against the spec; uint8 data of 256 levels need not be scanned.

@@ -15,6 +15,8 @@ from genmodels.errors import require
 class BatchLoader:
     """Batches of raw data ``[B, *shape]`` from one tensor; Lightning accepts any iterable as a dataloader.
 
+    With labels, a batch is a pair of raw data and their labels ``[B]``.
+
     The order of every epoch, including flips, is a function of ``(seed, epoch)``. One *global* batch consists of
     ``world`` consecutive batches, one per process, so that the examples of a training step do not depend on the number
     of processes.
@@ -38,6 +40,7 @@ class BatchLoader:
         rank: rank of this process.
         world: number of processes.
         in_flight: number of batches drawn but not yet trained on: 1 after an exception in a training step.
+        labels: the labels ``[N]`` of ``x``, on its device, or ``None``.
 
     Raises:
         UserError: if there are fewer examples than processes.
@@ -60,8 +63,9 @@ class BatchLoader:
         rank: int = 0,
         world: int = 1,
         in_flight: Callable[[], int] = lambda: 0,
+        labels: Tensor | None = None,
     ) -> None:
-        self.x, self.index = x, index
+        self.x, self.index, self.labels = x, index, labels
         self.shuffle, self.flip, self.seed = shuffle, flip, seed
         self.in_flight = in_flight
         self.size = len(x) if index is None else len(index)
@@ -75,7 +79,7 @@ class BatchLoader:
         """Number of batches per epoch."""
         return len(self._bounds)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Tensor | tuple[Tensor, Tensor]]:
         """One pass over the data; the next epoch begins when its first batch is requested."""
         if self._begun or self._next >= len(self):
             self._epoch, self._next = self._epoch + 1, 0
@@ -83,8 +87,10 @@ class BatchLoader:
         order, flips = self._draw(self._epoch)
         for start, stop in self._bounds[self._next :]:
             self._next += 1
-            x = self.x[start:stop] if order is None else self.x.index_select(0, order[start:stop])
-            yield x if flips is None else mirror(x, flips[start:stop])
+            rows = slice(start, stop) if order is None else order[start:stop]
+            x = taken(self.x, rows)
+            x = x if flips is None else mirror(x, flips[start:stop])
+            yield x if self.labels is None else (x, taken(self.labels, rows))
 
     def state_dict(self) -> dict[str, int]:
         """The epoch, and the number of its batches that were trained on."""
@@ -103,6 +109,11 @@ class BatchLoader:
             order = shuffled if self.index is None else self.index[shuffled]
         flips = (torch.rand(self.size, generator=generator) < 0.5).to(self.x.device) if self.flip else None
         return order, flips
+
+
+def taken(values: Tensor, rows: slice | Tensor) -> Tensor:
+    """The ``rows`` of ``values [N, ...]``: of consecutive ones a view, else a copy."""
+    return values[rows] if isinstance(rows, slice) else values.index_select(0, rows)
 
 
 def training_bounds(n: int, batch_size: int, rank: int, world: int) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from genmodels.metrics.gap import GapEvaluation
 from genmodels.metrics.inception_score import InceptionScoreEvaluation, inception_score
 from genmodels.metrics.kernel import KernelEvaluation, kernel_distance
 from genmodels.metrics.kl_to_data import KLToDataEvaluation
+from genmodels.metrics.label_accuracy import LabelAccuracyEvaluation
 from genmodels.metrics.likelihood import GeneralizationEvaluation, LikelihoodEvaluation, LogLikelihoodMean
 from genmodels.metrics.memorization import MemorizationEvaluation
 from genmodels.metrics.ode import ProbabilityFlowEvaluation
@@ -36,6 +37,7 @@ __all__ = [
     "InceptionV3",
     "KLToDataEvaluation",
     "KernelEvaluation",
+    "LabelAccuracyEvaluation",
     "LikelihoodEvaluation",
     "LogLikelihoodMean",
     "MemorizationEvaluation",

@@ -6,10 +6,11 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from PIL import Image
@@ -56,6 +57,14 @@ class Subject:
         plots.save(image, self.file(f"{name}.png"))
         self.log_image(f"test/{name}", image)
 
+    def labels(self, split: str) -> Tensor | None:
+        """Labels ``[N]`` of the examples of a split that the model is given; ``None`` if it is given none."""
+        return None if self.model.spec.classes is None else self.data.given_labels(split)
+
+    def given(self, y: Tensor | None) -> AbstractContextManager[None]:
+        """Context in which the model is given labels ``y [B]``, if there are any."""
+        return nullcontext() if y is None else self.model.given(y)
+
     @cached_property
     def fingerprint(self) -> str:
         """First 16 digits of the SHA-256 of the weights, by which stored results are matched to them."""
@@ -72,7 +81,22 @@ class Evaluation(ABC):
     ``None``. All random numbers come from streams named by the seed and the part of the work
     (:mod:`genmodels.core.randomness`). The scores therefore depend neither on the other evaluations nor on the number
     of processes.
+
+    Attributes:
+        takes_labels: whether it measures models of p(x | label) too: by their samples, or given the examples' labels.
     """
+
+    takes_labels: ClassVar[bool] = False
+
+    def reason(self, model: BaseModel, data: DataModule) -> str | None:
+        """The reason why the metric does not apply, as one sentence: its own, or that it is given labels.
+
+        Raises:
+            UserError: see :meth:`unsupported_reason`.
+        """
+        if model.spec.classes is not None and not self.takes_labels:
+            return f"{type(model).__name__} is given labels (data.labels=true), which this metric does not take."
+        return self.unsupported_reason(model, data)
 
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         """The reason why the metric does not apply to ``model`` on ``data``, as one sentence; ``None`` if it applies.

@@ -120,7 +120,7 @@ class InDomainClassifier(Extractor):
         if not path.is_file():
             raise UnsuitableError(absent(data))
         found = read(path)
-        if data.spec != found.network.spec:
+        if data.spec.without_labels != found.network.spec:
             raise UnsuitableError(
                 f"the classifier of '{data.name}', {path}, is for {found.network.spec}, the data are {data.spec}."
             )

@@ -131,6 +131,7 @@ class FeatureEvaluation(Evaluation):
         ValueError: for an n below 2, or repeats or max_passes below 1.
     """
 
+    takes_labels = True
     statistics: ClassVar[tuple[str, ...]] = ()
     better = "lower"
     baseline = baseline_words = "floor"
@@ -172,6 +173,14 @@ class FeatureEvaluation(Evaluation):
         """The reason why the metric does not apply to ``n`` samples or to this extractor; ``None`` if it applies."""
         return None
 
+    def of_samples(self, space: FeatureSpace, n: int, index: int) -> Tensor:
+        """What is compared of set number ``index`` of n samples, ``[n, d]``."""
+        return space.of_samples(n, index)
+
+    def of_test(self, space: FeatureSpace, n: int) -> Tensor:
+        """What is compared of n test examples, or as many as there are, ``[n, d]``."""
+        return space.of_test(n)
+
     def errors_of_one_set(
         self, space: FeatureSpace, features: Tensor, found: Mapping[str, Measured]
     ) -> Mapping[str, float | None]:
@@ -188,7 +197,7 @@ class FeatureEvaluation(Evaluation):
         n = self.n
         space = FeatureSpace(self.make_extractor(subject.data), subject)
         compare, _ = self.against(space, n)
-        found = compare(space.of_samples(n))
+        found = compare(self.of_samples(space, n, 0))
         return {f"{space.extractor.label(name)}_{n}": measured.value for name, measured in found.items()}
 
     def measure(self, subject: Subject) -> list[Score]:
@@ -200,9 +209,9 @@ class FeatureEvaluation(Evaluation):
         affordable = max(1, min(self.repeats, self.max_passes // (n * model.passes_per_sample)))
         repeats = subject.samples.at_most(affordable, n)
         compare, known = self.against(space, n)
-        real = compare(space.of_test(n))
-        found = [compare(space.of_samples(n, index)) for index in range(repeats)]
-        errors = self.errors_of_one_set(space, space.of_samples(n), found[0]) if repeats == 1 else {}
+        real = compare(self.of_test(space, n))
+        found = [compare(self.of_samples(space, n, index)) for index in range(repeats)]
+        errors = self.errors_of_one_set(space, self.of_samples(space, n, 0), found[0]) if repeats == 1 else {}
         protocol = {
             **space.extractor.protocol,
             **space.extractor.provenance,

@@ -27,6 +27,8 @@ class KLToDataEvaluation(LikelihoodEvaluation):
     :class:`LikelihoodEvaluation`.
     """
 
+    takes_labels = False
+
     @override
     def unsupported_reason(self, model: BaseModel, data: DataModule) -> str | None:
         if not isinstance(data.source, HasDensity):
@@ -36,7 +38,7 @@ class KLToDataEvaluation(LikelihoodEvaluation):
     @override
     def measure(self, subject: Subject) -> list[Score]:
         test = subject.data.split("test")
-        found = self.likelihood(subject, test)
+        found = self.likelihood(subject, "test")
         source = subject.data.source
         assert isinstance(source, HasDensity)  # measure() is called only where there is no unsupported_reason
         truth = source.log_prob(evenly_spaced(test, len(found.nats)))

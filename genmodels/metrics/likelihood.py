@@ -152,6 +152,16 @@ def cost_in_unit(nats: Tensor, spec: DataSpec) -> tuple[float, float | None]:
     return in_unit(-nats if spec.is_discrete else nats, spec)[1:]  # costs and bits/dim are -log p, nats are log p
 
 
+def likelihood_name(spec: DataSpec) -> str:
+    """Name of a mean log-likelihood of data of ``spec``; that of p(x | label) compares with no other.
+
+    >>> likelihood_name(DataSpec((2,), 3)), likelihood_name(DataSpec((2,), classes=3))
+    ('bits_per_dim', 'nats_given_label')
+    """
+    given = "" if spec.classes is None else "_given_label"
+    return f"{'bits_per_dim' if spec.is_discrete else 'nats'}{given}"
+
+
 def likelihood_score(
     nats: Tensor,
     spec: DataSpec,
@@ -168,7 +178,7 @@ def likelihood_score(
         spec: specification of the data.
         kind: kind of the log-likelihoods.
         protocol: conditions of the measurement.
-        name: name of the quantity, with ``{}`` in place of ``bits_per_dim`` or ``nats``.
+        name: name of the quantity, with ``{}`` in place of that of :func:`likelihood_name`.
         suffix: end of the score's name, which is no part of its quantity, such as ``_k50``.
         declared: further fields of :class:`genmodels.core.Score`.
 
@@ -176,8 +186,8 @@ def likelihood_score(
         UserError: if the mean is not finite.
     """
     unit, value, se = in_unit(nats, spec)
-    plain, better = ("bits_per_dim", "lower") if spec.is_discrete else ("nats", "higher")
-    quantity = name.format(plain)
+    better = "lower" if spec.is_discrete else "higher"
+    quantity = name.format(likelihood_name(spec))
     return Score(quantity + suffix, value, unit, len(nats), se, kind, better, protocol, quantity, **declared)
 
 
@@ -215,9 +225,9 @@ def convergence(nats: Tensor, coarse: Tensor, spec: DataSpec, **details: Any) ->
 class LikelihoodEvaluation(Evaluation):
     """Scores ``bits_per_dim`` on integer data, ``nats`` (the mean log-density, higher is better) on continuous data.
 
-    With K > 1 draws per example the name ends in ``_k<K>``. The terms of a bound, such as rate and distortion, are
-    recorded in the protocol in the unit of the score; values per time step are written to files, see
-    :mod:`genmodels.metrics.curves`.
+    Of a model that is given labels it is that of p(x | label), ``bits_per_dim_given_label``. With K > 1 draws per
+    example the name ends in ``_k<K>``. The terms of a bound, such as rate and distortion, are recorded in the protocol
+    in the unit of the score; values per time step are written to files, see :mod:`genmodels.metrics.curves`.
 
     If the network passes of the whole test split exceed the limit, a bound that is a sum over T steps is estimated
     without bias from some of its terms, drawn for every example (:mod:`genmodels.core.stepwise`); of other likelihoods,
@@ -237,6 +247,8 @@ class LikelihoodEvaluation(Evaluation):
     Raises:
         ValueError: for a number below 1.
     """
+
+    takes_labels = True
 
     def __init__(
         self,
@@ -262,7 +274,7 @@ class LikelihoodEvaluation(Evaluation):
 
     @override
     def measure(self, subject: Subject) -> list[Score]:
-        found = self.likelihood(subject, subject.data.split("test"))
+        found = self.likelihood(subject, "test")
         keep_curves(found.curves, subject)
         spec = subject.model.spec
         terms = {name: cost_in_unit(nats, spec) for name, nats in found.terms.items()}
@@ -309,10 +321,10 @@ class LikelihoodEvaluation(Evaluation):
             return allotted(available, passes, self.terms, self.max_passes)
         return Allotment(affordable(available, passes, self.max_passes))
 
-    def likelihood(self, subject: Subject, x: Tensor) -> Likelihood:
-        """Log-likelihoods of evenly spaced rows of raw data ``x [N, *shape]``, on the CPU.
+    def likelihood(self, subject: Subject, split: str) -> Likelihood:
+        """Log-likelihoods of evenly spaced examples of a split, given their labels if the model is, on the CPU.
 
-        There are as many rows as the limits allow for the test split, so that all splits get the same number.
+        There are as many as the limits allow for the test split, so that all splits get the same number.
 
         Raises:
             UserError: if the limits do not allow a single example.
@@ -322,11 +334,13 @@ class LikelihoodEvaluation(Evaluation):
         passes = allotment.terms or model.passes_per_example * self.samples
         score = self.scored(subject, allotment)
         size = max(1, min(subject.data.eval_batch_size, model.passes_at_a_time // passes))
+        x, y = subject.data.split(split), subject.labels(split)
         batches = evenly_spaced(x, allotment.examples).split(size)
+        labels = [None] * len(batches) if y is None else evenly_spaced(y, allotment.examples).split(size)
 
         def work(i: int) -> Likelihood:
             full = torch.autocast(model.device.type, enabled=False)
-            with stream(subject.seed, EVALUATION, i, device=model.device), full:
+            with stream(subject.seed, EVALUATION, i, device=model.device), full, subject.given(labels[i]):
                 found = score(batches[i].to(model.device))
             check_kind(found)
             details = ({name: t.cpu() for name, t in getattr(found, what).items()} for what in DETAILS)
@@ -354,8 +368,8 @@ class GeneralizationEvaluation(LikelihoodEvaluation):
 
     def measure(self, subject: Subject) -> list[Score]:
         """The difference, with the standard error of a difference of independent means."""
-        data, spec = subject.data, subject.model.spec
-        found = [self.likelihood(subject, data.split(split)).nats for split in ("train", "test")]
+        spec = subject.model.spec
+        found = [self.likelihood(subject, split).nats for split in ("train", "test")]
         (unit, train, train_se), (_, test, test_se) = (in_unit(nats, spec) for nats in found)
         se = None if train_se is None or test_se is None else math.hypot(train_se, test_se)
         protocol = self.protocol(subject) | {"split": "train - test", "train": train, "test": test}

@@ -47,6 +47,8 @@ class MemorizationEvaluation(Evaluation):
         ValueError: for an n below 2, or no neighbors.
     """
 
+    takes_labels = True
+
     def __init__(self, n: int | None = None, neighbors: int = 5) -> None:
         ensure_counts(2, LARGEST_SET, optional=True, n=n)
         ensure_counts(1, 1000, neighbors=neighbors)

@@ -166,7 +166,7 @@ class PartitionEvaluation(Evaluation):
         if not isinstance(subject.model, HasLikelihood):
             return {}
         test = subject.data.split("test")
-        found = self.lower.likelihood(subject, test)
+        found = self.lower.likelihood(subject, "test")
         if found.kind is not Kind.LOWER_BOUND:
             return {}
         upper = -self.energies(subject, evenly_spaced(test, len(found.nats))) - log_z.value

@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,15 +50,19 @@ class SampleSets:
     Every call of the model draws from its own random stream, named by the seed, the set and the index of the call. The
     samples therefore depend neither on the order of the evaluations nor on the number of processes.
 
+    A model of p(x | label) is given labels with the frequencies of the training data, so that samples follow the
+    model's p(x), unless one label is chosen.
+
     Args:
         model: the model, with the ability to sample unless :meth:`get` is never called.
         seed: seed of the run.
         file: samples to use instead of new ones, as written by :meth:`save` or ``genmodels sample out=x.npz``, or a
             folder or an archive of images, see :mod:`genmodels.metrics.sample_files`.
         bf16: run the model's networks in bfloat16, under autocast.
+        label: the label of all samples; ``None`` for labels that are drawn, or a model without.
 
     Raises:
-        UserError: if the file does not hold samples of the model's data.
+        UserError: if the file does not hold samples of the model's data, or the model has no such label.
 
     Attributes:
         incidental: entries of :meth:`protocol` in which comparable scores may differ.
@@ -68,7 +73,17 @@ class SampleSets:
         "samples_sha256",
     )  # fmt: skip
 
-    def __init__(self, model: BaseModel, seed: int, file: str | Path | None = None, bf16: bool = False) -> None:
+    def __init__(
+        self,
+        model: BaseModel,
+        seed: int,
+        file: str | Path | None = None,
+        bf16: bool = False,
+        label: int | None = None,
+    ) -> None:
+        check_label(label, model)
+        self.label = label
+        self._labels: dict[tuple[int, int], Tensor] = {}
         self.model = model
         self.seed = seed
         self.bf16 = bf16
@@ -78,9 +93,10 @@ class SampleSets:
         self._calls: dict[int, list[float]] = {}  # seconds of the other calls, by the number of samples
         self._speeds: dict[int, dict[str, Any]] = {}
         self._given: Tensor | None = None
+        self._given_labels: Tensor | None = None
         self._origin: dict[str, Any] = {}
         if file is not None:
-            self._given, self._origin = read(Path(file), model)
+            self._given, self._given_labels, self._origin = read(Path(file), model)
 
     def get(self, n: int, index: int = 0) -> Tensor:
         """Set number ``index``, raw data ``[n, *shape]`` on the CPU.
@@ -100,6 +116,13 @@ class SampleSets:
             self._drawn[n, index] = self._draw(n, index)
         return self._drawn[n, index]
 
+    def labels(self, n: int, index: int = 0) -> Tensor | None:
+        """Labels ``[n]`` that the samples of ``get(n, index)`` were drawn for; ``None`` if there are none."""
+        self.get(n, index)
+        if self._given is not None:
+            return None if self._given_labels is None else self._given_labels[index * n : (index + 1) * n]
+        return self._labels.get((n, index))
+
     @property
     def held(self) -> int:
         """Number of samples in the file; 0 without one."""
@@ -115,31 +138,41 @@ class SampleSets:
         device, clock = self.model.device, MaxMetric().to(self.model.device)
         seconds = 0.0
 
-        def part(number: int) -> Tensor:
+        def part(number: int) -> tuple[Tensor, Tensor | None]:
             nonlocal seconds
             with stream(self.seed, SAMPLING, index, number, device=device):
-                x, spent = self._call(min(AT_A_TIME, n - number * AT_A_TIME))
+                x, y, spent = self._call(min(AT_A_TIME, n - number * AT_A_TIME))
             seconds += spent
-            return x
+            return x, y
 
-        x = torch.cat(map_over_ranks(part, -(-n // AT_A_TIME), "sampling"))
+        drawn, labels = zip(*map_over_ranks(part, -(-n // AT_A_TIME), "sampling"), strict=True)
+        x = torch.cat(drawn)
+        if labels[0] is not None:
+            self._labels[n, index] = torch.cat(labels)
         clock.update(seconds)
         self._seconds[n] = float(clock.compute())
         return x
 
-    def _call(self, batch: int) -> tuple[Tensor, float]:
-        """Samples ``[batch, *shape]`` on the CPU, and the seconds that they took, on a GPU too."""
+    def _call(self, batch: int) -> tuple[Tensor, Tensor | None, float]:
+        """Samples ``[batch, *shape]`` and their labels ``[batch]`` on the CPU, and the seconds spent, on a GPU too."""
         if self.model.device.type == "cuda":
             torch.cuda.synchronize(self.model.device)
         began = time.perf_counter()
-        with torch.no_grad(), torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
+        low = torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16)
+        y = self._draw_labels(batch)
+        with torch.no_grad(), low, nullcontext() if y is None else self.model.given(y):
             x: Tensor = self.model.sample(batch).cpu()  # type: ignore[operator]
         seconds = time.perf_counter() - began
         if self._first is None:
             self._first = seconds
         else:
             self._calls.setdefault(batch, []).append(seconds)
-        return x, seconds
+        return x, None if y is None else y.cpu(), seconds
+
+    def _draw_labels(self, batch: int) -> Tensor | None:
+        if self.model.spec.classes is None:
+            return None
+        return self.model.draw_labels(batch) if self.label is None else torch.full((batch,), self.label)
 
     def _speed(self, batch: int) -> dict[str, Any]:
         """Samples per second in calls of ``batch``: the median of several, without the very first call of the model.
@@ -151,7 +184,7 @@ class SampleSets:
         spent = 0.0
         with stream(self.seed, SAMPLING, batch, device=self.model.device):
             while len(calls) < TIMED and spent + (calls[-1] if calls else first) <= PATIENCE:
-                spent += self._call(batch)[1]
+                spent += self._call(batch)[-1]
         rate = batch / (statistics.median(calls) if calls else first)
         return {"samples_per_second": rate, "speed_batch": batch, "speed_draws": len(calls)}
 
@@ -174,6 +207,7 @@ class SampleSets:
     def _described(self, n: int) -> dict[str, Any]:
         model: Any = self.model
         sampling = dict(model.sampling_protocol) | ({"precision": "bf16"} if self.bf16 else {})
+        sampling |= {} if self.label is None else {"label": self.label}
         drawn = {"sampling": sampling, "passes_per_sample": model.passes_per_sample}
         speed = self._speeds.get(min(n, AT_A_TIME)) or self._speed(min(n, AT_A_TIME))
         return with_observation({**drawn, "sampling_seconds": self._seconds[n], **speed})
@@ -185,8 +219,22 @@ class SampleSets:
         """
         if self._drawn:
             n = max(n for n, _ in self._drawn)
-            sets = [x for (size, _), x in sorted(self._drawn.items()) if size == n]
-            write(path, torch.cat(sets), self._described(n))
+            keys = sorted(key for key in self._drawn if key[0] == n)
+            y = torch.cat([self._labels[key] for key in keys]) if self._labels else None
+            write(path, torch.cat([self._drawn[key] for key in keys]), self._described(n), y)
+
+
+def check_label(label: int | None, model: BaseModel) -> None:
+    """Check that ``label`` is one of the model's.
+
+    Raises:
+        UserError: if it is not, or the model has none.
+    """
+    if label is not None:
+        classes = model.spec.classes
+        name = type(model).__name__
+        require(classes is not None, f"label={label} needs a model of labels: train {name} with data.labels=true.")
+        require(0 <= label < (classes or 0), f"label must be from 0 to {(classes or 0) - 1}, got {label}.")
 
 
 def with_observation(protocol: dict[str, Any]) -> dict[str, Any]:
@@ -200,25 +248,28 @@ def with_observation(protocol: dict[str, Any]) -> dict[str, Any]:
     return entry | protocol
 
 
-def write(path: Path, x: Tensor, protocol: dict[str, Any]) -> None:
-    """Write samples ``x [N, *shape]`` and their protocol to a compressed NumPy file."""
+def write(path: Path, x: Tensor, protocol: dict[str, Any], y: Tensor | None = None) -> None:
+    """Write samples ``x [N, *shape]``, their labels ``y [N]`` if any, and a protocol to a compressed NumPy file."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    labels: dict[str, Any] = {} if y is None else {"y": y.numpy()}
     with atomic(path) as part:
-        np.savez_compressed(part, x=x.numpy(), protocol=np.array(json.dumps(protocol)))
+        np.savez_compressed(part, x=x.numpy(), protocol=np.array(json.dumps(protocol)), **labels)
 
 
-def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
+def read(path: Path, model: BaseModel) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
     """Read samples ``[N, *shape]`` and their protocol from a file written by :func:`write`, or from one of others.
 
     Returns:
-        The samples, uint8 if the data are discrete and float32 if not, and the protocol.
+        The samples, uint8 if the data are discrete and float32 if not, their labels ``[N]`` if the file has them and
+        the model takes labels, and the protocol.
 
     Raises:
         UserError: if the file cannot be read, if its samples do not fit the model's data, or if its protocol is none.
     """
     arrays: dict[str, Any] = {}
     if is_own(path):
-        arrays = read_arrays(path, ["x", *({"protocol"} & sizes(path).keys())])
+        wanted = {"protocol"} if model.spec.classes is None else {"protocol", "y"}
+        arrays = read_arrays(path, ["x", *(wanted & sizes(path).keys())])
     try:
         x = torch.from_numpy(arrays["x"]) if arrays else read_foreign(path, model.spec)
         model.spec.check(x)
@@ -227,8 +278,20 @@ def read(path: Path, model: BaseModel) -> tuple[Tensor, dict[str, Any]]:
     x = x.to(torch.uint8 if model.spec.is_discrete else torch.float32)
     require(len(x) > 0, f"samples={path} contains no samples.")
     require(bool(x.isfinite().all()), f"samples={path} contains NaN, infinity or numbers too large for float32.")
+    y = labels_of(arrays["y"], len(x), path) if "y" in arrays else None
     protocol = protocol_of(str(arrays["protocol"][()]), path) if "protocol" in arrays else {}
-    return x, {"samples_file": path.name, "samples_sha256": digest(path)[:12], **with_observation(protocol)}
+    return x, y, {"samples_file": path.name, "samples_sha256": digest(path)[:12], **with_observation(protocol)}
+
+
+def labels_of(array: np.ndarray, n: int, path: Path) -> Tensor:
+    """Labels ``[n]``, int64.
+
+    Raises:
+        UserError: if they are none of ``n`` samples.
+    """
+    fits = array.dtype.kind in "ui" and array.shape == (n,)
+    require(fits, f"samples={path} has as its labels y {array.dtype} {list(array.shape)}, and not {n} integers.")
+    return torch.from_numpy(array.astype(np.int64))
 
 
 def protocol_of(text: str, path: Path) -> dict[str, Any]:

@@ -93,17 +93,19 @@ def learned_inclusion(subject: Subject, allotment: Allotment, steps: int) -> Ten
     """
     model, held_out = subject.model, subject.data.split("val")
     assert isinstance(model, HasStepwiseBound)
-    rows = allotment.pilot_rows
-    times = torch.arange(1, steps + 1).repeat_interleave(rows).split(PILOT_BATCH)
+    labels = subject.labels("val")
+    times = torch.arange(1, steps + 1).repeat_interleave(allotment.pilot_rows).split(PILOT_BATCH)
 
     def nats(i: int) -> Tensor:
         full = torch.autocast(model.device.type, enabled=False)
         with stream(subject.seed, EVALUATION, PILOT, i, device=model.device), full:
-            x = held_out[torch.randint(len(held_out), times[i].shape)]
-            return model.terms_at(x.to(model.device), times[i].to(model.device))["nats"].cpu().double()
+            rows = torch.randint(len(held_out), times[i].shape)
+            x = held_out[rows]
+            with subject.given(None if labels is None else labels[rows]):
+                return model.terms_at(x.to(model.device), times[i].to(model.device))["nats"].cpu().double()
 
     found = torch.cat(map_over_ranks(nats, len(times), "sizes of terms"))
-    return inclusion_probabilities(typical_sizes(found.view(steps, rows)), allotment.terms or steps)
+    return inclusion_probabilities(typical_sizes(found.view(steps, allotment.pilot_rows)), allotment.terms or steps)
 
 
 def typical_sizes(terms: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -181,12 +182,18 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         clip_norm: see :class:`GenerativeModel`.
         clip_x0: clip estimates of x_0 to [-1, 1] when sampling and scoring integer data. Training never clips, because
             the gradient would vanish where it does.
+        label_dropout: of data with labels, the probability of leaving out the label of a training example, by which the
+            network learns p(x) too (p_uncond of Ho & Salimans 2022, algorithm 1, arXiv:2207.12598).
+        guidance: w of their eq. 6, by which samples become more typical of their labels and less diverse; 0 for samples
+            of p(x|y). Likelihoods are always those of p(x|y).
 
     Raises:
-        ValueError: if the sampler takes more steps than the schedule has.
+        ValueError: if the sampler takes more steps than the schedule has, label_dropout or guidance is out of range, or
+            there is guidance without dropped labels, or these without labels.
     """
 
     family = "diffusion"
+    takes_labels = True
     draws = "trajectories"
 
     def __init__(
@@ -202,19 +209,28 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         scheduler: SchedulerFactory | None = None,
         clip_norm: float | None = None,
         clip_x0: bool = True,
+        label_dropout: float = 0.0,
+        guidance: float = 0.0,
     ) -> None:
         super().__init__(spec, optimizer, scheduler, clip_norm)
         steps = len(schedule)
         fits = sampler.steps is None or sampler.steps <= steps
         ensure(fits, f"sampler.steps={sampler.steps} exceeds the {steps} steps of the schedule.")
+        ensure_numbers(at_least=0, below=1, label_dropout=label_dropout)
+        ensure_numbers(at_least=0, guidance=guidance)
+        ensure(spec.classes is not None or label_dropout == 0, "label_dropout is for labels; set data.labels=true.")
+        learned = "guidance needs a network that was trained with dropped labels too; train with label_dropout=0.1."
+        ensure(label_dropout > 0 or guidance == 0, learned)
         out_shape = (variance.outputs * spec.shape[0], *spec.shape[1:])
-        self.network = network(spec.shape, out_shape)
+        self.network = self.labels.beside_time(network)(spec.shape, out_shape)
         self.process = DiffusionProcess(schedule)
         self.prediction = prediction
         self.objective = objective
         self.variance = variance
         self.sampler = sampler
         self.clip_x0 = clip_x0 and spec.is_discrete
+        self.label_dropout = label_dropout
+        self.guidance = guidance
 
     def compiled_networks(self) -> Iterable[nn.Module]:
         """The network; the process is a table of coefficients."""
@@ -226,7 +242,8 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         """The objective at one random time t per example, of the network's output at ``x_t ~ q(x_t | x_0)``."""
         probability = self.objective.time_probability(self.process)
         noised = self.noised(x, random_times(len(x), probability))
-        output, v = self.predict(noised.x_t, noised.t)
+        with self.labels.dropped(self.label_dropout):
+            output, v = self.predict(noised.x_t, noised.t)
         target = self.prediction.target(noised.x0, noised.eps, self.process.at(noised.t, noised.x0))
 
         def vlb(output: Tensor, v: Tensor | None) -> Tensor:
@@ -296,9 +313,16 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         """
         return self.variance.split(self.network(x_t, t).float())
 
-    def estimate_x0(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The network's (clipped) estimate x̂_0 of x_0, and v of a learned variance, both ``[B, *shape]``."""
+    def estimate_x0(self, x_t: Tensor, t: Tensor, guidance: float = 0.0) -> tuple[Tensor, Tensor | None]:
+        """The network's (clipped) estimate x̂_0 of x_0, and v of a learned variance, both ``[B, *shape]``.
+
+        With guidance w it is that of ``ε̃ = (1 + w) ε(x_t, y) - w ε(x_t)`` (Ho & Salimans 2022, eq. 6). The weights sum
+        to one, so that the same holds for whatever else the network predicts, which is affine in ε at given x_t.
+        """
         output, v = self.predict(x_t, t)
+        if guidance > 0:
+            with self.labels.left_out():
+                output = (1 + guidance) * output - guidance * self.predict(x_t, t)[0]
         x0_hat = self.prediction.x0(x_t, output, self.process.at(t, x_t))
         return x0_hat.clamp(-1, 1) if self.clip_x0 else x0_hat, v
 
@@ -434,14 +458,16 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
         """The sampler's states ``[n, *shape]``, from x_T to x_0, on the scale of the process."""
         x_T = torch.randn(n, *self.spec.shape, device=self.process.beta.device)
         yield x_T
-        yield from self.sampler.path(self.process, self.estimate_x0, self.variance, x_T)
+        estimate_x0 = partial(self.estimate_x0, guidance=self.guidance)
+        yield from self.sampler.path(self.process, estimate_x0, self.variance, x_T)
 
     @torch.no_grad()
     def complete(self, x: Tensor, known: Tensor, candidates: int = 8) -> Tensor:
         """Raw data ``[N, *shape]``: known values as they are, the others drawn by all T steps, see :func:`guided`."""
         ensure_counts(candidates=candidates)
         rows, mask = (part.repeat_interleave(candidates, 0) for part in (x, known))
-        x0, log_w = guided(self.chain_of_laws(), to_symmetric(rows, self.spec), mask)
+        with self.labels.in_a_row(candidates):
+            x0, log_w = guided(self.chain_of_laws(), to_symmetric(rows, self.spec), mask)
         return torch.where(known, x, from_symmetric(x0[chosen(log_w, candidates)], self.spec))
 
     def chain_of_laws(self) -> ReverseChain:
@@ -469,13 +495,14 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
 
     @property
     def sampling_protocol(self) -> dict[str, Any]:
-        """The sampler's settings, in plain types."""
-        return self.sampler.protocol(self.process.steps)
+        """The sampler's settings, in plain types, and the guidance if there is any."""
+        guidance = {"guidance": self.guidance} if self.guidance > 0 else {}
+        return self.sampler.protocol(self.process.steps) | guidance
 
     @property
     def passes_per_sample(self) -> int:
-        """The steps that the sampler takes."""
-        return len(self.sampler.times(self.process.steps))
+        """The steps that the sampler takes, each of two passes under guidance."""
+        return len(self.sampler.times(self.process.steps)) * (2 if self.guidance > 0 else 1)
 
 
 def per_example(values: Tensor) -> Tensor:

@@ -158,6 +158,8 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         ValueError: if a number is out of range, or a discriminator with a gradient penalty uses batch normalization.
     """
 
+    takes_labels = True
+
     def __init__(
         self,
         spec: DataSpec,
@@ -180,8 +182,8 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         self.r1 = r1
         self.discriminator_steps = discriminator_steps
         self.optimizer_factories = (discriminator_optimizer, optimizer)
-        self.generator = generator((latent_dim,), spec.shape)
-        self.discriminator = discriminator(spec.shape, (1,))
+        self.generator = self.labels.beside_input(generator)((latent_dim,), spec.shape)
+        self.discriminator = self.labels.beside_input(discriminator)(spec.shape, (1,))
         self.penalized = r1 > 0 or objective.penalized
         batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules())
         ensure(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from genmodels.core import DataSpec
 from genmodels.errors import ensure_counts, ensure_numbers
 from genmodels.models.base import NetworkFactory, NormalizingFlow, OptimizerFactory, SchedulerFactory, to_reals
+from genmodels.networks.labelled import Labels
 from genmodels.networks.resnet import ResidualNetwork
 from genmodels.networks.scales import halvings
 from genmodels.transforms import (
@@ -97,6 +98,8 @@ class RealNVP(NormalizingFlow):
             outside (0, 0.5), or scale_decay is negative.
     """
 
+    takes_labels = True
+
     def __init__(
         self,
         spec: DataSpec,
@@ -117,12 +120,14 @@ class RealNVP(NormalizingFlow):
         ensure_numbers(at_least=0, scale_decay=scale_decay)
         most = 1 + halvings(*spec.shape[1:]) if spec.is_image else 1000  # vectors have no scales
         ensure_counts(1, most, optional=True, scales=scales)
+        labels = Labels(spec.classes)
+        network, vector_network = (labels.beside_input(each) for each in (network, vector_network or network))
         if spec.is_image:
             couple = image_flow(spec.shape, network, scales or most, width_multiplier, coupling)
         else:
-            couple = vector_flow(spec.shape, vector_network or network, depth, coupling)
+            couple = vector_flow(spec.shape, vector_network, depth, coupling)
         flow = Chain([*to_reals(spec, alpha), ActNorm(spec.shape), couple])
-        super().__init__(spec, flow, optimizer, scheduler, clip_norm, dequantization=dequantization)
+        super().__init__(spec, flow, optimizer, scheduler, clip_norm, dequantization=dequantization, labels=labels)
         self.scale_decay = scale_decay
         self.weight_scales = [g for m in flow.modules() if isinstance(m, ResidualNetwork) for g in m.scales()]
 

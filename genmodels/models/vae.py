@@ -56,6 +56,7 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, HasGau
     """
 
     family = "autoencoders"
+    takes_labels = True
 
     def __init__(
         self,
@@ -82,8 +83,8 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, HasGau
         self.sample_mean = sample_mean
         self.prior = prior(self.latent_dim)
         self.observation = observation(spec)
-        self.encoder = encoder(spec.shape, (2 * self.latent_dim,))
-        self.decoder = decoder((self.latent_dim,), self.observation.param_shape)
+        self.encoder = self.labels.beside_input(encoder)(spec.shape, (2 * self.latent_dim,))
+        self.decoder = self.labels.beside_input(decoder)((self.latent_dim,), self.observation.param_shape)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation ``[B, latent_dim]`` of q(z|x) for raw data ``x [B, *shape]`` (eq. 9)."""

@@ -30,10 +30,18 @@ class SinusoidalEmbedding(nn.Module):
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def time_embedding(dim: int) -> nn.Sequential:
-    """A network ``t [B] -> [B, dim]``: sinusoidal features followed by two linear layers."""
-    sinusoids = 2 * math.ceil(dim / 4)
-    return nn.Sequential(SinusoidalEmbedding(sinusoids), nn.Linear(sinusoids, dim), nn.SiLU(), nn.Linear(dim, dim))
+class TimeEmbedding(nn.Sequential):
+    """A network ``t [B] -> [B, dim]``: sinusoidal features followed by two linear layers.
+
+    Args:
+        dim: length of the embedding.
+    """
+
+    def __init__(self, dim: int) -> None:
+        sinusoids = 2 * math.ceil(dim / 4)
+        layers = SinusoidalEmbedding(sinusoids), nn.Linear(sinusoids, dim), nn.SiLU(), nn.Linear(dim, dim)
+        super().__init__(*layers)
+        self.dim = dim
 
 
 class TimeResidual(nn.Module):
@@ -66,7 +74,7 @@ class TimeMLP(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, width: int, depth: int, dropout: float) -> None:
         super().__init__()
-        self.time = nn.Sequential(time_embedding(width), nn.SiLU())
+        self.time = nn.Sequential(TimeEmbedding(width), nn.SiLU())
         self.into = nn.Linear(in_features, width)
         self.blocks = nn.ModuleList(TimeResidual(width, dropout) for _ in range(depth))
         self.out = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zero_init(nn.Linear(width, out_features)))

@@ -12,7 +12,7 @@ from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.networks.factory import DEEPEST, WIDEST, measured
 from genmodels.networks.init import zero_init
 from genmodels.networks.scales import halvings
-from genmodels.networks.time import time_embedding
+from genmodels.networks.time import TimeEmbedding
 
 ATTENTION_SIDE = 16  # the paper attends at 16x16 of its 32x32 images
 
@@ -93,7 +93,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         time_dim = 4 * widths[0]
-        self.time = nn.Sequential(time_embedding(time_dim), nn.SiLU())
+        self.time = nn.Sequential(TimeEmbedding(time_dim), nn.SiLU())
         self.into = convolution(in_channels, widths[0])
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         channels, skips = widths[0], [widths[0]]

@@ -16,6 +16,8 @@ from genmodels.settings import NOT_IN_HASH
 
 MEASURED = ("model", "data", "seed", "weights", "channels_last", "trainer.precision")  # keys that can change a score
 NOT_MEASURED = ("data.batch_size", "data.eval_batch_size", "data.on_device", "data.root")  # ... but for these
+LATER = {"labels": False, "classes": None, "label_dropout": 0.0, "guidance": 0.0}
+"""Keys that options have gained since runs were made, with the values that mean what was before them."""
 OF_THE_SUBJECT = ("weights", "data_sha256", "limit")  # conditions of a score that say what was measured, not how
 
 
@@ -24,9 +26,23 @@ def config_hash(config: DictConfig) -> str:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     kept = {key: value for key, value in plain.items() if key not in NOT_IN_HASH}
-    kept["data"] = {**kept["data"], "seed": None}
+    kept["data"] = {**kept["data"], "seed": None, "classes": None}  # its spec has the classes that count
+    kept = as_before(kept)
     text = json.dumps(moved(kept, str(plain["run_dir"]), ""), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def as_before(node: Any) -> Any:
+    """A plain config without the keys of :data:`LATER` whose values mean what was before them.
+
+    >>> as_before({"data": {"labels": False, "name": "digits"}, "model": {"guidance": 3.0}})
+    {'data': {'name': 'digits'}, 'model': {'guidance': 3.0}}
+    """
+    if isinstance(node, list):
+        return [as_before(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: as_before(child) for key, child in node.items() if key not in LATER or child != LATER[key]}
 
 
 def moved(node: Any, old: str, new: str) -> Any:

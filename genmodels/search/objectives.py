@@ -30,7 +30,8 @@ def validation_values(config: DictConfig) -> dict[str, str]:
     data.setup("fit")
     with fixed_seed(0, torch.device("cpu")), torch.no_grad():
         model = build(config.model, "model", BaseModel).eval()
-        monitored = name_of(model, isinstance(model.monitor(data.first_train(FEW)), Likelihood))
+        with model.given(data.given_labels("train", FEW)):
+            monitored = name_of(model, isinstance(model.monitor(data.first_train(FEW)), Likelihood))
     quality = (config.get("callbacks") or {}).get("quality")
     found = {f"{VALIDATION}{monitored}": "lower"}
     if quality and "_target_" in quality:

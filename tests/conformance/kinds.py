@@ -97,6 +97,8 @@ def model_on(name: str, spec: DataSpec, *overrides: str, seed: int = 0):
     config = composed(name, *overrides)
     OmegaConf.update(config, "data.spec.shape", list(spec.shape))
     OmegaConf.update(config, "data.spec.levels", spec.levels)
+    if spec.classes is not None:
+        OmegaConf.update(config, "data.spec.classes", spec.classes)
     torch.manual_seed(seed)
     return build(config.model, "model", BaseModel)
 

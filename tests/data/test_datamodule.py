@@ -6,6 +6,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from genmodels.builder import build
 from genmodels.core import DataSpec
 from genmodels.data import DataModule, data_root
 from genmodels.data.sources import Arrays
@@ -129,3 +130,36 @@ def test_root_is_the_argument_then_the_environment(monkeypatch, tmp_path):
     assert data_root() == tmp_path and data_root("/elsewhere") == Path("/elsewhere")
     monkeypatch.delenv("GENMODELS_DATA")
     assert data_root().name == "genmodels"
+
+
+def test_labels_reach_batches_of_every_split_if_asked_for():
+    """The labels of these images are their numbers."""
+    spec = DataSpec((1, 2, 3), 256, classes=100)
+    data = datamodule(spec=spec, labels=True, classes=100)
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        for x, y in loader:
+            assert numbers(x) == y.tolist() and y.dtype == torch.int64
+    for split in ("train", "val", "test"):
+        assert data.given_labels(split, 5).tolist() == numbers(data.split(split, 5))
+    plain = datamodule(classes=100)
+    assert isinstance(next(iter(plain.train_dataloader())), torch.Tensor) and plain.given_labels("test") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["data=moons", "data.labels=true"], "data.labels=true needs data with classes, and moons has none"),
+        (["data=moons", "data.labels=true", "data.classes=3"], "the train examples of moons have no labels"),
+        (["data=digits", "data.labels=true", "data.classes=9"], "digits has labels from 0 to 9"),
+        (["data=digits", "data.spec.classes=10"], "data.labels=false does not fit spec.classes=10"),
+    ],
+)
+def test_data_without_these_labels_are_refused_in_a_sentence(words, sentence):
+    with pytest.raises(UserError, match=sentence):
+        build(compose(words).data, "data", DataModule).setup()
+
+
+def test_official_validation_examples_need_labels_too():
+    data = datamodule(source=Images(val=True), spec=DataSpec((1, 2, 3), 256, classes=100), labels=True, classes=100)
+    with pytest.raises(UserError, match="the val examples of images have no labels"):
+        data.setup()

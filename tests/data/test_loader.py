@@ -160,3 +160,15 @@ def test_resumed_training_sees_what_uninterrupted_training_sees(hook, n, tmp_pat
         fit(Recorder(breaks=n if hook == "on_exception" else -1), SaveAt(hook, n, tmp_path / "c.ckpt"))
     assert len(whole) == 18
     assert fit(Recorder(), resume=tmp_path / "c.ckpt") == whole[n:]
+
+
+def test_labels_follow_their_examples():
+    x, y = torch.arange(20), 10 * torch.arange(20)
+    for options in ({}, {"shuffle": True}, {"index": torch.tensor([3, 9, 4]), "shuffle": True}, {"drop_last": True}):
+        plain, loader = BatchLoader(x, 3, **options), BatchLoader(x, 3, labels=y, **options)
+        batches = list(loader)
+        assert all(torch.equal(labels, 10 * examples) for examples, labels in batches)
+        assert torch.cat([examples for examples, _ in batches]).tolist() == seen(plain)
+    images = torch.arange(8.0).view(8, 1, 1, 1) + torch.tensor([0.0, 0.5])
+    for examples, labels in BatchLoader(images, 4, labels=torch.arange(8), shuffle=True, flip=True):
+        assert torch.equal(examples.floor().long()[:, 0, 0, 0], labels)

@@ -168,7 +168,7 @@ def test_noise_is_named_by_the_batch_and_not_by_what_was_measured_before():
     one = evaluate(model, test)
     torch.rand(3)
     assert evaluate(model, test) == one
-    nats = LikelihoodEvaluation().likelihood(Subject(model, data_of(test), None, 0, None), test).nats
+    nats = LikelihoodEvaluation().likelihood(Subject(model, data_of(test), None, 0, None), "test").nats
     assert len(nats.unique()) == 20  # every batch has its own noise
 
 

@@ -11,6 +11,7 @@ from models.flows import NORMAL, awake, batch, jacobians, train
 from genmodels.core import DataSpec, Kind
 from genmodels.core.quantization import dequantize
 from genmodels.models.realnvp import RealNVP
+from genmodels.networks.mlp import mlp
 from genmodels.networks.resnet import resnet
 from genmodels.transforms import ActNorm, ChannelCoupling, CheckerboardCoupling, FactorOut
 
@@ -167,3 +168,27 @@ def test_bits_per_dim_of_the_loss():
 def test_refuses_an_alpha_that_is_no_distance(options):
     with pytest.raises(ValueError, match="alpha"):
         tiny(DataSpec((2,), 3), **options)
+
+
+def test_the_density_of_every_label_integrates_to_one():
+    """And so does their mixture with any weights; the labels' densities differ."""
+    network = partial(mlp, width=8, depth=1)
+    model = RealNVP(DataSpec((2,), classes=3), network, partial(torch.optim.Adam, lr=1e-2), depth=4).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    side = torch.linspace(-15, 15, 500)
+    grid, cell = torch.cartesian_prod(side, side), (side[1] - side[0]) ** 2
+    found = []
+    for label in range(3):
+        with torch.no_grad(), model.given(torch.tensor([label])):
+            likelihood = model.log_likelihood(grid)
+        assert likelihood.kind is Kind.EXACT
+        found.append(likelihood.nats.double().exp())
+        assert (found[-1].sum() * cell).item() == pytest.approx(1, abs=1e-3)
+    assert all((found[i] - found[j]).abs().sum() * cell > 0.05 for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_of_labels_no_draw_may_be_rejected():
+    model = tiny(DataSpec((1, 4, 4), 5, classes=3))
+    with model.given(torch.tensor([0])), pytest.raises(ValueError, match="rejected"):
+        model.simulate(2)

@@ -2,6 +2,7 @@
 
 from genmodels.models.base.energy import EnergyModel
 from genmodels.models.base.flow import BaseDistribution, NormalizingFlow, StandardLogistic, StandardNormal, to_reals
+from genmodels.models.base.given import Batch, examples_and_labels
 from genmodels.models.base.model import AdversarialModel, BaseModel, GenerativeModel
 from genmodels.models.base.numerics import in_float32, moments, solving
 from genmodels.models.base.training import (
@@ -19,6 +20,7 @@ __all__ = [
     "AdversarialModel",
     "BaseDistribution",
     "BaseModel",
+    "Batch",
     "EnergyModel",
     "GenerativeModel",
     "Loss",
@@ -30,6 +32,7 @@ __all__ = [
     "StandardLogistic",
     "StandardNormal",
     "adopt_settings",
+    "examples_and_labels",
     "in_float32",
     "make_optimizers",
     "moments",

@@ -13,9 +13,10 @@ from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
 from genmodels.core.abilities import Encodes, HasImportanceWeights, Samples
 from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantization import ensure_alpha, log_mass, mass_weights, quantize
-from genmodels.errors import UserError
+from genmodels.errors import UserError, ensure
 from genmodels.models.base.model import GenerativeModel
 from genmodels.models.base.training import Loss, OptimizerFactory, SchedulerFactory
+from genmodels.networks.labelled import Labels
 from genmodels.transforms import DequantizationFactory, Logit, Transform, UniformDequantization
 
 
@@ -97,6 +98,7 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
         clip_norm: largest global gradient norm, or ``None``.
         base: p_Z; ``None`` for N(0, I).
         dequantization: ``spec -> q(u | x)``, by which integers become reals.
+        labels: those that the networks of f read, see :class:`BaseModel`.
     """
 
     family = "flows"
@@ -111,8 +113,9 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
         clip_norm: float | None = None,
         base: BaseDistribution | None = None,
         dequantization: DequantizationFactory = UniformDequantization,
+        labels: Labels | None = None,
     ) -> None:
-        super().__init__(spec, optimizer, scheduler, clip_norm)
+        super().__init__(spec, optimizer, scheduler, clip_norm, labels)
         self.flow = flow
         self.dequantization = dequantization(spec)
         self.base = StandardNormal(spec.dims) if base is None else base
@@ -164,7 +167,9 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
 
         Raises:
             UserError: if fewer than one draw in 1000 is inside.
+            ValueError: for a model that takes labels, whose draws would no longer be those of the labels given.
         """
+        ensure(self.spec.classes is None, "draws that are rejected leave labels without examples.")
         u = torch.empty(0, *self.spec.shape, device=self.device)
         for _ in range(1000):
             drawn = self.flow.decode(self.base.sample(n, self.device))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from torch import Tensor, nn
 
 from genmodels.core import DataSpec, Likelihood
@@ -20,6 +20,7 @@ from genmodels.core.distances import energy_distance
 from genmodels.core.processes import gather, rank_and_world
 from genmodels.core.quantization import to_symmetric
 from genmodels.errors import UserError, ensure_numbers, require
+from genmodels.models.base.given import Batch, GivenLabels, examples_and_labels
 from genmodels.models.base.training import (
     Loss,
     OptimizerFactory,
@@ -28,20 +29,22 @@ from genmodels.models.base.training import (
     make_optimizers,
     train_batch,
 )
+from genmodels.networks.labelled import Labels
 
 ENORMOUS = 1e20  # no loss of a model that learns is so large; one whose parameters overflow may stay finite above
 
 
-class BaseModel(LightningModule, ABC):
+class BaseModel(GivenLabels, ABC):
     """Base class of all models.
 
     Args:
         spec: the data that the model is built for.
         scheduler: ``optimizer -> LRScheduler``, stepped after each step of its optimizer, or ``None``.
         clip_norm: largest global norm of the gradients of one optimizer's parameters, or ``None``.
+        labels: see :class:`GivenLabels`.
 
     Raises:
-        ValueError: if clip_norm is not positive.
+        ValueError: if clip_norm is not positive, or the data have labels that the model does not take.
 
     Attributes:
         chains: persistent Markov chains, which the loss reads and updates. The checkpoint contains one set per process;
@@ -69,9 +72,13 @@ class BaseModel(LightningModule, ABC):
     """What a user can do against a loss that is not finite, or too large."""
 
     def __init__(
-        self, spec: DataSpec, scheduler: SchedulerFactory | None = None, clip_norm: float | None = None
+        self,
+        spec: DataSpec,
+        scheduler: SchedulerFactory | None = None,
+        clip_norm: float | None = None,
+        labels: Labels | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(spec, labels)
         ensure_numbers(above=0, optional=True, clip_norm=clip_norm)
         self.automatic_optimization = False  # it supports one optimizer only; see train_batch
         self.spec = spec
@@ -129,13 +136,15 @@ class BaseModel(LightningModule, ABC):
 
     # Lightning's hooks ------------------------------------------------------------------------------------------------
 
-    def training_step(self, x: Tensor, batch_idx: int) -> dict[str, Any]:
-        """Train the players whose turn it is on ``x [B, *shape]``; return their total ``loss`` and ``terms`` to log."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Train the players whose turn it is on a batch; return their total ``loss`` and ``terms`` to log."""
+        x, y = examples_and_labels(batch)
         direct = self.direct_optimizers is not None
         optimizers = self.direct_optimizers if direct else as_list(self.optimizers())
         backward = torch.Tensor.backward if direct else self.manual_backward
         schedulers = as_list(self.lr_schedulers()) if self.scheduler_factory else []
-        losses = train_batch(self, x, optimizers, schedulers, self.batches, self.accumulate, backward=backward)
+        with self.given(y):
+            losses = train_batch(self, x, optimizers, schedulers, self.batches, self.accumulate, backward=backward)
         totals = [loss.total.detach() for loss in losses]
         total = totals[0] if len(totals) == 1 else sum(totals, x.new_zeros((), dtype=torch.float32))
         return {"loss": total, "terms": {name: t.detach() for loss in losses for name, t in loss.terms.items()}}
@@ -155,10 +164,10 @@ class BaseModel(LightningModule, ABC):
             require(iters >= 1, f"model.scheduler.total_iters must be at least 1, got {iters}.")
         return optimizers, schedulers
 
-    def validation_step(self, x: Tensor, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """No operation, since the callback :class:`genmodels.callbacks.Validate` calls :meth:`monitor`."""
 
-    def test_step(self, x: Tensor, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         """No operation, since the callback :class:`genmodels.callbacks.Evaluate` runs the metrics."""
 
     def on_fit_start(self) -> None:
@@ -201,8 +210,9 @@ class BaseModel(LightningModule, ABC):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Class of the model, and shape and levels of its data, as plain types."""
-        return {"model": type(self).__name__, "shape": list(self.spec.shape), "levels": self.spec.levels}
+        """Class of the model, and shape and levels of its data, as plain types; their classes if it takes labels."""
+        labels = {} if self.spec.classes is None else {"classes": self.spec.classes}
+        return {"model": type(self).__name__, "shape": list(self.spec.shape), "levels": self.spec.levels, **labels}
 
 
 def batches(trainer: Trainer) -> int:
@@ -230,6 +240,7 @@ class GenerativeModel(BaseModel):
         optimizer: ``parameters -> Optimizer``.
         scheduler: see :class:`BaseModel`.
         clip_norm: see :class:`BaseModel`.
+        labels: see :class:`BaseModel`.
     """
 
     def __init__(
@@ -238,8 +249,9 @@ class GenerativeModel(BaseModel):
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory | None = None,
         clip_norm: float | None = None,
+        labels: Labels | None = None,
     ) -> None:
-        super().__init__(spec, scheduler, clip_norm)
+        super().__init__(spec, scheduler, clip_norm, labels)
         self.optimizer_factory = optimizer
 
     @abstractmethod
