@@ -346,7 +346,7 @@ def trained_extractor(words: list[str], epochs: int | None, features: int | None
     return train_extractor(config, shlex.join(["genmodels", "extractor", *words, *options]), epochs, features)
 
 
-def export(run: Place, out: Place, weights: str | None = None) -> Path:
+def export(run: Place, out: Place, weights: str | None = None, format: str | None = None) -> Path:
     """Write a trained model to a folder that ``load``, ``sample`` and ``evaluate`` take, as ``genmodels export`` does.
 
     It holds the weights as safetensors, the config, the record with its scores, and a model card; no optimizer.
@@ -355,14 +355,15 @@ def export(run: Place, out: Place, weights: str | None = None) -> Path:
         run: the run folder, or what :func:`train` returned.
         out: a folder that does not exist or is empty.
         weights: ``ema`` (averaged) or ``raw``; by default those that the run is evaluated with.
+        format: ``torch.export`` to write also programs that run with torch alone, such as ``decoder.pt2``.
 
     Raises:
-        UserError: for bad input.
+        UserError: for bad input, or a model without such parts.
     """
     from genmodels.publish import write
 
     with called():
-        return write(Path(run), Path(out), weights)
+        return write(Path(run), Path(out), weights, format)
 
 
 def evaluate_again(

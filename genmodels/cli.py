@@ -298,7 +298,7 @@ def export(options: Options, overrides: list[str]) -> None:
 
     from genmodels.publish import write
 
-    print(write(folder, Path(str(out)), weights))
+    print(write(folder, Path(str(out)), weights, options["format"]))
 
 
 def check(options: Options, overrides: list[str]) -> None:
@@ -472,9 +472,14 @@ COMMANDS = {
     ),
     "export": Command(
         export,
-        "run=FOLDER out=FOLDER [weights=ema|raw]",
+        "run=FOLDER out=FOLDER [weights=ema|raw] [format=torch.export]",
         "Write the model as safetensors with its config, scores and a model card, a folder that takes the run's place.",
-        {"run": RUN, "out": "folder to write", "weights": "ema (averaged) or raw"},
+        {
+            "run": RUN,
+            "out": "folder to write",
+            "weights": "ema (averaged) or raw",
+            "format": "torch.export: also write programs that run with torch alone, such as decoder.pt2",
+        },
     ),
     "resume": Command(
         resume,
