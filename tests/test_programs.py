@@ -15,10 +15,12 @@ import genmodels
 from genmodels.builder import resolve
 from genmodels.cli import main
 from genmodels.composition import compose
-from genmodels.core.abilities import Exports
+from genmodels.core.abilities import Exports, Program
 from genmodels.errors import UserError
 from genmodels.experiment import run
+from genmodels.models.base import BaseModel
 from genmodels.programs import ROWS, TOLERANCE, as_tuple, randomized, write_programs
+from genmodels.publish import usage
 
 PARTS = {
     "vae": {"decoder"}, "ae": {"decoder"}, "gan": {"generator"}, "nice": {"inverse", "log_density"},
@@ -75,3 +77,38 @@ def test_a_model_without_parts_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(UserError, match=r"^format must be torch\.export, got onnx\.$"):
         genmodels.export(tmp_path / "run", tmp_path / "model", format="onnx")
     assert not (tmp_path / "model").exists()
+
+
+class Odd(BaseModel, Exports):
+    """A model whose part is a given function."""
+
+    def __init__(self, run):
+        super().__init__(KINDS["points"])
+        self.run = run
+
+    def players(self):
+        return []
+
+    def monitor(self, x):
+        return x
+
+    def programs(self):
+        return {"part": Program(self.run, (torch.ones(2, 2),), (), "x to y")}
+
+
+def test_a_part_that_takes_one_number_of_rows_says_so(tmp_path):
+    (written,) = write_programs(Odd(lambda x: x * len(x)), tmp_path)
+    assert written.batch == 2 and "2 rows at a time" in usage([written]) and "torch.randn(2, 2)" in usage([written])
+
+
+@pytest.mark.parametrize(
+    ("run", "sentence"),
+    [
+        (lambda x: x + torch.randn_like(x), "has other values as a program"),
+        (lambda x: x if x.sum() > 0 else -x, r"torch\.export cannot express the part of this model"),
+    ],
+    ids=["random", "data-dependent"],
+)
+def test_a_part_that_is_no_program_is_refused(run, sentence, tmp_path):
+    with pytest.raises(UserError, match=sentence):
+        write_programs(Odd(run), tmp_path)

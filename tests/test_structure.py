@@ -37,7 +37,7 @@ FLOORS = [
     {"external", "extractor", "programs"},
     {"publish"},
     {"composition"},
-    {"hints", "typed"},
+    {"hints", "places", "typed"},
     {"sweeps"},
     {"launch"},
     {"api"},
