@@ -32,6 +32,7 @@ from genmodels.hints import is_bad_input, sentence
 from genmodels.launch import check_config
 from genmodels.naming import as_name
 from genmodels.overrides import parse
+from genmodels.places import located
 from genmodels.settings import check_settings
 from genmodels.signals import Interrupted, listening
 
@@ -137,7 +138,7 @@ def evaluate(
     """Evaluate a trained run again, and add the scores to its run.json, as ``genmodels evaluate`` does.
 
     Args:
-        run: the run folder, or what :func:`train` returned.
+        run: the run folder, or what :func:`train` returned; also ``wandb:...`` or ``hf://USER/NAME``.
         overrides: words such as ``"metrics.likelihood.samples=50"``.
         metrics: names of options of the group ``metrics``; by default the run's own.
         checkpoint: ``best.ckpt`` or ``last.ckpt``; by default the best if there is one.
@@ -151,8 +152,9 @@ def evaluate(
     """
     chosen = [] if metrics is None else [f"metrics=[{','.join(metrics)}]"]
     with called():
-        evaluate_again(Path(run), [*chosen, *overrides], checkpoint, None if samples is None else os.fspath(samples))
-        return read(run)
+        folder = located(run)
+        evaluate_again(folder, [*chosen, *overrides], checkpoint, None if samples is None else os.fspath(samples))
+        return read(folder)
 
 
 @dataclass(frozen=True)
@@ -183,22 +185,23 @@ def resume(run: Place, *overrides: str) -> Run:
     """Continue training from the run's last checkpoint, then evaluate, as ``genmodels resume`` does.
 
     Args:
-        run: the run folder, or what :func:`train` returned.
+        run: the run folder, or what :func:`train` returned; also ``wandb:...`` or ``hf://USER/NAME``.
         overrides: words such as ``"budget.max_batches=20000"``.
 
     Raises:
         UserError: for bad input; the folder is then as it was.
     """
     with called():
-        go_on(Path(run), list(overrides))
-        return read(run)
+        folder = located(run)
+        go_on(folder, list(overrides))
+        return read(folder)
 
 
 def sample(run: Place, n: int = 64, *overrides: str, label: int | None = None) -> Drawn:
     """Draw samples from the model of a run: the same for the same seed.
 
     Args:
-        run: the run folder, or what :func:`train` returned.
+        run: the run folder, or what :func:`train` returned; also ``wandb:...`` or ``hf://USER/NAME``.
         n: number of samples.
         overrides: words such as ``"seed=1"`` or ``"model/sampler=ddim"``.
         label: of a model that was trained with ``data.labels=true``, the label of all samples; ``None`` for labels that
@@ -208,7 +211,7 @@ def sample(run: Place, n: int = 64, *overrides: str, label: int | None = None) -
         UserError: for bad input, or a model that cannot be sampled from.
     """
     with called():
-        return draw(Path(run), n, list(overrides), label)
+        return draw(located(run), n, list(overrides), label)
 
 
 def draw_completions(
@@ -357,23 +360,24 @@ def trained_extractor(words: list[str], epochs: int | None, features: int | None
     return train_extractor(config, shlex.join(["genmodels", "extractor", *words, *options]), epochs, features)
 
 
-def export(run: Place, out: Place, weights: str | None = None) -> Path:
+def export(run: Place, out: Place, weights: str | None = None, format: str | None = None) -> Path:
     """Write a trained model to a folder that ``load``, ``sample`` and ``evaluate`` take, as ``genmodels export`` does.
 
     It holds the weights as safetensors, the config, the record with its scores, and a model card; no optimizer.
 
     Args:
-        run: the run folder, or what :func:`train` returned.
+        run: the run folder, or what :func:`train` returned; also ``wandb:...`` or ``hf://USER/NAME``.
         out: a folder that does not exist or is empty.
         weights: ``ema`` (averaged) or ``raw``; by default those that the run is evaluated with.
+        format: ``torch.export`` to write also programs that run with torch alone, such as ``decoder.pt2``.
 
     Raises:
-        UserError: for bad input.
+        UserError: for bad input, or a model without such parts.
     """
     from genmodels.publish import write
 
     with called():
-        return write(Path(run), Path(out), weights)
+        return write(located(run), Path(out), weights, format)
 
 
 def evaluate_again(

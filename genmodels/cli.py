@@ -16,6 +16,7 @@ from genmodels.api import draw, draw_completions, evaluate_again, go_on, scored,
 from genmodels.composition import compose
 from genmodels.errors import UserError, nearest, require
 from genmodels.launch import one_sentence_errors, train
+from genmodels.places import located
 from genmodels.settings import plain
 from genmodels.tree import options as options_of
 from genmodels.trust import use
@@ -36,7 +37,6 @@ CONFIG_DIR = ("--config-dir", "-cd")
 
 FRAMES = 40  # of an animation of samples
 MOST_DIGITS = 15  # of a number of samples
-ARTIFACT = "wandb:"  # beginning of the name of a run that is on Weights & Biases
 ADM = "adm"  # layout of an archive, of guided-diffusion
 SHORTEST = 0.1  # seconds between two looks of a watch
 OF_NO_RECIPE = ("experiment=", "seed=", "data.root=", "run_dir=", "hydra.", "logger")  # what no recipe decides
@@ -311,7 +311,7 @@ def export(options: Options, overrides: list[str]) -> None:
 
     from genmodels.publish import write
 
-    print(write(folder, Path(str(out)), weights))
+    print(write(folder, Path(str(out)), weights, options["format"]))
 
 
 def check(options: Options, overrides: list[str]) -> None:
@@ -430,18 +430,12 @@ def watching(options: Options) -> float | None:
 
 
 def run_folder(options: Options) -> Path:
-    """The run folder that ``run`` names, downloaded if it is an artifact on Weights & Biases."""
+    """The run folder that ``run`` names, downloaded if it is elsewhere."""
     require(bool(options["run"]), "name a run folder: run=FOLDER")
-    given = str(options["run"])
-    if not given.startswith(ARTIFACT):
-        return Path(given).expanduser()
-
-    from genmodels.runs.artifact import downloaded
-
-    return downloaded(given.removeprefix(ARTIFACT))
+    return located(str(options["run"]))
 
 
-RUN = "the run folder, or wandb:ENTITY/PROJECT/ARTIFACT:ALIAS"
+RUN = "the run folder, wandb:ENTITY/PROJECT/ARTIFACT:ALIAS or hf://USER/NAME"
 COMMANDS = {
     "evaluate": Command(
         evaluate,
@@ -487,9 +481,14 @@ COMMANDS = {
     ),
     "export": Command(
         export,
-        "run=FOLDER out=FOLDER [weights=ema|raw]",
+        "run=FOLDER out=FOLDER [weights=ema|raw] [format=torch.export]",
         "Write the model as safetensors with its config, scores and a model card, a folder that takes the run's place.",
-        {"run": RUN, "out": "folder to write", "weights": "ema (averaged) or raw"},
+        {
+            "run": RUN,
+            "out": "folder to write",
+            "weights": "ema (averaged) or raw",
+            "format": "torch.export: also write programs that run with torch alone, such as decoder.pt2",
+        },
     ),
     "resume": Command(
         resume,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from genmodels.compare import Run, compared, markdown
 from genmodels.errors import require
 from genmodels.files import PART, sha256, write_whole
+from genmodels.programs import SUFFIX, Written, check_exports, write_programs
 from genmodels.runs import RunFolder, restore
 from genmodels.runs.folder import text_sha256
 from genmodels.runs.identity import moved
@@ -21,6 +23,7 @@ from genmodels.runs.packages import packages_of
 from genmodels.settings import plain
 
 LEFT_OUT = ("checkpoints", "config_sha256", "samples_sha256", "wandb", "mlflow")  # entries of the record, of files left
+FORMATS = (None, "torch.export")
 PICTURES = ("samples/final.png",)
 PRIVATE = ("data.root=", "run_dir=", "hydra.", "logger")  # overrides that say where somebody keeps his files
 CARD = """---
@@ -40,7 +43,7 @@ x = model.sample(16)  # data space, [16, {shape}]
 ```
 
 `genmodels sample run=FOLDER`, `genmodels evaluate run=FOLDER metrics=[...]` and `genmodels compare` take it as well.
-
+{programs}
 ## Scores
 
 {tables}
@@ -55,14 +58,35 @@ x = model.sample(16)  # data space, [16, {shape}]
 
 {cost}
 """
+PROGRAMS = """
+## Without genmodels
+
+Programs of `torch.export`, which need torch {torch} or later, and nothing else:
+
+```python
+import torch
+
+{name} = torch.export.load("FOLDER/{file}").module()
+{call}
+```
+
+{files}
+"""
 
 
-def write(source: Path, out: Path, weights: str | None = None) -> Path:
+def write(source: Path, out: Path, weights: str | None = None, form: str | None = None) -> Path:
     """Export the run in the folder ``source`` to the folder ``out``, as a whole or not at all; returns ``out``.
 
+    Args:
+        source: a run folder.
+        out: a folder that does not exist or is empty.
+        weights: ``ema`` or ``raw``; ``None`` for those that the run is evaluated with.
+        form: ``torch.export`` to write the model's parts as programs besides.
+
     Raises:
-        UserError: if ``source`` is no run, or ``out`` holds files already.
+        UserError: if ``source`` is no run, ``out`` holds files already, or the model has no such parts.
     """
+    require(form in FORMATS, f"format must be torch.export, got {form}.")
     run = RunFolder.open(source)
     out = out.expanduser().absolute()
     require(not out.exists() or (out.is_dir() and not any(out.iterdir())), f"out={out} exists already; name another.")
@@ -70,6 +94,8 @@ def write(source: Path, out: Path, weights: str | None = None) -> Path:
     config = run.config
     chosen = weights or str(config.weights)
     model = restore(run, config, chosen)
+    if form:
+        check_exports(model)
     part = RunFolder(out.with_name(f"{PART}{out.name}"))
     shutil.rmtree(part.path, ignore_errors=True)
     try:
@@ -88,7 +114,8 @@ def write(source: Path, out: Path, weights: str | None = None) -> Path:
             if (run.path / name).is_file():
                 (part.path / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(run.path / name, part.path / name)
-        write_whole(part.path / "README.md", card(part.path, content, record))
+        programs = write_programs(model, part.path) if form else []
+        write_whole(part.path / "README.md", card(part.path, content, record, programs))
         if out.exists():
             out.rmdir()
         part.path.rename(out)
@@ -116,7 +143,7 @@ def published(config: dict[str, Any], weights: str) -> dict[str, Any]:
     return {**content, "run_dir": "/run", "logger": {}, "weights": weights}
 
 
-def card(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+def card(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any], programs: Sequence[Written] = ()) -> str:
     """The model card: how to load the model, scores with kinds and errors, protocols, and cost."""
     run = Run.read(folder / "run.json")
     lines = [f"- {score.line}: {json.dumps(dict(score.protocol), sort_keys=True)}" for score in run.scores.values()]
@@ -129,10 +156,35 @@ def card(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> 
         made_by=", ".join(made_by(record, package) for package in ("genmodels", *packages_of(config))),
         needs=needs(list(packages_of(config["model"]))),
         shape=", ".join(map(str, config["data"]["spec"]["shape"])),
+        programs=usage(programs),
         tables=markdown(compared([run])),
         protocol="\n".join(lines) or "No metric applied.",
         words=" ".join(["genmodels train", *run.overrides]),
         cost="\n".join(cost),
+    )
+
+
+def usage(programs: Sequence[Written]) -> str:
+    """How to load programs with torch alone, and what each of them computes; empty without any."""
+    if not programs:
+        return ""
+    lines = []
+    for each in programs:
+        rows = "any number of rows" if each.batch is None else f"{each.batch} rows at a time"
+        lines.append(f"- `{each.file}`: {each.program.about}; {rows}.")
+    first = programs[0]
+    shapes = [[16 if first.batch is None else first.batch, *each.shape[1:]] for each in first.program.inputs]
+    arguments = [
+        f"torch.randn({', '.join(map(str, shape))})" if each.is_floating_point() else f"torch.ones({shape[0]}).long()"
+        for each, shape in zip(first.program.inputs, shapes, strict=True)
+    ]
+    name = first.file.removesuffix(SUFFIX)
+    return PROGRAMS.format(
+        torch=".".join(torch.__version__.split(".")[:2]),
+        name=name,
+        file=first.file,
+        call=f"y = {name}({', '.join(arguments)})",
+        files="\n".join(lines),
     )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from genmodels.core.likelihood import Likelihood
 
@@ -281,6 +282,35 @@ class Denoises(ABC):
     @abstractmethod
     def denoising_strip(self, n: int, frames: int) -> Tensor:
         """Raw data ``[frames, n, *shape]``: ``n`` samples at evenly spaced steps from pure noise to data."""
+
+
+LATENTS = "z ~ p(z) [B, latent_dim]"
+ON_SYMMETRIC = "[B, *shape], of which integers are on [-1, 1]"  # as to_symmetric has them
+
+
+@dataclass(frozen=True)
+class Program:
+    """A part of a model that other programs run without genmodels, see :mod:`genmodels.programs`.
+
+    Attributes:
+        run: a function of tensors whose first dimension is the batch; it draws no random numbers.
+        inputs: examples of its arguments, of at least two rows.
+        networks: the modules that hold its parameters.
+        about: its arguments and its value, in a sentence.
+    """
+
+    run: Callable[..., Any]
+    inputs: tuple[Tensor, ...]
+    networks: tuple[nn.Module, ...]
+    about: str
+
+
+class Exports(ABC):
+    """A model with parts that are functions of tensors, such as a decoder or one step of a sampler."""
+
+    @abstractmethod
+    def programs(self) -> Mapping[str, Program]:
+        """Its parts by name, such as ``decoder``."""
 
 
 class HasDensity(ABC):

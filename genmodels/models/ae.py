@@ -15,14 +15,15 @@ Nothing makes the codes follow any particular law. One that is fitted to them ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.core import DataSpec
-from genmodels.core.abilities import DecodesLatent, Encodes, Samples
+from genmodels.core.abilities import LATENTS, ON_SYMMETRIC, DecodesLatent, Encodes, Exports, Program, Samples
 from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.core.reconstruction import Reconstruction, reconstruction_for
@@ -35,7 +36,7 @@ MOST_CODES = 10_000  # of training examples, to which the law of codes is fitted
 AT_A_TIME = 500  # examples that are encoded in one pass
 
 
-class AE(GenerativeModel, Samples, Encodes, DecodesLatent):
+class AE(GenerativeModel, Samples, Encodes, DecodesLatent, Exports):
     """Encoder, decoder, and a law of codes.
 
     The law is fitted to the codes of training data whenever validation starts, with the weights that are validated and
@@ -100,6 +101,14 @@ class AE(GenerativeModel, Samples, Encodes, DecodesLatent):
     def sampling_protocol(self) -> dict[str, Any]:
         """The law of codes."""
         return {"codes": type(self.codes).__name__}
+
+    @override
+    def programs(self) -> Mapping[str, Program]:
+        def decode(z: Tensor) -> Tensor:
+            return self.reconstruction.location(self.decoder(z)).float()
+
+        about = f"{LATENTS} to data {ON_SYMMETRIC}"
+        return {"decoder": Program(decode, (torch.zeros(2, self.latent_dim),), (self.decoder,), about)}
 
     # The law of codes -------------------------------------------------------------------------------------------------
 

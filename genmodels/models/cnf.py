@@ -14,7 +14,7 @@ needs no solver: it regresses on velocities known in closed form, at the cost of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -22,9 +22,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim, log_mean_exp
-from genmodels.core.abilities import Denoises, Encodes, HasLikelihood, HasProbabilityFlow, Samples
+from genmodels.core.abilities import Denoises, Encodes, Exports, HasLikelihood, HasProbabilityFlow, Program, Samples
 from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantization import dequantize, from_symmetric, to_symmetric, unit_to_symmetric
 from genmodels.core.randomness import stratified_uniform
@@ -137,7 +138,7 @@ class MaximumLikelihood(Objective):
         return Loss(-nats / dims + self.kinetic * kinetic + self.jacobian * jacobian, terms)
 
 
-class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, Denoises):
+class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, Denoises, Exports):
     """Continuous flow of images or vectors, of integers (scaled to [-1, 1]) or reals (standardized).
 
     Integers are dequantized uniformly: the flow is trained on points of the bins around the levels, and a sample is the
@@ -220,8 +221,14 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
 
     def velocity(self, t: Tensor, x: Tensor) -> Tensor:
         """``v(x, t) [B, *shape]`` at ``x [B, *shape]``, and ``t [B]``, or ``[]`` for all examples."""
-        v: Tensor = self.network(x, TIME_SCALE * t.expand(len(x)))
+        v: Tensor = self.network(x, TIME_SCALE * t.expand(x.shape[0]))
         return v.to(x.dtype)
+
+    @override
+    def programs(self) -> Mapping[str, Program]:
+        about = "t [B] in [0, 1], from noise to data, and x [B, *shape] to the velocity of x, on the scale of the flow"
+        inputs = torch.zeros(2), torch.zeros(2, *self.spec.shape)
+        return {"velocity": Program(self.velocity, inputs, (self.network,), about)}
 
     def solve(self, x: Tensor, t0: float, t1: float, solver: Solver) -> Tensor:
         """The state ``[B, *shape]`` at t1 that was ``x [B, *shape]`` at t0."""

@@ -9,7 +9,7 @@ the steps. Training minimizes a reweighted variational bound; the bound itself i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,9 +22,11 @@ from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
 from genmodels.core.abilities import (
     Completes,
     Denoises,
+    Exports,
     HasImportanceWeights,
     HasProbabilityFlow,
     HasStepwiseBound,
+    Program,
     Samples,
 )
 from genmodels.core.candidates import chosen
@@ -166,7 +168,9 @@ class Bound:
         return weighted_sum(self.terms[:, steps], None if self.inclusion is None else self.inclusion[steps])
 
 
-class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, HasProbabilityFlow, Denoises, Completes):
+class DDPM(
+    GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, HasProbabilityFlow, Denoises, Completes, Exports
+):
     """Diffusion model on images or vectors, of integers (scaled to [-1, 1]) or reals (taken as they are).
 
     Args:
@@ -329,6 +333,16 @@ class DDPM(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Has
     def reverse(self, x_t: Tensor, t: Tensor, x0_hat: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mean ``[B, *shape]`` and log σ_t² of ``p(x_{t-1} | x_t)``: the posterior's mean at x̂_0 (eq. 7 and §3.2)."""
         return self.process.posterior_mean(x0_hat, x_t, t), self.variance.log(self.process, x_t, t, v)
+
+    @override
+    def programs(self) -> Mapping[str, Program]:
+        def denoise(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            mean, log_variance = self.reverse(x_t, t, *self.estimate_x0(x_t, t))
+            return mean, log_variance.expand_as(mean)
+
+        about = "x_t [B, *shape] and t [B] of 1 .. T to the mean and the log-variance of p(x_{t-1} | x_t)"
+        inputs = torch.zeros(2, *self.spec.shape), torch.ones(2, dtype=torch.long)
+        return {"denoise": Program(denoise, inputs, (self.network, self.process), about)}
 
     # Likelihoods ------------------------------------------------------------------------------------------------------
 

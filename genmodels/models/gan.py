@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from genmodels.core import DataSpec
-from genmodels.core.abilities import DecodesLatent, Samples
+from genmodels.core.abilities import LATENTS, ON_SYMMETRIC, DecodesLatent, Exports, Program, Samples
 from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantization import dequantize, quantize
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
@@ -136,7 +137,7 @@ def input_gradient(discriminator: nn.Module, x: Tensor) -> Tensor:
     return gradient.flatten(1)
 
 
-class GAN(AdversarialModel, Samples, DecodesLatent):
+class GAN(AdversarialModel, Samples, DecodesLatent, Exports):
     """Generator G and discriminator D, trained in turn (algorithm 1).
 
     Integer data are dequantized onto [-1, 1], so that D cannot distinguish real from fake by discreteness alone.
@@ -251,6 +252,11 @@ class GAN(AdversarialModel, Samples, DecodesLatent):
         """
         y = self.generator(z).float()
         return y if self.spec.levels is None else y * (self.spec.levels / (self.spec.levels - 1))
+
+    @override
+    def programs(self) -> Mapping[str, Program]:
+        about = f"{LATENTS} to data {ON_SYMMETRIC}"
+        return {"generator": Program(self.location, (torch.zeros(2, self.latent_dim),), (self.generator,), about)}
 
     def sample(self, n: int) -> Tensor:
         """Raw data ``[n, *shape]``: G(z) for ``n`` draws of z."""

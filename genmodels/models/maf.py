@@ -10,13 +10,16 @@ computes all μ_i and α_i in one pass. K such layers are stacked, each a densit
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from genmodels.core import DataSpec
+from genmodels.core.abilities import Program
 from genmodels.errors import ensure, ensure_counts
 from genmodels.models.base import BaseDistribution, NormalizingFlow, OptimizerFactory, SchedulerFactory, to_reals
 from genmodels.networks.made import MADEFactory
@@ -113,3 +116,8 @@ class MAF(NormalizingFlow):
         flow = Chain([*to_reals(spec, alpha), Flatten(spec.shape), *first, *stack])
         base = MixtureMADE(d, network, components) if components > 1 else None
         super().__init__(spec, flow, optimizer, scheduler, clip_norm, base)
+
+    @override
+    def programs(self) -> Mapping[str, Program]:
+        """The density alone: as a program, the D passes of the inverse would be D copies of the networks."""
+        return {name: program for name, program in super().programs().items() if name == "log_density"}

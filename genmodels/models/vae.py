@@ -12,7 +12,7 @@ the networks, by the same bound, in which the divergence is then estimated at th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,7 +20,17 @@ from torch import Tensor
 from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.abilities import Encodes, HasGaussianPosterior, HasImportanceWeights, HasObservation, Samples
+from genmodels.core.abilities import (
+    LATENTS,
+    ON_SYMMETRIC,
+    Encodes,
+    Exports,
+    HasGaussianPosterior,
+    HasImportanceWeights,
+    HasObservation,
+    Program,
+    Samples,
+)
 from genmodels.core.observation import Observation, standard_normal_log_prob
 from genmodels.core.quantization import to_symmetric
 from genmodels.errors import ensure_counts, ensure_numbers
@@ -31,7 +41,7 @@ MOST_LATENTS = 32  # latent variables by default
 DECODED_AT_A_TIME = 1000  # latents in one pass of the decoder: importance samples times images
 
 
-class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, HasGaussianPosterior, Encodes):
+class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, HasGaussianPosterior, Encodes, Exports):
     """Latent variable model ``p(z) p(x|z)`` with the amortized Gaussian posterior ``q(z|x)``.
 
     The loss is ``-E_q[log p(x|z)] + beta KL(q(z|x) || p(z))``: the negative ELBO for ``beta = 1``, otherwise the
@@ -165,6 +175,11 @@ class VAE(GenerativeModel, Samples, HasImportanceWeights, HasObservation, HasGau
         """Mean of p(x|z), or a draw from it: raw data ``[B, *shape]`` given ``z [B, latent_dim]``."""
         params = self.decoder(z)
         return self.observation.mean(params) if mean else self.observation.sample(params)
+
+    @override
+    def programs(self) -> Mapping[str, Program]:
+        about = f"{LATENTS} to the location of p(x|z) {ON_SYMMETRIC}"
+        return {"decoder": Program(self.location, (torch.zeros(2, self.latent_dim),), (self.decoder,), about)}
 
     @override
     def draw_latent(self, n: int) -> Tensor:

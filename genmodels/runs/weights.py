@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from torch import Tensor
 from genmodels.errors import UserError, require
 from genmodels.runs.computing import choose
 from genmodels.runs.folder import RunFolder
+from genmodels.runs.hub import HUB, snapshot
 from genmodels.untrusted import parsed
 
 EXPORTED = ".safetensors"
@@ -192,18 +194,19 @@ def check_parts(checkpoint: str | Path) -> None:
     require(damaged is None, f"{checkpoint} is damaged: its part {damaged} has another check sum.")
 
 
-def load(run: str | Path, weights: str = "ema", checkpoint: str | None = None) -> BaseModel:
+def load(run: str | os.PathLike[str], weights: str = "ema", checkpoint: str | None = None) -> BaseModel:
     """The trained model of a run folder, in eval mode on the CPU.
 
     Args:
-        run: run folder, or an export.
+        run: run folder, or an export, also ``hf://USER/NAME`` or ``hf://USER/NAME@REVISION`` on the Hugging Face Hub.
         weights: ``ema`` (averaged) or ``raw``.
         checkpoint: ``best.ckpt`` or ``last.ckpt``; by default the best if there is one.
 
     Raises:
-        UserError: if the folder or its checkpoint is missing or damaged.
+        UserError: if the folder or its checkpoint is missing or damaged, or cannot be downloaded.
     """
-    folder = RunFolder.open(run)
+    name = os.fspath(run)
+    folder = RunFolder.open(snapshot(name.removeprefix(HUB)) if name.startswith(HUB) else Path(name))
     return restore(folder, folder.config, weights, checkpoint)
 
 

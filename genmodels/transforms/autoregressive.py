@@ -58,7 +58,7 @@ class Shuffle(Transform):
 
     @override
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x[:, self.order], x.new_zeros(len(x))
+        return x[:, self.order], x.new_zeros(x.shape[0])
 
     @override
     def decode(self, z: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class Reverse(Transform):
 
     @override
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.flip(1), x.new_zeros(len(x))
+        return x.flip(1), x.new_zeros(x.shape[0])
 
     @override
     def decode(self, z: Tensor) -> Tensor:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
-from genmodels.core.abilities import Encodes, HasImportanceWeights, Samples
+from genmodels.core.abilities import Encodes, Exports, HasImportanceWeights, Program, Samples
 from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantization import ensure_alpha, log_mass, mass_weights, quantize
 from genmodels.errors import UserError, ensure
@@ -81,7 +82,7 @@ def to_reals(spec: DataSpec, alpha: float | None) -> list[Transform]:
     return [Logit(alpha)] if spec.is_discrete else []
 
 
-class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
+class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes, Exports):
     """An invertible map f from data to a code ``z ~ p_Z``: ``log p(x) = log p_Z(f(x)) + log |det df/dx|``.
 
     The equation is the change of variables (Dinh et al. 2017, eq. 2, arXiv:1605.08803). Integers are dequantized,
@@ -199,6 +200,18 @@ class NormalizingFlow(GenerativeModel, Samples, HasImportanceWeights, Encodes):
     def decode(self, z: Tensor) -> Tensor:
         """Raw data ``x = f⁻¹(z) [B, *shape]`` of codes ``z [B, D]``; an integer is the level whose bin contains x."""
         return quantize(self.flow.decode(z), self.spec)
+
+    @override
+    def programs(self) -> Mapping[str, Program]:
+        z, u = torch.zeros(2, self.spec.dims), torch.full((2, *self.spec.shape), 0.5)
+        parts = (self.flow, *([self.base] if isinstance(self.base, nn.Module) else []))
+        scale = "on the unit cube, in which level k of L has [k/L, (k+1)/L)" if self.spec.is_discrete else "as they are"
+        return {
+            "inverse": Program(self.flow.decode, (z,), parts, f"codes z ~ p(z) [B, D] to data [B, *shape] {scale}"),
+            "log_density": Program(
+                self.log_density, (u,), parts, f"data [B, *shape] {scale} to the logarithm of their density [B] in nats"
+            ),
+        }
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:

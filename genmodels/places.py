@@ -1,0 +1,32 @@
+"""Where a run is: a folder here, an artifact on Weights & Biases, or an export on the Hugging Face Hub.
+
+This module does not import torch before something is downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ARTIFACT, HUB = "wandb:", "hf://"  # beginnings of the names of runs that are elsewhere
+
+
+def located(run: str | os.PathLike[str]) -> Path:
+    """The run folder that is named, downloaded below ``runs`` if it is elsewhere.
+
+    Args:
+        run: a folder, ``wandb:ENTITY/PROJECT/NAME:ALIAS`` or ``hf://USER/NAME@REVISION``.
+
+    Raises:
+        UserError: if it cannot be downloaded.
+    """
+    name = os.fspath(run)
+    if name.startswith(ARTIFACT):
+        from genmodels.runs import artifact
+
+        return artifact.downloaded(name.removeprefix(ARTIFACT))
+    if name.startswith(HUB):
+        from genmodels.runs import hub
+
+        return hub.downloaded(name.removeprefix(HUB))
+    return Path(name).expanduser()
