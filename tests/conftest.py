@@ -12,6 +12,7 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: the workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MATPLOTLIBRC"] = str(Path(__file__).with_name("matplotlibrc"))  # also in processes that are started
 
 MOST_WORKERS = 8  # each holds some 700 MB
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -21,6 +22,15 @@ def pytest_xdist_auto_num_workers(config) -> int:
     """One process per core for the whole suite; a selection of tests runs in this process, ``-n 2`` in two."""
     whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, MOST_WORKERS) if whole else 0
+
+
+@pytest.fixture
+def usual_style():
+    """Pictures as users see them, with numbers at their axes."""
+    import matplotlib
+
+    with matplotlib.rc_context(matplotlib.rcParamsDefault):
+        yield
 
 
 @pytest.fixture(scope="session")

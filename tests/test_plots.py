@@ -4,12 +4,14 @@ import itertools
 from xml.etree.ElementTree import fromstring
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from genmodels import figures, plots
 from genmodels.core import DataSpec
 
+pytestmark = pytest.mark.usefixtures("usual_style")
 SPEC = DataSpec((1, 8, 8), 17)
 
 

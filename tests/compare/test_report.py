@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from compare.folders import bits, fd, write_run
 from compare.test_configs import write_config
+from matplotlib import rc_context, rcParamsDefault
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -363,13 +364,18 @@ def written(tmp_path_factory):
     folder = write_all(tmp_path_factory.mktemp("written"))
     for name, limit, width in (("0_GAN", 1, 1), ("1_VAE", 1, 2), ("2_DDPM", 2, 2)):
         write_config(folder / name, data={"limit": limit}, net={"width": width})
-    page_of(folder)
+    write_as_users_see_it(folder)
     return folder
+
+
+def write_as_users_see_it(folder):
+    with rc_context(rcParamsDefault):
+        page_of(folder)
 
 
 def open_page(browser, folder, width=1280):
     if not (folder / "report.html").exists():
-        page_of(folder)
+        write_as_users_see_it(folder)
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get((folder / "report.html").as_uri())
