@@ -25,7 +25,7 @@ from genmodels.overrides import check_override, fault, parse
 from genmodels.runs import EXPECTED
 from genmodels.settings import EXPECTED as ENTRY
 from genmodels.settings import ROOT, TRAINER, check_value
-from genmodels.tree import groups, takes_none, takes_several
+from genmodels.tree import groups, owners, takes_none, takes_several
 
 SHORT = ("debug=fast", "data=gaussian", "metrics=[likelihood]", "dry_run=true")  # for inputs that are accepted
 
@@ -68,7 +68,7 @@ def choices(group: str) -> list[str]:
 
 
 GROUPS = [
-    f"model=ddpm {word}" if "/" in group else word
+    f"{owners(group)[0]} {word}" if owners(group) else word
     for group in groups()
     for word in choices(group)
     if not word.endswith(",")
