@@ -295,7 +295,7 @@ def test_a_checkpoint_that_is_none(fails, copy, content, capsys):
 
 def test_annealing_that_is_killed_continues_where_it_was(copy, capsys):
     annealing = ["metrics=[ais]", "metrics.ais.images=4", "metrics.ais.batch_size=1", "metrics.ais.simulated=1",
-                 "metrics.ais.temperatures=100"]  # fmt: skip
+                 "metrics.ais.temperatures=40"]  # fmt: skip
     words = ["evaluate", f"run={copy}", *annealing]
     process = subprocess.Popen([sys.executable, "-m", "genmodels.cli", *words])
     deadline = time.monotonic() + 120

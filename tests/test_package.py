@@ -75,25 +75,22 @@ def test_the_wheel_holds_the_configuration_as_it_is_in_the_checkout(wheel):
     assert own and own.items() <= held.items()
 
 
-def test_trains_evaluates_samples_and_compares_in_an_empty_folder(call, genmodels, installed, tmp_path):
-    genmodels("train", "model=vae", *FAST)
-    (config,) = tmp_path.glob("runs/*/*_vae_gaussian/config.yaml")
+def test_sweeps_evaluates_samples_and_trains_in_an_empty_folder(call, genmodels, installed, tmp_path):
+    done = genmodels("train", "-m", "model=gan,vae", *FAST)
+    assert "Comparison of 2 runs" in done.stdout
+    (report,) = tmp_path.glob("runs/sweeps/*/report.html")
+    assert len([*report.parent.glob("*/run.json")]) == 2
+    (config,) = report.parent.glob("vae_gaussian_*/config.yaml")
     assert '"git": null' in (config.parent / "run.json").read_text()
     code = f"""
 import genmodels
 assert genmodels.__file__.startswith({str(installed)!r})
 run = genmodels.evaluate({str(config.parent)!r}, "weights=raw")
 assert "nats[weights=raw]" in run.scores and genmodels.sample(run, 4).x.shape == (4, 2)
+run = genmodels.train("model=vae", *{FAST})
+assert run.path.parts[-3] == "runs" and run.path.name.endswith("_vae_gaussian")
 """
     python(call, code)
-    assert "Comparison of 1 run" in genmodels("compare", "runs").stdout
-
-
-def test_a_sweep_ends_in_a_report_below_runs(genmodels, tmp_path):
-    done = genmodels("train", "-m", "model=gan,vae", *FAST)
-    assert "Comparison of 2 runs" in done.stdout
-    (report,) = tmp_path.glob("runs/sweeps/*/report.html")
-    assert len([*report.parent.glob("*/run.json")]) == 2
 
 
 def test_bad_input_is_one_sentence_that_names_the_command(genmodels, tmp_path):

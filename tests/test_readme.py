@@ -16,10 +16,10 @@ BLOCKS = re.findall(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)```", READM
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    """A copy of the repository with the README's model in it."""
+    """A copy of the repository with the README's model in it; what is compiled is not compiled once more."""
     folder = tmp_path_factory.mktemp("house")
     for name in ("genmodels", "conf", "tests"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("results"))
     for name in ("train.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     for name, text in BLOCKS:

@@ -20,7 +20,7 @@ def by_singular_values(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("n", [24, pytest.param(2500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [12, pytest.param(2500, marks=pytest.mark.slow)])
 def test_cifar10_test_against_train(n, real_data, tmp_path):
     cifar = read("cifar10", real_data)
     held_out, train = cifar.split("test")[:n], cifar.train_and_val()[:n]
