@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,20 @@ def write_programs(model: BaseModel, folder: Path) -> list[Written]:
     Raises:
         UserError: if the model has no parts, or torch cannot express one, or not with the same values.
     """
-    return [write(name, program, folder) for name, program in check_exports(model).items()]
+    return [write(name, of_labels(model, program), folder) for name, program in check_exports(model).items()]
+
+
+def of_labels(model: BaseModel, program: Program) -> Program:
+    """The program of a model of p(x|y) with the labels y as its first input; unchanged for a model without labels."""
+    if model.spec.classes is None:
+        return program
+
+    def run(y: Tensor, *inputs: Tensor) -> Any:
+        with model.labels.given(y):
+            return program.run(*inputs)
+
+    y = torch.zeros(len(program.inputs[0]), dtype=torch.int64)
+    return replace(program, run=run, inputs=(y, *program.inputs), about=f"labels y [B], and {program.about}")
 
 
 @torch.no_grad()

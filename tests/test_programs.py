@@ -15,6 +15,7 @@ import genmodels
 from genmodels.builder import resolve
 from genmodels.cli import main
 from genmodels.composition import compose
+from genmodels.core import DataSpec
 from genmodels.core.abilities import Exports, Program
 from genmodels.errors import UserError
 from genmodels.experiment import run
@@ -51,6 +52,17 @@ def test_a_program_has_the_values_of_the_model_for_any_number_of_rows(name, tmp_
                 assert found.shape == own.shape and len(found) == rows
                 assert torch.allclose(found, own, rtol=TOLERANCE, atol=TOLERANCE * max(1.0, float(own.abs().max())))
         assert each.batch is None and rows != ROWS
+
+
+def test_a_program_of_a_model_of_labels_takes_them_first(tmp_path):
+    model = awake(model_on("gan", DataSpec((2,), classes=3))).eval()
+    (written,) = write_programs(model, tmp_path)
+    program = torch.export.load(tmp_path / written.file).module()
+    y, z = torch.tensor([0, 1, 2, 2]), torch.randn(4, model.latent_dim)
+    with torch.no_grad(), model.given(y):
+        own = model.generator(z)
+    assert torch.allclose(program(y, z), own, atol=TOLERANCE)
+    assert not torch.allclose(program(y.flip(0), z), own, atol=TOLERANCE)
 
 
 @pytest.fixture(scope="module")

@@ -90,9 +90,11 @@ class Labels:
         """
         if self.codes is None:
             raise ValueError("the model is of p(x | label): name the labels, with model.given(y): ...")
+        if rows == self.codes.shape[0]:
+            return self.codes
         draws, rest = divmod(rows, len(self.codes))
         ensure(rest == 0, f"there are {len(self.codes)} labels for {rows} rows.")
-        return self.codes.repeat(draws, 1) if draws != 1 else self.codes
+        return self.codes.repeat(draws, 1)
 
     def beside_input(self, factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         """``(in_shape, out_shape) -> network`` as ``factory``, of a network that gets the code beside its input."""
@@ -135,7 +137,7 @@ class CodeBesideInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x [B, C, ...] -> network([B, C + K, ...])``."""
-        code = self.labels.code(len(x)).to(x.dtype)
+        code = self.labels.code(x.shape[0]).to(x.dtype)
         planes = code.view(*code.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:])
         out: Tensor = self.network(torch.cat([x, planes], dim=1))
         return out
@@ -151,5 +153,5 @@ class TimeAndLabel(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """``t [B] -> [B, dim]``."""
-        out: Tensor = self.time(t) + self.label(self.labels.code(len(t)))
+        out: Tensor = self.time(t) + self.label(self.labels.code(t.shape[0]))
         return out
