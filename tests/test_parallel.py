@@ -60,7 +60,7 @@ def score_alone(folder):
     return json.loads((folder / "run.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["vae", "ddpm"])
+@pytest.mark.parametrize("name", ["realnvp", "vae", "ddpm"])
 def test_every_metric_has_one_value_on_one_and_on_two_processes(name, tmp_path):
     small = ["budget.max_batches=4", "validations=1", "callbacks.samples.n=4", "data.batch_size=8", "data.limit=61"]
     sizes = ["metrics.fd.n=301", "metrics.fd.repeats=2", "metrics.likelihood.samples=2", "metrics.memorization.n=301"]
