@@ -54,6 +54,7 @@ from genmodels.mcmc.paths import (
     select,
     standard_normal,
 )
+from genmodels.mcmc.references import CorrelatedNormal, Given, Reference, StandardNormal, correlations
 from genmodels.mcmc.tuning import Transition, tune, with_step_sizes
 
 __all__ = [
@@ -63,9 +64,11 @@ __all__ = [
     "AnnealedLaw",
     "Base",
     "BoltzmannMachine",
+    "CorrelatedNormal",
     "Defect",
     "DifferentiablePath",
     "GeometricPath",
+    "Given",
     "Kernel",
     "LangevinAnnealed",
     "LogDensity",
@@ -74,9 +77,12 @@ __all__ = [
     "Moments",
     "Path",
     "Progress",
+    "Reference",
+    "StandardNormal",
     "State",
     "Transition",
     "converges",
+    "correlations",
     "defect",
     "differentiated",
     "effective_draws",

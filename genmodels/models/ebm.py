@@ -1,7 +1,8 @@
 r"""Energy-based model: a neural network tilts a Gaussian, ``p(z) = N(z; 0, I) exp(-f(z) / T) / Z``.
 
 The tilt of a reference density is that of Xie et al. 2016 (arXiv:1602.03264, eq. 1); it makes Z finite for every f that
-grows more slowly than a square. Here z is the data, standardized. The gradient of the negative log-likelihood,
+grows more slowly than a square. Here z is the data, standardized; the Gaussian can also have the correlations of the
+data, N(z; 0, C), which leaves to f what no Gaussian has. The gradient of the negative log-likelihood,
 
     E_data[ grad f ] - E_p[ grad f ]    (over T),
 
@@ -27,8 +28,16 @@ from typing_extensions import override
 
 from genmodels.core import DataSpec
 from genmodels.core.quantization import dequantize, ensure_alpha, logit, logit_log_det, quantize, unlogit
-from genmodels.errors import ensure_counts, ensure_numbers, require
-from genmodels.mcmc import DifferentiablePath, LangevinAnnealed, sigmoid_schedule
+from genmodels.errors import ensure, ensure_counts, ensure_numbers, require
+from genmodels.mcmc import (
+    CorrelatedNormal,
+    LangevinAnnealed,
+    LogDensity,
+    Reference,
+    StandardNormal,
+    correlations,
+    sigmoid_schedule,
+)
 from genmodels.models.base import (
     EnergyModel,
     Loss,
@@ -40,6 +49,8 @@ from genmodels.models.base import (
 )
 
 FEWEST_ACCEPTED = 0.01  # of the steps of chains that move
+MOST_CORRELATED = 4096  # dimensions, whose matrix has 64 MiB
+EXAMPLES_PER_DIM = 50  # for the correlations
 
 
 class Start(ABC):
@@ -139,6 +150,8 @@ class EBM(EnergyModel):
         adjusted: accept steps by the rule of Metropolis and Hastings (MALA), which makes the chains exact.
         largest_gradient: largest norm of the gradient in a Langevin step (truncated MALA: Roberts & Tweedie 1996), or
             ``None``. The chains' law is then another one, of which likelihood and samples still are.
+        correlated: let the reference density have the correlations of the data, which are estimated before training.
+            Chains are drawn from it, and step at a size that its narrowest direction allows.
         temperature: T of the model's law ``exp(-f / T)``. As a sampler knows only f / T, T sets how fast the law
             changes with the network's weights.
         energy_decay: weight of the mean squared energies of data and chains in the loss (Du & Mordatch 2019, §3.2).
@@ -147,12 +160,14 @@ class EBM(EnergyModel):
         validation_temperatures: likewise.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if a number is out of range, or the data have too many dimensions for their correlations.
     """
 
     remedies = "lower model.step_size, at which chains diverge, or model.optimizer.lr, or set model.largest_gradient"
     mean: Tensor
     std: Tensor
+    root: Tensor
+    precision: Tensor
 
     def __init__(
         self,
@@ -166,6 +181,7 @@ class EBM(EnergyModel):
         step_size: float = 0.01,
         adjusted: bool = True,
         largest_gradient: float | None = None,
+        correlated: bool = False,
         temperature: float = 1.0,
         energy_decay: float = 0.0,
         alpha: float = 1e-6,
@@ -179,12 +195,20 @@ class EBM(EnergyModel):
         ensure_numbers(above=0, optional=True, largest_gradient=largest_gradient)
         ensure_numbers(at_least=0, energy_decay=energy_decay)
         ensure_alpha(alpha)
+        ensure(
+            not correlated or spec.dims <= MOST_CORRELATED,
+            f"correlated=true is for data of at most {MOST_CORRELATED} dimensions, here {spec.dims}.",
+        )
         self.steps, self.step_size, self.adjusted, self.largest_gradient = steps, step_size, adjusted, largest_gradient
         self.temperature, self.energy_decay, self.alpha = temperature, energy_decay, alpha
         self.start = start
         self.network = energy(spec.shape, (1,))
         self.register_buffer("mean", torch.zeros(spec.dims))
         self.register_buffer("std", torch.ones(spec.dims))
+        self.correlated = correlated
+        if correlated:
+            self.register_buffer("root", torch.eye(spec.dims))
+            self.register_buffer("precision", torch.eye(spec.dims))
 
     # Between data and the standardized reals --------------------------------------------------------------------------
 
@@ -193,12 +217,22 @@ class EBM(EnergyModel):
         u = dequantize(x, self.spec)[0].flatten(1)
         return logit(u, self.alpha)[0] if self.spec.is_discrete else u
 
+    @property
+    def first_examples(self) -> int:
+        """As many as the moments, or the correlations, of the data are taken of."""
+        return EXAMPLES_PER_DIM * self.spec.dims if self.correlated else super().first_examples
+
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Take the moments of raw data ``x [B, *shape]``, and start the chains."""
-        mean, std = moments(self.to_reals(x))
+        reals = self.to_reals(x)
+        mean, std = moments(reals)
         self.mean.copy_(mean)
         self.std.copy_(std)
+        if self.correlated:
+            c = correlations((reals - mean) / std)
+            self.root.copy_(torch.linalg.cholesky(c))
+            self.precision.copy_(torch.linalg.inv(c))
         self.chains = self.initial_chains()
 
     @override
@@ -242,40 +276,47 @@ class EBM(EnergyModel):
         energy: Tensor = self.network(z.view(-1, *self.spec.shape)).float().flatten()
         return -energy / self.temperature
 
+    @property
+    def reference(self) -> Reference:
+        """The density ``f_0 / Z_0`` that f tilts."""
+        if self.correlated:
+            return CorrelatedNormal(self.root, self.precision)
+        return StandardNormal(self.spec.dims, self.device)
+
     @override
     def chains_of_noise(self, n: int) -> Tensor:
-        return torch.randn(n, self.spec.dims, device=self.device)
+        return self.reference.draw(n)
 
     @override
     def annealed(self, temperatures: int) -> LangevinAnnealed:
-        return self.langevin_along(DifferentiablePath(self.tilt), temperatures)
+        return self.langevin_along(self.tilt, self.reference, temperatures)
 
-    def langevin_along(self, path: DifferentiablePath, temperatures: int) -> LangevinAnnealed:
-        """Chains of single Langevin steps along a path, over so many temperatures."""
+    def langevin_along(self, log_g: LogDensity[Tensor], reference: Reference, temperatures: int) -> LangevinAnnealed:
+        """Chains of single Langevin steps from a reference density to its tilt by ``log_g``."""
         betas = sigmoid_schedule(temperatures)
-        settings = (self.step_size, self.adjusted, self.spec.dims, self.largest_gradient)
-        return LangevinAnnealed(path, betas, *settings, device=self.device)
+        return LangevinAnnealed(log_g, reference, betas, self.step_size, self.adjusted, self.largest_gradient)
 
     @override
     def clamped(self, y: Tensor, known: Tensor) -> LangevinAnnealed:
         """The tilt sees known positions in the place of the chain's own, which stay independent of all others."""
-        path = DifferentiablePath(lambda z: self.tilt(torch.where(known, y, z)))
-        return self.langevin_along(path, self.temperatures)
+        given = self.reference.given(y, known)
+        return self.langevin_along(lambda z: self.tilt(torch.where(known, y, z)), given, self.temperatures)
 
     @override
     def log_known_volume(self, y: Tensor, known: Tensor) -> Tensor:
         if not self.spec.is_discrete:
             return y.new_zeros(len(y))
         reals = self.mean + self.std * y
-        slope = -0.5 * y.square() + F.softplus(reals) + F.softplus(-reals)
-        return torch.where(known, slope, 0.0).sum(1)
+        slope = torch.where(known, F.softplus(reals) + F.softplus(-reals), 0.0).sum(1)
+        return self.reference.given(y, known).log_known + slope
 
     @property
     def law(self) -> dict[str, Any]:
         """The chain that is annealed, by single Langevin steps, and the temperature of the energy."""
         clipped = {} if self.largest_gradient is None else {"largest_gradient": self.largest_gradient}
         steps = {"step_size": self.step_size, "adjusted": self.adjusted, "temperature": self.temperature}
-        return {**super().law, **steps, **clipped}
+        correlated = {"correlated": True} if self.correlated else {}
+        return {**super().law, **steps, **clipped, **correlated}
 
     @in_float32
     def loss(self, x: Tensor) -> Loss:
