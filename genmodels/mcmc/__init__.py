@@ -54,7 +54,7 @@ from genmodels.mcmc.paths import (
     select,
     standard_normal,
 )
-from genmodels.mcmc.references import CorrelatedNormal, Given, Reference, StandardNormal, correlations
+from genmodels.mcmc.references import CorrelatedNormal, Given, NormalDensity, Reference, StandardNormal, correlations
 from genmodels.mcmc.tuning import Transition, tune, with_step_sizes
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "MeanField",
     "Meeting",
     "Moments",
+    "NormalDensity",
     "Path",
     "Progress",
     "Reference",

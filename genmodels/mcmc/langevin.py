@@ -29,7 +29,7 @@ from typing_extensions import override
 
 from genmodels.mcmc.annealed_law import AnnealedLaw
 from genmodels.mcmc.paths import DifferentiablePath, LogDensity, Path, State, select
-from genmodels.mcmc.references import Reference
+from genmodels.mcmc.references import NormalDensity
 
 
 def force(path: DifferentiablePath, state: State, beta: float, largest: float | None = None) -> Tensor:
@@ -175,7 +175,7 @@ class LangevinAnnealed(AnnealedLaw[State]):
     def __init__(
         self,
         log_g: LogDensity[Tensor],
-        reference: Reference,
+        reference: NormalDensity,
         betas: Tensor,
         step_size: float,
         adjusted: bool,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from genmodels.errors import ensure
 from genmodels.mcmc.paths import standard_normal
 
 
-class Reference(ABC):
+class NormalDensity(ABC):
     """A density ``f_0 / Z_0`` on ``R^D``, which is a :data:`genmodels.mcmc.Base` as it is called."""
 
     log_z0: float
@@ -31,12 +32,16 @@ class Reference(ABC):
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Summands ``[N, D]`` of ``log f_0`` at ``x [N, D]``, and its gradient ``[N, D]``."""
 
+
+class Reference(NormalDensity):
+    """One that can be conditioned on some of its dimensions."""
+
     @abstractmethod
     def given(self, y: Tensor, known: Tensor) -> Given:
         """The density of the other dimensions, given the ``known [N, D]`` ones of ``y [N, D]``."""
 
 
-class Given(Reference):
+class Given(NormalDensity):
     """What :meth:`Reference.given` returns: a density of N rows, each given dimensions of its own.
 
     Chains in it keep positions ``[N, D]``, of which known dimensions are independent N(0, 1) and mean nothing.
@@ -90,7 +95,8 @@ class CorrelatedNormal(Reference):
 
     @override
     def draw(self, n: int) -> Tensor:
-        return torch.randn(n, len(self.root), device=self.root.device) @ self.root.T
+        noise = torch.randn(n, len(self.root), dtype=self.root.dtype, device=self.root.device)
+        return noise @ self.root.T
 
     @override
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,17 +152,17 @@ class GivenCorrelated(Given):
         return torch.where(self.known, half - 0.5 * x.square(), half), torch.where(self.known, -x, slope)
 
 
-def correlations(y: Tensor) -> Tensor:
-    """Correlation matrix ``[D, D]``, float64, of ``y [N, D]`` with means 0 and variances 1, shrunk to the identity.
+def correlations(parts: Iterable[Tensor]) -> Tensor:
+    """Correlation matrix ``[D, D]``, float64, of N rows in parts ``[B, D]`` with means 0 and variances 1, shrunk.
 
     D examples of independent dimensions are added to the N, so that it has an inverse whatever N.
 
-    >>> correlations(torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
+    >>> correlations([torch.tensor([[1.0, 1.0], [-1.0, -1.0]])])
     tensor([[1.0000, 0.5000],
             [0.5000, 1.0000]], dtype=torch.float64)
     """
-    n, dims = y.shape
-    total = dims * torch.eye(dims, dtype=torch.float64, device=y.device)
-    for part in y.split(4096):
-        total = total + part.double().T @ part.double()
-    return total / (n + dims)
+    n, total = 0, torch.zeros((), dtype=torch.float64)
+    for part in parts:
+        n, total = n + len(part), total + part.double().T @ part.double()
+    dims = len(total)
+    return (total + dims * torch.eye(dims, dtype=torch.float64, device=total.device)) / (n + dims)

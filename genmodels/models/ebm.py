@@ -1,8 +1,9 @@
 r"""Energy-based model: a neural network tilts a Gaussian, ``p(z) = N(z; 0, I) exp(-f(z) / T) / Z``.
 
 The tilt of a reference density is that of Xie et al. 2016 (arXiv:1602.03264, eq. 1); it makes Z finite for every f that
-grows more slowly than a square. Here z is the data, standardized; the Gaussian can also have the correlations of the
-data, N(z; 0, C), which leaves to f what no Gaussian has. The gradient of the negative log-likelihood,
+grows more slowly than a square. Here z is the data, standardized. The reference density can also be the
+Gaussian copula of the data, N(z; 0, C) of normal scores z with correlations C, which leaves to f what is neither in the
+histograms of single dimensions nor in the correlations of two. The gradient of the negative log-likelihood,
 
     E_data[ grad f ] - E_p[ grad f ]    (over T),
 
@@ -27,12 +28,14 @@ from torch import Tensor
 from typing_extensions import override
 
 from genmodels.core import DataSpec
+from genmodels.core.normal_scores import NormalScores
 from genmodels.core.quantization import dequantize, ensure_alpha, logit, logit_log_det, quantize, unlogit
 from genmodels.errors import ensure, ensure_counts, ensure_numbers, require
 from genmodels.mcmc import (
     CorrelatedNormal,
     LangevinAnnealed,
     LogDensity,
+    NormalDensity,
     Reference,
     StandardNormal,
     correlations,
@@ -50,7 +53,8 @@ from genmodels.models.base import (
 
 FEWEST_ACCEPTED = 0.01  # of the steps of chains that move
 MOST_CORRELATED = 4096  # dimensions, whose matrix has 64 MiB
-EXAMPLES_PER_DIM = 50  # for the correlations
+EXAMPLES_PER_DIM = 50  # for their correlations
+AT_A_TIME = 4096  # examples
 
 
 class Start(ABC):
@@ -150,8 +154,9 @@ class EBM(EnergyModel):
         adjusted: accept steps by the rule of Metropolis and Hastings (MALA), which makes the chains exact.
         largest_gradient: largest norm of the gradient in a Langevin step (truncated MALA: Roberts & Tweedie 1996), or
             ``None``. The chains' law is then another one, of which likelihood and samples still are.
-        correlated: let the reference density have the correlations of the data, which are estimated before training.
-            Chains are drawn from it, and step at a size that its narrowest direction allows.
+        copula: let the reference density be the Gaussian copula of the data: normal scores in place of logits of
+            integers (:class:`genmodels.core.normal_scores.NormalScores`), and their correlations, both estimated before
+            training.
         temperature: T of the model's law ``exp(-f / T)``. As a sampler knows only f / T, T sets how fast the law
             changes with the network's weights.
         energy_decay: weight of the mean squared energies of data and chains in the loss (Du & Mordatch 2019, §3.2).
@@ -160,7 +165,7 @@ class EBM(EnergyModel):
         validation_temperatures: likewise.
 
     Raises:
-        ValueError: if a number is out of range, or the data have too many dimensions for their correlations.
+        ValueError: if a number is out of range, or the data have too many dimensions for a copula.
     """
 
     remedies = "lower model.step_size, at which chains diverge, or model.optimizer.lr, or set model.largest_gradient"
@@ -181,7 +186,7 @@ class EBM(EnergyModel):
         step_size: float = 0.01,
         adjusted: bool = True,
         largest_gradient: float | None = None,
-        correlated: bool = False,
+        copula: bool = False,
         temperature: float = 1.0,
         energy_decay: float = 0.0,
         alpha: float = 1e-6,
@@ -196,8 +201,8 @@ class EBM(EnergyModel):
         ensure_numbers(at_least=0, energy_decay=energy_decay)
         ensure_alpha(alpha)
         ensure(
-            not correlated or spec.dims <= MOST_CORRELATED,
-            f"correlated=true is for data of at most {MOST_CORRELATED} dimensions, here {spec.dims}.",
+            not copula or spec.dims <= MOST_CORRELATED,
+            f"copula=true is for data of at most {MOST_CORRELATED} dimensions, here {spec.dims}.",
         )
         self.steps, self.step_size, self.adjusted, self.largest_gradient = steps, step_size, adjusted, largest_gradient
         self.temperature, self.energy_decay, self.alpha = temperature, energy_decay, alpha
@@ -205,8 +210,9 @@ class EBM(EnergyModel):
         self.network = energy(spec.shape, (1,))
         self.register_buffer("mean", torch.zeros(spec.dims))
         self.register_buffer("std", torch.ones(spec.dims))
-        self.correlated = correlated
-        if correlated:
+        self.copula = copula
+        self.scores = NormalScores(spec.dims, spec.levels) if copula and spec.levels is not None else None
+        if copula:
             self.register_buffer("root", torch.eye(spec.dims))
             self.register_buffer("precision", torch.eye(spec.dims))
 
@@ -220,17 +226,19 @@ class EBM(EnergyModel):
     @property
     def first_examples(self) -> int:
         """As many as the moments, or the correlations, of the data are taken of."""
-        return EXAMPLES_PER_DIM * self.spec.dims if self.correlated else super().first_examples
+        return EXAMPLES_PER_DIM * self.spec.dims if self.copula else super().first_examples
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Take the moments of raw data ``x [B, *shape]``, and start the chains."""
-        reals = self.to_reals(x)
-        mean, std = moments(reals)
-        self.mean.copy_(mean)
-        self.std.copy_(std)
-        if self.correlated:
-            c = correlations((reals - mean) / std)
+        """Take the moments of raw data ``x [B, *shape]``, or their copula, and start the chains."""
+        if self.scores is not None:
+            self.scores.fit(x.flatten(1))
+        else:
+            mean, std = moments(self.to_reals(x))
+            self.mean.copy_(mean)
+            self.std.copy_(std)
+        if self.copula:
+            c = correlations(self.embed(part) for part in x.split(AT_A_TIME))
             self.root.copy_(torch.linalg.cholesky(c))
             self.precision.copy_(torch.linalg.inv(c))
         self.chains = self.initial_chains()
@@ -253,10 +261,14 @@ class EBM(EnergyModel):
 
     @override
     def embed(self, x: Tensor) -> Tensor:
+        if self.scores is not None:
+            return self.scores.encode(x.flatten(1))
         return (self.to_reals(x) - self.mean) / self.std
 
     def log_volume(self, y: Tensor) -> Tensor:
         """Log-determinant ``[B]`` of standardizing, of the logit, and log-volume of a bin, at ``y [B, D]``."""
+        if self.scores is not None:
+            return self.scores.log_volume(y).sum(1)
         log_det = -self.std.log().sum().expand(len(y))
         if self.spec.levels is None:
             return log_det
@@ -265,6 +277,8 @@ class EBM(EnergyModel):
 
     def unembed(self, y: Tensor) -> Tensor:
         """Raw data ``x [B, *shape]`` of ``y [B, D]``; an integer is the level whose bin contains its point."""
+        if self.scores is not None:
+            return self.scores.decode(y).to(torch.uint8).view(-1, *self.spec.shape)
         reals = self.mean + self.std * y
         u = unlogit(reals, self.alpha) if self.spec.is_discrete else reals
         return quantize(u, self.spec).view(-1, *self.spec.shape)
@@ -279,7 +293,7 @@ class EBM(EnergyModel):
     @property
     def reference(self) -> Reference:
         """The density ``f_0 / Z_0`` that f tilts."""
-        if self.correlated:
+        if self.copula:
             return CorrelatedNormal(self.root, self.precision)
         return StandardNormal(self.spec.dims, self.device)
 
@@ -291,7 +305,9 @@ class EBM(EnergyModel):
     def annealed(self, temperatures: int) -> LangevinAnnealed:
         return self.langevin_along(self.tilt, self.reference, temperatures)
 
-    def langevin_along(self, log_g: LogDensity[Tensor], reference: Reference, temperatures: int) -> LangevinAnnealed:
+    def langevin_along(
+        self, log_g: LogDensity[Tensor], reference: NormalDensity, temperatures: int
+    ) -> LangevinAnnealed:
         """Chains of single Langevin steps from a reference density to its tilt by ``log_g``."""
         betas = sigmoid_schedule(temperatures)
         return LangevinAnnealed(log_g, reference, betas, self.step_size, self.adjusted, self.largest_gradient)
@@ -306,17 +322,19 @@ class EBM(EnergyModel):
     def log_known_volume(self, y: Tensor, known: Tensor) -> Tensor:
         if not self.spec.is_discrete:
             return y.new_zeros(len(y))
+        given = self.reference.given(y, known)
+        if self.scores is not None:
+            return given.log_known + torch.where(known, self.scores.log_volume(y), 0.0).sum(1)
         reals = self.mean + self.std * y
-        slope = torch.where(known, F.softplus(reals) + F.softplus(-reals), 0.0).sum(1)
-        return self.reference.given(y, known).log_known + slope
+        return given.log_known + torch.where(known, F.softplus(reals) + F.softplus(-reals), 0.0).sum(1)
 
     @property
     def law(self) -> dict[str, Any]:
         """The chain that is annealed, by single Langevin steps, and the temperature of the energy."""
         clipped = {} if self.largest_gradient is None else {"largest_gradient": self.largest_gradient}
         steps = {"step_size": self.step_size, "adjusted": self.adjusted, "temperature": self.temperature}
-        correlated = {"correlated": True} if self.correlated else {}
-        return {**super().law, **steps, **clipped, **correlated}
+        copula = {"reference": "Gaussian copula"} if self.copula else {}
+        return {**super().law, **steps, **clipped, **copula}
 
     @in_float32
     def loss(self, x: Tensor) -> Loss:
