@@ -156,7 +156,7 @@ class EBM(EnergyModel):
             ``None``. The chains' law is then another one, of which likelihood and samples still are.
         copula: let the reference density be the Gaussian copula of the data: normal scores in place of logits of
             integers (:class:`genmodels.core.normal_scores.NormalScores`), and their correlations, both estimated before
-            training.
+            training. ``None`` for integers of at most 4096 dimensions.
         temperature: T of the model's law ``exp(-f / T)``. As a sampler knows only f / T, T sets how fast the law
             changes with the network's weights.
         energy_decay: weight of the mean squared energies of data and chains in the loss (Du & Mordatch 2019, §3.2).
@@ -186,7 +186,7 @@ class EBM(EnergyModel):
         step_size: float = 0.01,
         adjusted: bool = True,
         largest_gradient: float | None = None,
-        copula: bool = False,
+        copula: bool | None = False,
         temperature: float = 1.0,
         energy_decay: float = 0.0,
         alpha: float = 1e-6,
@@ -204,15 +204,15 @@ class EBM(EnergyModel):
             not copula or spec.dims <= MOST_CORRELATED,
             f"copula=true is for data of at most {MOST_CORRELATED} dimensions, here {spec.dims}.",
         )
+        self.copula = spec.is_discrete and spec.dims <= MOST_CORRELATED if copula is None else copula
         self.steps, self.step_size, self.adjusted, self.largest_gradient = steps, step_size, adjusted, largest_gradient
         self.temperature, self.energy_decay, self.alpha = temperature, energy_decay, alpha
         self.start = start
         self.network = energy(spec.shape, (1,))
         self.register_buffer("mean", torch.zeros(spec.dims))
         self.register_buffer("std", torch.ones(spec.dims))
-        self.copula = copula
-        self.scores = NormalScores(spec.dims, spec.levels) if copula and spec.levels is not None else None
-        if copula:
+        self.scores = NormalScores(spec.dims, spec.levels) if self.copula and spec.levels is not None else None
+        if self.copula:
             self.register_buffer("root", torch.eye(spec.dims))
             self.register_buffer("precision", torch.eye(spec.dims))
 
