@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 PSEUDO = 0.5  # examples added to every level, by which unseen ones have a probability (Krichevsky & Trofimov 1981)
 EDGE = 1e-12  # distance of probabilities from 0 and 1, so that normal scores are finite
+REACH, PER_UNIT = 4, 8  # largest score of the table of dequantized values, and knots per unit
 
 
 class NormalScores(nn.Module):
@@ -30,14 +31,17 @@ class NormalScores(nn.Module):
 
     Attributes:
         cumulative: cumulative frequencies ``[D, L + 1]``, float64, from 0 to 1; of uniform levels before :meth:`fit`.
+        table: dequantized values ``[D, K]`` at K evenly spaced scores.
     """
 
     cumulative: Tensor
+    table: Tensor
 
     def __init__(self, dims: int, levels: int) -> None:
         super().__init__()
         uniform = torch.linspace(0, 1, levels + 1, dtype=torch.float64)
         self.register_buffer("cumulative", uniform.repeat(dims, 1))
+        self.register_buffer("table", self._tabulated())
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
@@ -46,6 +50,7 @@ class NormalScores(nn.Module):
         offsets = levels * torch.arange(dims, device=x.device)
         counts = torch.bincount((x.long() + offsets).flatten(), minlength=dims * levels).view(dims, levels)
         self.cumulative[:, 1:] = (counts.double() + PSEUDO).cumsum(1) / (len(x) + PSEUDO * levels)
+        self.table.copy_(self._tabulated())
 
     def encode(self, x: Tensor) -> Tensor:
         """Draws ``z [B, D]``, float32, in the bins of integers ``x [B, D]``."""
@@ -57,6 +62,27 @@ class NormalScores(nn.Module):
         """The integers ``x [B, D]`` in whose bins ``z [B, D]`` lie."""
         u = torch.special.ndtr(z.double()).T.contiguous()
         return torch.searchsorted(self.cumulative[:, 1:-1].contiguous(), u, right=True).T
+
+    def dequantized(self, z: Tensor) -> Tensor:
+        """Values ``[B, D]`` between 0 and 1 of ``z [B, D]``, with a gradient: ``(x + (place in its bin)) / L``.
+
+        They are interpolated between the knots of a table, and constant beyond them, so that they are good for what a
+        network sees, and not for the integer.
+        """
+        place = ((z + REACH) * PER_UNIT).clamp(0, 2 * REACH * PER_UNIT)
+        knot = place.detach().floor().clamp(max=2 * REACH * PER_UNIT - 1)
+        index = knot.long() + self.table.shape[1] * torch.arange(len(self.table), device=z.device)
+        below, above = self.table.take(index), self.table.take(index + 1)
+        return torch.addcmul(below, above - below, place - knot)
+
+    def _tabulated(self) -> Tensor:
+        """The dequantized values at the knots, ``[D, K]``, float32."""
+        knots = torch.linspace(-REACH, REACH, 2 * REACH * PER_UNIT + 1, device=self.cumulative.device)
+        z = knots[:, None].expand(-1, len(self.cumulative))
+        levels = self.decode(z).T
+        below, p = self._bins(levels)
+        place = (torch.special.ndtr(z.T.double()) - below) / p
+        return ((levels + place.clamp(0, 1)) / (self.cumulative.shape[1] - 1)).float()
 
     def log_volume(self, z: Tensor) -> Tensor:
         """``log (p(x) / φ(z)) [B, D]`` in nats of the bins of ``z [B, D]``, by which a density of z becomes a mass."""

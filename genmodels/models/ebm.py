@@ -55,6 +55,7 @@ FEWEST_ACCEPTED = 0.01  # of the steps of chains that move
 MOST_CORRELATED = 4096  # dimensions, whose matrix has 64 MiB
 EXAMPLES_PER_DIM = 50  # for their correlations
 AT_A_TIME = 4096  # examples
+ADAPTATION = 0.05  # of the logarithm of a step size at a batch, times what acceptance lacks
 
 
 class Start(ABC):
@@ -151,6 +152,8 @@ class EBM(EnergyModel):
         clip_norm: largest global gradient norm, or ``None``.
         steps: Langevin steps for every batch.
         step_size: η of a Langevin step, in squared standard deviations of the data.
+        acceptance: mean probability of accepting a step to which training adapts η, from ``step_size`` on, since the
+            law of the model narrows as it learns; ``None`` for a fixed η. What it ends with is part of the model.
         adjusted: accept steps by the rule of Metropolis and Hastings (MALA), which makes the chains exact.
         largest_gradient: largest norm of the gradient in a Langevin step (truncated MALA: Roberts & Tweedie 1996), or
             ``None``. The chains' law is then another one, of which likelihood and samples still are.
@@ -173,6 +176,7 @@ class EBM(EnergyModel):
     std: Tensor
     root: Tensor
     precision: Tensor
+    adapted: Tensor
 
     def __init__(
         self,
@@ -184,6 +188,7 @@ class EBM(EnergyModel):
         clip_norm: float | None = None,
         steps: int = 20,
         step_size: float = 0.01,
+        acceptance: float | None = None,
         adjusted: bool = True,
         largest_gradient: float | None = None,
         copula: bool | None = False,
@@ -198,6 +203,8 @@ class EBM(EnergyModel):
         ensure_numbers(above=0, below=2, step_size=step_size)  # from 2 on, steps in N(0, I) diverge
         ensure_numbers(above=0, temperature=temperature)
         ensure_numbers(above=0, optional=True, largest_gradient=largest_gradient)
+        ensure_numbers(above=0, below=1, optional=True, acceptance=acceptance)
+        ensure(acceptance is None or adjusted, "acceptance is for adjusted=true: other steps are always accepted.")
         ensure_numbers(at_least=0, energy_decay=energy_decay)
         ensure_alpha(alpha)
         ensure(
@@ -211,6 +218,9 @@ class EBM(EnergyModel):
         self.network = energy(spec.shape, (1,))
         self.register_buffer("mean", torch.zeros(spec.dims))
         self.register_buffer("std", torch.ones(spec.dims))
+        self.acceptance = acceptance
+        if acceptance is not None:
+            self.register_buffer("adapted", torch.tensor(step_size))
         self.scores = NormalScores(spec.dims, spec.levels) if self.copula and spec.levels is not None else None
         if self.copula:
             self.register_buffer("root", torch.eye(spec.dims))
@@ -233,10 +243,9 @@ class EBM(EnergyModel):
         """Take the moments of raw data ``x [B, *shape]``, or their copula, and start the chains."""
         if self.scores is not None:
             self.scores.fit(x.flatten(1))
-        else:
-            mean, std = moments(self.to_reals(x))
-            self.mean.copy_(mean)
-            self.std.copy_(std)
+        mean, std = moments(self.to_reals(x) if self.scores is None else dequantize(x, self.spec)[0].flatten(1))
+        self.mean.copy_(mean)
+        self.std.copy_(std if self.scores is None else std.square().mean().sqrt())  # pixels keep their contrast
         if self.copula:
             c = correlations(self.embed(part) for part in x.split(AT_A_TIME))
             self.root.copy_(torch.linalg.cholesky(c))
@@ -286,9 +295,18 @@ class EBM(EnergyModel):
     # Energy and chains ------------------------------------------------------------------------------------------------
 
     def tilt(self, z: Tensor) -> Tensor:
-        """``-f(z) / T [B]``, what is added to ``log N(z; 0, I)``, at ``z [B, D]``."""
-        energy: Tensor = self.network(z.view(-1, *self.spec.shape)).float().flatten()
+        """``-f(z) / T [B]``, what is added to the reference's log-density, at ``z [B, D]``.
+
+        In place of normal scores the network sees the values that they stand for.
+        """
+        seen = z if self.scores is None else (self.scores.dequantized(z) - self.mean) / self.std
+        energy: Tensor = self.network(seen.view(-1, *self.spec.shape)).float().flatten()
         return -energy / self.temperature
+
+    @property
+    def eta(self) -> float:
+        """Size η of a Langevin step, adapted or fixed."""
+        return self.step_size if self.acceptance is None else float(self.adapted)
 
     @property
     def reference(self) -> Reference:
@@ -310,7 +328,7 @@ class EBM(EnergyModel):
     ) -> LangevinAnnealed:
         """Chains of single Langevin steps from a reference density to its tilt by ``log_g``."""
         betas = sigmoid_schedule(temperatures)
-        return LangevinAnnealed(log_g, reference, betas, self.step_size, self.adjusted, self.largest_gradient)
+        return LangevinAnnealed(log_g, reference, betas, self.eta, self.adjusted, self.largest_gradient)
 
     @override
     def clamped(self, y: Tensor, known: Tensor) -> LangevinAnnealed:
@@ -332,7 +350,8 @@ class EBM(EnergyModel):
     def law(self) -> dict[str, Any]:
         """The chain that is annealed, by single Langevin steps, and the temperature of the energy."""
         clipped = {} if self.largest_gradient is None else {"largest_gradient": self.largest_gradient}
-        steps = {"step_size": self.step_size, "adjusted": self.adjusted, "temperature": self.temperature}
+        size = self.step_size if self.acceptance is None else f"adapted to an acceptance of {self.acceptance}"
+        steps = {"step_size": size, "adjusted": self.adjusted, "temperature": self.temperature}
         copula = {"reference": "Gaussian copula"} if self.copula else {}
         return {**super().law, **steps, **clipped, **copula}
 
@@ -359,6 +378,8 @@ class EBM(EnergyModel):
         if slots is not None:
             self.chains["z"][slots] = ends
             self.chains["age"][slots] += self.steps
+        if self.acceptance is not None:  # at most 1.9, since from 2 on steps in N(0, I) diverge
+            self.adapted.mul_((ADAPTATION * (acceptance.mean() - self.acceptance)).exp()).clamp_(max=1.9)
         return ends, acceptance.mean()
 
     @property
