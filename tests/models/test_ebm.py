@@ -286,7 +286,7 @@ def test_weights_are_finite_where_a_level_cannot_be_told_from_the_end_of_the_ran
 def copula(levels=3, dims=2, **settings):
     """An EBM of integers on a copula, whose network is not trained but steep, and correlated data."""
     torch.manual_seed(0)
-    settings = {"temperatures": 6, "step_size": 0.2, "temperature": 0.3, **settings}
+    settings = {"temperatures": 6, "step_size": 0.2, "temperature": 0.15, **settings}
     model = EBM(
         DataSpec((dims,), levels), lambda i, o: mlp(i, o, 8), Noise(), torch.optim.Adam, copula=True, **settings
     )
@@ -348,6 +348,24 @@ def test_completions_under_a_copula_have_the_conditional_law():
     assert (expected - joint.sum(0).flatten()).abs().max() > 0.05  # not the marginal law
 
 
+def test_training_adapts_the_step_size_to_an_acceptance_and_what_it_ends_with_is_the_models():
+    model = quadratic(Persistent(512, restart=0.0), steps=5, step_size=1.9, acceptance=0.7)
+    x = torch.randn(256, 2)
+    model.initialize(x)
+    assert model.eta == pytest.approx(1.9)
+    found = [model.loss(x).terms["acceptance"].item() for _ in range(150)]
+    assert found[0] < 0.5 and sum(found[-20:]) / 20 == pytest.approx(0.7, abs=0.03)
+    assert 0.05 < model.eta < 1.5 and model.annealed(5).step_size == model.eta == float(model.state_dict()["adapted"])
+    before = model.eta
+    model.sample(5), model.log_likelihood(x[:5]), model.run_chains(x, 3)
+    assert model.eta == before
+    assert model.law["step_size"] == "adapted to an acceptance of 0.7"
+    fixed = quadratic(steps=2, step_size=0.1)
+    fixed.initialize(x)
+    fixed.loss(x)
+    assert fixed.eta == 0.1 == fixed.law["step_size"] and "adapted" not in fixed.state_dict()
+
+
 def test_a_copula_of_reals_has_their_covariance():
     torch.manual_seed(0)
     x = torch.randn(5000, 2) @ torch.tensor([[3.0, 2.0], [0.0, 0.5]]) + 1
@@ -372,6 +390,8 @@ def test_out_of_range():
         ({"largest_gradient": 0.0}, "largest_gradient must be a number above 0"),
         ({"alpha": 1e-8}, "alpha must be a number of at least 1e-07 and below 0.5"),
         ({"energy_decay": -1.0}, "energy_decay must be a number"),
+        ({"acceptance": 1.0}, "acceptance must be a number above 0 and below 1"),
+        ({"acceptance": 0.5, "adjusted": False}, "acceptance is for adjusted=true"),
     ):
         with pytest.raises(ValueError, match=sentence):
             quadratic(**settings)
