@@ -70,7 +70,7 @@ class NormalScores(nn.Module):
         network sees, and not for the integer.
         """
         place = ((z + REACH) * PER_UNIT).clamp(0, 2 * REACH * PER_UNIT)
-        knot = place.detach().floor().clamp(max=2 * REACH * PER_UNIT - 1)
+        knot = place.detach().nan_to_num(0).floor().clamp(max=2 * REACH * PER_UNIT - 1)  # NaN has a NaN as its value
         index = knot.long() + self.table.shape[1] * torch.arange(len(self.table), device=z.device)
         below, above = self.table.take(index), self.table.take(index + 1)
         return torch.addcmul(below, above - below, place - knot)

@@ -193,7 +193,9 @@ class Bipartite:
 
     def log_f_hidden(self, h: Tensor) -> Tensor:
         """``log sum_v f(v, h) [N]`` in nats of ``h [N, m]``, zeros and ones; an integral over real visible units."""
-        return (scaled(h, self.scale) - self.shift) @ self.hidden_bias + self.visible.log_partition(self.visible_field(h))
+        return (scaled(h, self.scale) - self.shift) @ self.hidden_bias + self.visible.log_partition(
+            self.visible_field(h)
+        )
 
     def sweep(self, v: Tensor) -> Tensor:
         """One sweep of block Gibbs sampling, v -> h -> v, ``[N, D]``."""

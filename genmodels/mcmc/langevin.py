@@ -165,9 +165,11 @@ class LangevinAnnealed(AnnealedLaw[State]):
         log_g: ``x [N, D] -> log f_1/f_0 [N]``, differentiable.
         reference: ``f_0``.
         betas: inverse temperatures ``[T + 1]``.
-        step_size: η of every step.
+        step_size: η at ``b = 1``.
         adjusted: accept and reject steps (:func:`mala`); if not, every step is taken and its defect enters the weights.
         largest: largest norm of the gradient in a step, see :func:`force`; ``None`` for no limit.
+        first: η at ``b = 0``, from which it goes to that at ``b = 1`` in equal ratios, since densities narrow on the
+            way; ``None`` for the same at all.
     """
 
     path: DifferentiablePath
@@ -180,10 +182,12 @@ class LangevinAnnealed(AnnealedLaw[State]):
         step_size: float,
         adjusted: bool,
         largest: float | None = None,
+        first: float | None = None,
     ) -> None:
         super().__init__(DifferentiablePath(log_g, reference), betas, reference.log_z0)
         self.reference = reference
         self.step_size, self.adjusted, self.largest = step_size, adjusted, largest
+        self.first = step_size if first is None else first
 
     @override
     def draw(self, n: int) -> State:
@@ -200,13 +204,14 @@ class LangevinAnnealed(AnnealedLaw[State]):
     @override
     def transition(self, state: State, beta: float, t: int) -> tuple[State, Tensor]:
         step = mala if self.adjusted else langevin
-        return step(self.path, state, beta, self._step_sizes(state), largest=self.largest)
+        return step(self.path, state, beta, self._step_sizes(state, beta), largest=self.largest)
 
     @override
     def defect(self, before: State, after: State, beta: float, t: int) -> Tensor | float:
         if self.adjusted:
             return 0.0
-        return defect(self.path, before, after, beta, self._step_sizes(before), largest=self.largest)
+        return defect(self.path, before, after, beta, self._step_sizes(before, beta), largest=self.largest)
 
-    def _step_sizes(self, state: State) -> Tensor:
-        return state.log_g.new_full((len(state.x),), self.step_size)
+    def _step_sizes(self, state: State, beta: float) -> Tensor:
+        eta = self.step_size if self.first == self.step_size else self.first ** (1 - beta) * self.step_size**beta
+        return state.log_g.new_full((len(state.x),), eta)

@@ -55,7 +55,7 @@ FEWEST_ACCEPTED = 0.01  # of the steps of chains that move
 MOST_CORRELATED = 4096  # dimensions, whose matrix has 64 MiB
 EXAMPLES_PER_DIM = 50  # for their correlations
 AT_A_TIME = 4096  # examples
-ADAPTATION = 0.05  # of the logarithm of a step size at a batch, times what acceptance lacks
+ADAPTATION = 0.1  # of the logarithm of a step size at a batch, times what acceptance lacks
 
 
 class Start(ABC):
@@ -154,6 +154,7 @@ class EBM(EnergyModel):
         step_size: η of a Langevin step, in squared standard deviations of the data.
         acceptance: mean probability of accepting a step to which training adapts η, from ``step_size`` on, since the
             law of the model narrows as it learns; ``None`` for a fixed η. What it ends with is part of the model.
+            Annealed chains begin with ``step_size`` all the same, which suits the reference density.
         adjusted: accept steps by the rule of Metropolis and Hastings (MALA), which makes the chains exact.
         largest_gradient: largest norm of the gradient in a Langevin step (truncated MALA: Roberts & Tweedie 1996), or
             ``None``. The chains' law is then another one, of which likelihood and samples still are.
@@ -328,7 +329,8 @@ class EBM(EnergyModel):
     ) -> LangevinAnnealed:
         """Chains of single Langevin steps from a reference density to its tilt by ``log_g``."""
         betas = sigmoid_schedule(temperatures)
-        return LangevinAnnealed(log_g, reference, betas, self.eta, self.adjusted, self.largest_gradient)
+        sizes = (self.eta, self.adjusted, self.largest_gradient, self.step_size)
+        return LangevinAnnealed(log_g, reference, betas, *sizes)
 
     @override
     def clamped(self, y: Tensor, known: Tensor) -> LangevinAnnealed:
@@ -350,7 +352,11 @@ class EBM(EnergyModel):
     def law(self) -> dict[str, Any]:
         """The chain that is annealed, by single Langevin steps, and the temperature of the energy."""
         clipped = {} if self.largest_gradient is None else {"largest_gradient": self.largest_gradient}
-        size = self.step_size if self.acceptance is None else f"adapted to an acceptance of {self.acceptance}"
+        size = (
+            self.step_size
+            if self.acceptance is None
+            else f"{self.step_size}, then adapted to an acceptance of {self.acceptance}"
+        )
         steps = {"step_size": size, "adjusted": self.adjusted, "temperature": self.temperature}
         copula = {"reference": "Gaussian copula"} if self.copula else {}
         return {**super().law, **steps, **clipped, **copula}

@@ -70,6 +70,7 @@ def test_dequantized_values_are_those_of_the_bins_and_have_their_slope():
     line = torch.linspace(-6, 6, 4001)[:, None].expand(-1, 20)
     assert (scores.dequantized(line).diff(dim=0) >= 0).all()
     assert scores.dequantized(line[[0, -1]]).min() >= 0 and scores.dequantized(line[[0, -1]]).max() <= 1
+    assert scores.dequantized(torch.full((1, 20), math.nan)).isnan().all()  # of chains that have diverged
     inside = (torch.randint(-30, 30, (50, 20)) + 0.5 + 0.2 * torch.rand(50, 20)) / 8  # not across a knot
     inside.requires_grad_()
     (slope,) = torch.autograd.grad(scores.dequantized(inside).sum(), inside)

@@ -359,7 +359,7 @@ def test_training_adapts_the_step_size_to_an_acceptance_and_what_it_ends_with_is
     before = model.eta
     model.sample(5), model.log_likelihood(x[:5]), model.run_chains(x, 3)
     assert model.eta == before
-    assert model.law["step_size"] == "adapted to an acceptance of 0.7"
+    assert model.law["step_size"] == "1.9, then adapted to an acceptance of 0.7"
     fixed = quadratic(steps=2, step_size=0.1)
     fixed.initialize(x)
     fixed.loss(x)
