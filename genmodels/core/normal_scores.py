@@ -56,7 +56,8 @@ class NormalScores(nn.Module):
         """Draws ``z [B, D]``, float32, in the bins of integers ``x [B, D]``."""
         below, p = self._bins(x.long().T)
         u = below + p * torch.rand(x.shape, device=x.device).T
-        return torch.special.ndtri(u.clamp(EDGE, 1 - EDGE)).T.float()
+        z: Tensor = torch.special.ndtri(u.clamp(EDGE, 1 - EDGE))
+        return z.T.float()
 
     def decode(self, z: Tensor) -> Tensor:
         """The integers ``x [B, D]`` in whose bins ``z [B, D]`` lie."""
@@ -81,7 +82,7 @@ class NormalScores(nn.Module):
         z = knots[:, None].expand(-1, len(self.cumulative))
         levels = self.decode(z).T
         below, p = self._bins(levels)
-        place = (torch.special.ndtr(z.T.double()) - below) / p
+        place: Tensor = (torch.special.ndtr(z.T.double()) - below) / p
         return ((levels + place.clamp(0, 1)) / (self.cumulative.shape[1] - 1)).float()
 
     def log_volume(self, z: Tensor) -> Tensor:

@@ -129,7 +129,9 @@ class RBM(EnergyModel, Encodes):
 
     def machine(self) -> Bipartite:
         """The machine with the present parameters, in its natural ones: fields that add up."""
-        visible, weight, bias = self.visible(), self.weight, self.visible_bias
+        visible = self.visible()
+        weight: Tensor = self.weight
+        bias: Tensor = self.visible_bias
         if isinstance(visible, GaussianUnits):  # given h, reals have the mean a + W h
             weight, bias = visible.precision[:, None] * weight, visible.precision * bias
         shift = self.scale / 2 if self.centered or self.scale == 2 else 0.0
