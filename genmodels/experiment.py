@@ -156,7 +156,7 @@ class Experiment:
         self.data.setup("fit")
         self.model.check_batch(len(self.data.first_train(self.data.batch_size)))
         if checkpoint is None:
-            self.initialize(512)
+            self.initialize(self.model.first_examples)
         set_memory_format(self.model, self.computing.channels_last)
         if self.config.compile:
             compile_networks(self.model.compiled_networks())

@@ -54,6 +54,7 @@ from genmodels.mcmc.paths import (
     select,
     standard_normal,
 )
+from genmodels.mcmc.references import CorrelatedNormal, Given, NormalDensity, Reference, StandardNormal, correlations
 from genmodels.mcmc.tuning import Transition, tune, with_step_sizes
 
 __all__ = [
@@ -63,20 +64,26 @@ __all__ = [
     "AnnealedLaw",
     "Base",
     "BoltzmannMachine",
+    "CorrelatedNormal",
     "Defect",
     "DifferentiablePath",
     "GeometricPath",
+    "Given",
     "Kernel",
     "LangevinAnnealed",
     "LogDensity",
     "MeanField",
     "Meeting",
     "Moments",
+    "NormalDensity",
     "Path",
     "Progress",
+    "Reference",
+    "StandardNormal",
     "State",
     "Transition",
     "converges",
+    "correlations",
     "defect",
     "differentiated",
     "effective_draws",

@@ -31,6 +31,11 @@ def bernoulli(p: Tensor) -> Tensor:
     return torch.rand_like(p).lt_(p)
 
 
+def scaled(x: Tensor, factor: float) -> Tensor:
+    """``factor x``, or x itself for a factor of 1."""
+    return x if factor == 1 else factor * x
+
+
 class Visible(ABC):
     """The law of visible units given their field φ: ``p(v_i) = b(v_i) exp(φ_i code(v_i)) / Z_i``, for all i at once."""
 
@@ -79,7 +84,7 @@ class BinomialUnits(Visible):
 
     @override
     def code(self, v: Tensor) -> Tensor:
-        return self.scale * v - self.shift
+        return scaled(v, self.scale) - self.shift
 
     @override
     def log_base(self, v: Tensor) -> Tensor:
@@ -94,15 +99,15 @@ class BinomialUnits(Visible):
 
     def log_partition(self, field: Tensor) -> Tensor:
         """``sum_i n log(1 + exp(κ φ_i)) - φ_i shift_i [N]``."""
-        return (self.n * F.softplus(self.scale * field) - field * self.shift).sum(1)
+        return (self.n * F.softplus(scaled(field, self.scale)) - field * self.shift).sum(1)
 
     @override
     def mean(self, field: Tensor) -> Tensor:
-        return self.n * torch.sigmoid(self.scale * field)
+        return self.n * torch.sigmoid(scaled(field, self.scale))
 
     @override
     def sample(self, field: Tensor) -> Tensor:
-        p = torch.sigmoid(self.scale * field)
+        p = torch.sigmoid(scaled(field, self.scale))
         return bernoulli(p) if self.n == 1 else torch.binomial(torch.full_like(p, self.n), p)
 
     @override
@@ -172,11 +177,11 @@ class Bipartite:
 
     def visible_field(self, h: Tensor) -> Tensor:
         """``a + W code(h) [N, D]`` of ``h [N, m]``, zeros and ones, or their probabilities."""
-        return torch.addmm(self.visible_bias, self.scale * h - self.shift, self.weight.T)
+        return torch.addmm(self.visible_bias, scaled(h, self.scale) - self.shift, self.weight.T)
 
     def log_hidden(self, field: Tensor) -> Tensor:
         """``log sum_h exp(field^T code(h)) [N]`` at hidden fields ``[N, m]``."""
-        return (F.softplus(self.scale * field) - self.shift * field).sum(1)
+        return (F.softplus(scaled(field, self.scale)) - self.shift * field).sum(1)
 
     def log_f(self, v: Tensor) -> Tensor:
         """``log f(v) = log sum_h f(v, h) [N]`` in nats, minus the free energy, of ``v [N, D]``."""
@@ -188,11 +193,13 @@ class Bipartite:
 
     def log_f_hidden(self, h: Tensor) -> Tensor:
         """``log sum_v f(v, h) [N]`` in nats of ``h [N, m]``, zeros and ones; an integral over real visible units."""
-        return (self.scale * h - self.shift) @ self.hidden_bias + self.visible.log_partition(self.visible_field(h))
+        return (scaled(h, self.scale) - self.shift) @ self.hidden_bias + self.visible.log_partition(
+            self.visible_field(h)
+        )
 
     def sweep(self, v: Tensor) -> Tensor:
         """One sweep of block Gibbs sampling, v -> h -> v, ``[N, D]``."""
-        h = bernoulli(torch.sigmoid(self.scale * self.hidden_field(v)))
+        h = bernoulli(torch.sigmoid(scaled(self.hidden_field(v), self.scale)))
         return self.visible.sample(self.visible_field(h))
 
 

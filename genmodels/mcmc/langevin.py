@@ -23,14 +23,13 @@ random walk 23 % (Roberts & Rosenthal 1998, https://doi.org/10.1111/1467-9868.00
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from genmodels.mcmc.annealed_law import AnnealedLaw
-from genmodels.mcmc.paths import DifferentiablePath, Path, State, select
+from genmodels.mcmc.paths import DifferentiablePath, LogDensity, Path, State, select
+from genmodels.mcmc.references import NormalDensity
 
 
 def force(path: DifferentiablePath, state: State, beta: float, largest: float | None = None) -> Tensor:
@@ -160,37 +159,39 @@ def metropolis(path: Path[Tensor], state: Tensor, beta: float, proposal: Tensor)
 
 
 class LangevinAnnealed(AnnealedLaw[State]):
-    """The law of points after one Langevin step at each of T inverse temperatures, from N(0, I).
+    """The law of points after one Langevin step at each of T inverse temperatures, from a reference density.
 
     Args:
-        path: from the unnormalized density of N(0, I) to ``f_1`` on ``R^D``.
+        log_g: ``x [N, D] -> log f_1/f_0 [N]``, differentiable.
+        reference: ``f_0``.
         betas: inverse temperatures ``[T + 1]``.
-        step_size: η of every step.
+        step_size: η at ``b = 1``.
         adjusted: accept and reject steps (:func:`mala`); if not, every step is taken and its defect enters the weights.
-        dims: D.
         largest: largest norm of the gradient in a step, see :func:`force`; ``None`` for no limit.
-        device: of the chains.
+        first: η at ``b = 0``, from which it goes to that at ``b = 1`` in equal ratios, since densities narrow on the
+            way; ``None`` for the same at all.
     """
 
     path: DifferentiablePath
 
     def __init__(
         self,
-        path: DifferentiablePath,
+        log_g: LogDensity[Tensor],
+        reference: NormalDensity,
         betas: Tensor,
         step_size: float,
         adjusted: bool,
-        dims: int,
         largest: float | None = None,
-        device: torch.device | None = None,
+        first: float | None = None,
     ) -> None:
-        super().__init__(path, betas, 0.5 * dims * math.log(2 * math.pi))
+        super().__init__(DifferentiablePath(log_g, reference), betas, reference.log_z0)
+        self.reference = reference
         self.step_size, self.adjusted, self.largest = step_size, adjusted, largest
-        self.dims, self.device = dims, device
+        self.first = step_size if first is None else first
 
     @override
     def draw(self, n: int) -> State:
-        return self.state(torch.randn(n, self.dims, device=self.device))
+        return self.state(self.reference.draw(n))
 
     @override
     def state(self, y: Tensor) -> State:
@@ -203,13 +204,14 @@ class LangevinAnnealed(AnnealedLaw[State]):
     @override
     def transition(self, state: State, beta: float, t: int) -> tuple[State, Tensor]:
         step = mala if self.adjusted else langevin
-        return step(self.path, state, beta, self._step_sizes(state), largest=self.largest)
+        return step(self.path, state, beta, self._step_sizes(state, beta), largest=self.largest)
 
     @override
     def defect(self, before: State, after: State, beta: float, t: int) -> Tensor | float:
         if self.adjusted:
             return 0.0
-        return defect(self.path, before, after, beta, self._step_sizes(before), largest=self.largest)
+        return defect(self.path, before, after, beta, self._step_sizes(before, beta), largest=self.largest)
 
-    def _step_sizes(self, state: State) -> Tensor:
-        return state.log_g.new_full((len(state.x),), self.step_size)
+    def _step_sizes(self, state: State, beta: float) -> Tensor:
+        eta = self.step_size if self.first == self.step_size else self.first ** (1 - beta) * self.step_size**beta
+        return state.log_g.new_full((len(state.x),), eta)

@@ -130,9 +130,11 @@ class RBM(EnergyModel, Encodes):
     def machine(self) -> Bipartite:
         """The machine with the present parameters, in its natural ones: fields that add up."""
         visible = self.visible()
-        gain = visible.precision if isinstance(visible, GaussianUnits) else torch.ones_like(self.mean)
+        weight: Tensor = self.weight
+        bias: Tensor = self.visible_bias
+        if isinstance(visible, GaussianUnits):  # given h, reals have the mean a + W h
+            weight, bias = visible.precision[:, None] * weight, visible.precision * bias
         shift = self.scale / 2 if self.centered or self.scale == 2 else 0.0
-        weight, bias = gain[:, None] * self.weight, gain * self.visible_bias  # given h, reals have the mean a + W h
         return Bipartite(visible, weight, bias, self.hidden_bias, self.scale, shift)
 
     @torch.no_grad()

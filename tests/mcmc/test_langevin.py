@@ -7,7 +7,17 @@ import math
 import pytest
 import torch
 
-from genmodels.mcmc import DifferentiablePath, GeometricPath, defect, langevin, mala, metropolis
+from genmodels.mcmc import (
+    DifferentiablePath,
+    GeometricPath,
+    LangevinAnnealed,
+    StandardNormal,
+    defect,
+    langevin,
+    mala,
+    metropolis,
+    sigmoid_schedule,
+)
 
 PATH = DifferentiablePath(lambda x: -((x - 1).square()).sum(1))
 
@@ -108,3 +118,19 @@ def test_metropolis_moves_states_of_any_shape_and_kind():
     assert k.dtype == torch.long
     torch.testing.assert_close(k.float().mean(0), limits / 2, atol=0.08, rtol=0)
     torch.testing.assert_close(k.float().var(0), limits / 4, atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("adjusted", [True, False])
+def test_steps_may_shrink_along_the_path_of_a_law_that_is_bounded_all_the_same(adjusted):
+    """Few steps from N(0, 1) to half of its width: the mean weight is still the density of where they arrive."""
+    torch.manual_seed(0)
+    law = LangevinAnnealed(
+        lambda x: -1.5 * x.square().sum(1), StandardNormal(1), sigmoid_schedule(8), 0.08, adjusted, first=0.5
+    )
+    assert [float(law._step_sizes(law.draw(1), b)) for b in (0.0, 0.5, 1.0)] == pytest.approx([0.5, 0.2, 0.08])
+    edges = torch.tensor([-1.5, -0.7, -0.3, 0.3, 0.7, 1.5])
+    drawn = torch.histc(torch.bucketize(law.sample(100_000)[:, 0], edges).float(), 7, 0, 7) / 100_000
+    line = torch.linspace(-4, 4, 801)[:, None]
+    w = law.log_weights(line.repeat(300, 1)).view(300, -1).exp().mean(0) * 0.01
+    masses = torch.zeros(7).double().index_add_(0, torch.bucketize(line[:, 0], edges), w)
+    assert (masses - drawn).abs().max() < 0.02 and masses.sum().item() == pytest.approx(1, abs=0.03)

@@ -28,6 +28,9 @@ def nats_in_pixels(model, x):
     """The bound once more: densities of the same chains on the scale of the integers, whose bins have volume one."""
     y = model.embed(x)
     nats = model.annealed(model.temperatures).log_weights(y)
+    if model.scores is not None:  # the slope of the cumulative frequencies over the density of the scores, by pixels
+        frequencies = model.scores.cumulative.diff(dim=1)[torch.arange(model.spec.dims), x.flatten(1).long()]
+        return nats + (frequencies.log() - torch.distributions.Normal(0, 1).log_prob(y).double()).sum(1)
     p = torch.sigmoid((model.mean + model.std * y).double())
     slope = (1 - 2 * model.alpha) / (model.spec.levels * p * (1 - p))  # of the reals, by pixels
     return nats + (slope / model.std.double()).log().sum(1)
@@ -262,6 +265,17 @@ def test_integers_are_bounded_and_their_energy_too():
     assert quadratic().energy_is_exact
 
 
+def test_the_bound_of_logits_is_also_that_of_densities_of_pixels():
+    torch.manual_seed(0)
+    model = EBM(DataSpec((1, 4, 4), 17), lambda i, o: mlp(i, o, 8), Noise(), torch.optim.Adam, temperatures=20)
+    x = torch.randint(17, (200, 1, 4, 4)).byte()
+    model.initialize(x)
+    torch.manual_seed(1)
+    nats = model.log_likelihood(x).nats
+    torch.manual_seed(1)
+    torch.testing.assert_close(nats.double(), nats_in_pixels(model, x), rtol=1e-4, atol=1e-3)
+
+
 def test_weights_are_finite_where_a_level_cannot_be_told_from_the_end_of_the_range():
     torch.manual_seed(0)
     model = EBM(DataSpec((20,), 256), lambda i, o: mlp(i, o, 8), Noise(), torch.optim.Adam, temperatures=3)
@@ -269,7 +283,105 @@ def test_weights_are_finite_where_a_level_cannot_be_told_from_the_end_of_the_ran
     assert model.simulate(200)[1].isfinite().all()
 
 
+def copula(levels=3, dims=2, **settings):
+    """An EBM of integers on a copula, whose network is not trained but steep, and correlated data."""
+    torch.manual_seed(0)
+    settings = {"temperatures": 6, "step_size": 0.2, "temperature": 0.15, **settings}
+    model = EBM(
+        DataSpec((dims,), levels), lambda i, o: mlp(i, o, 8), Noise(), torch.optim.Adam, copula=True, **settings
+    )
+    first = torch.randn(4000, 1)
+    noisy = first + 0.8 * torch.randn(4000, dims)
+    data = (noisy + 0.3 * levels).clamp(0, levels - 1).byte()
+    model.initialize(data)
+    return model, data
+
+
+def test_under_a_copula_without_tilt_integers_have_the_law_of_correlated_bins():
+    model, data = copula()
+    model.tilt = lambda z: z.sum(1) * 0.0
+    assert model.root[0, 1] == 0 and model.root[1, 0] > 0.3
+    points = torch.cartesian_prod(torch.arange(3), torch.arange(3)).byte()
+    masses = model.log_weights(points, 20_000).double().exp().mean(0)
+    frequency = (data[:, None] == points).all(2).double().mean(0)
+    assert masses.sum().item() == pytest.approx(1, abs=0.02)
+    for dim in (0, 1):  # each dimension has its histogram, and both together only resemble the data
+        torch.testing.assert_close(masses.view(3, 3).sum(dim), frequency.view(3, 3).sum(dim), atol=0.015, rtol=0)
+    assert (masses - frequency).abs().max() < 0.05
+    drawn = (model.sample(20_000)[:, None] == points).all(2).double().mean(0)
+    assert (masses - drawn).abs().max() < 0.015
+    assert model.likelihood_protocol["law"]["reference"] == "Gaussian copula"
+    torch.testing.assert_close(
+        model.log_likelihood(data[:50], 1000).nats,
+        model.base_log_likelihood(data[:50].repeat(500, 1)).view(500, 50).exp().mean(0).log(),
+        atol=0.1,
+        rtol=0,
+    )
+
+
+@pytest.mark.parametrize("adjusted", [True, False])
+def test_the_bound_under_a_copula_is_of_the_law_that_is_sampled(adjusted):
+    model, _ = copula(adjusted=adjusted)
+    points = torch.cartesian_prod(torch.arange(3), torch.arange(3)).byte()
+    w = model.log_weights(points, 20_000).double().exp()
+    drawn = (model.sample(40_000)[:, None] == points).all(2).double().mean(0)
+    assert w.mean(0).sum().item() == pytest.approx(1, abs=0.02)
+    assert ((w.mean(0) - drawn).abs() < 5 * (w.var(0) / len(w) + drawn / 40_000).sqrt()).all()
+    base = model.base_log_likelihood(points.repeat(2000, 1)).view(2000, -1).exp().mean(0)
+    assert (base - drawn).abs().max() > 0.03  # the tilt is seen
+
+
+def test_completions_under_a_copula_have_the_conditional_law():
+    """Of two integers given a third, by frequencies among samples of long chains; rows differ in what is known."""
+    model, _ = copula(levels=2, dims=3, temperatures=40)
+    rows, counts = model.sample(20_000).long().unique(dim=0, return_counts=True)
+    joint = torch.zeros(2, 2, 2).double().index_put(rows.unbind(1), counts.double() / 20_000)
+    n = 2500
+    known = torch.tensor([[True, False, False], [False, True, True]]).repeat_interleave(n, 0)
+    x = torch.tensor([[1, 0, 0], [0, 1, 0]]).repeat_interleave(n, 0).byte()
+    one, other = model.complete(x, known, 4).long().split(n)
+    assert (one[:, 0] == 1).all() and (other[:, 1] == 1).all() and (other[:, 2] == 0).all()
+    found = torch.stack([((one[:, 1] == i) & (one[:, 2] == j)).double().mean() for i in (0, 1) for j in (0, 1)])
+    expected = (joint[1] / joint[1].sum()).flatten()
+    assert (found - expected).abs().max() < 0.04
+    assert other[:, 0].double().mean().item() == pytest.approx((joint[1, 1, 0] / joint[:, 1, 0].sum()).item(), abs=0.05)
+    assert (expected - joint.sum(0).flatten()).abs().max() > 0.05  # not the marginal law
+
+
+def test_training_adapts_the_step_size_to_an_acceptance_and_what_it_ends_with_is_the_models():
+    model = quadratic(Persistent(512, restart=0.0), steps=5, step_size=1.9, acceptance=0.7)
+    x = torch.randn(256, 2)
+    model.initialize(x)
+    assert model.eta == pytest.approx(1.9)
+    found = [model.loss(x).terms["acceptance"].item() for _ in range(150)]
+    assert found[0] < 0.5 and sum(found[-20:]) / 20 == pytest.approx(0.7, abs=0.03)
+    assert 0.05 < model.eta < 1.5 and model.annealed(5).step_size == model.eta == float(model.state_dict()["adapted"])
+    before = model.eta
+    model.sample(5), model.log_likelihood(x[:5]), model.run_chains(x, 3)
+    assert model.eta == before
+    assert model.law["step_size"] == "1.9, then adapted to an acceptance of 0.7"
+    fixed = quadratic(steps=2, step_size=0.1)
+    fixed.initialize(x)
+    fixed.loss(x)
+    assert fixed.eta == 0.1 == fixed.law["step_size"] and "adapted" not in fixed.state_dict()
+
+
+def test_a_copula_of_reals_has_their_covariance():
+    torch.manual_seed(0)
+    x = torch.randn(5000, 2) @ torch.tensor([[3.0, 2.0], [0.0, 0.5]]) + 1
+    model = EBM(PLANE, lambda i, o: mlp(i, o, 8), Persistent(2000), torch.optim.Adam, copula=True)
+    model.initialize(x)
+    model.tilt = lambda z: z.sum(1) * 0.0
+    law = MultivariateNormal(x.mean(0), x.T.cov())
+    assert (model.base_log_likelihood(x[:100]) - law.log_prob(x[:100])).abs().max() < 0.1
+    torch.testing.assert_close(model.sample(20_000).T.cov(), x.T.cov(), atol=0.3, rtol=0.03)
+    assert model.log_partition()[0] == pytest.approx(model.reference.log_z0, abs=1e-3)
+    assert model.chains["z"].T.corrcoef()[0, 1] > 0.9
+
+
 def test_out_of_range():
+    with pytest.raises(ValueError, match=r"copula=true is for data of at most 4096 dimensions, here 5000\."):
+        EBM(DataSpec((5000,), 2), lambda i, o: mlp(i, o, 1), Noise(), torch.optim.Adam, copula=True)
     for settings, sentence in (
         ({"step_size": 2.0}, "step_size must be a number above 0 and below 2"),
         ({"steps": 0}, "steps must be an integer"),
@@ -278,6 +390,8 @@ def test_out_of_range():
         ({"largest_gradient": 0.0}, "largest_gradient must be a number above 0"),
         ({"alpha": 1e-8}, "alpha must be a number of at least 1e-07 and below 0.5"),
         ({"energy_decay": -1.0}, "energy_decay must be a number"),
+        ({"acceptance": 1.0}, "acceptance must be a number above 0 and below 1"),
+        ({"acceptance": 0.5, "adjusted": False}, "acceptance is for adjusted=true"),
     ):
         with pytest.raises(ValueError, match=sentence):
             quadratic(**settings)

@@ -10,6 +10,7 @@ import torch
 
 from genmodels.core import DataSpec, Kind
 from genmodels.data.sources import Bars
+from genmodels.errors import UserError
 from genmodels.mcmc import enumerate_states, linear_schedule
 from genmodels.mcmc.gibbs import BipartitePath
 from genmodels.models.base import make_optimizers, train_batch
@@ -321,6 +322,26 @@ def test_visible_states_are_enumerated_where_they_are_fewer():
     torch.manual_seed(0)
     code = (model.sample(20_000).long() @ (2 ** torch.arange(5, -1, -1))).bincount(minlength=64) / 20_000
     assert ((code - p).abs() <= 5 * (p / 20_000).sqrt() + 1e-4).all()
+
+
+@pytest.mark.parametrize("spec", [DataSpec((30,), 2), DataSpec((30,), 17), DataSpec((2,))], ids=str)
+def test_a_learning_rate_at_which_training_diverges_is_told_by_validation_and_a_good_one_is_not(spec):
+    """Its loss, which is no objective, stays finite for ever."""
+    torch.manual_seed(0)
+    x = torch.randint(spec.levels, (200, 30)).byte() if spec.levels else torch.randn(200, 2)
+    for lr, diverges in ((0.01, False), (10.0, True)):
+        model = RBM(spec, 24, lambda p, lr=lr: torch.optim.Adam(p, lr), exact=False, validation_temperatures=20)
+        model.initialize(x)
+        optimizers = make_optimizers(model)
+        for _ in range(20):
+            train_batch(model, x, optimizers)
+        if diverges:
+            with pytest.raises(
+                UserError, match=r"nats per dimension below .* has diverged .*lower model\.optimizer\.lr"
+            ):
+                model.monitor(x[:50])
+        else:
+            assert model.monitor(x[:50]).kind is Kind.LOWER_BOUND
 
 
 def test_out_of_range():

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
 from genmodels.core.abilities import Completes, HasImportanceWeights, HasPartition, Progress, RunsChains, Samples
 from genmodels.core.candidates import chosen
-from genmodels.errors import ensure_counts
+from genmodels.errors import ensure_counts, require
 from genmodels.mcmc import AnnealedLaw
 from genmodels.models.base.model import GenerativeModel
 from genmodels.models.base.numerics import in_float32
@@ -20,6 +21,7 @@ from genmodels.models.base.training import OptimizerFactory, SchedulerFactory
 
 CELLS, SIDE = 400, 12.0  # of the quadrature on the plane, in standard deviations of the data
 RESOLVED = 2.0**24  # the magnitude beyond which neighbors in float32 are more than 1 apart
+LOST = 10.0  # nats per dimension by which a model that learns is never worse than what its training began with
 
 
 class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, RunsChains, Completes):
@@ -113,6 +115,31 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
         """The bound of a chain of ``validation_temperatures``."""
         log_weights = self.annealed_weights(x, 1, self.validation_temperatures)
         return Likelihood(log_weights[0].float(), Kind.LOWER_BOUND)
+
+    @torch.no_grad()
+    @in_float32
+    def base_log_likelihood(self, x: Tensor) -> Tensor:
+        """``log p [B]`` in nats of raw data ``x [B, *shape]`` under ``f_0 / Z_0``, where annealing begins."""
+        y, law = self.embed(x), self.annealed(1)
+        return law.path.log_f(law.state(y), 0.0) - law.log_z0 + self.log_volume(y)
+
+    @override
+    def monitor(self, x: Tensor) -> Likelihood:
+        """The likelihood of :meth:`validation_likelihood`, compared with that of what training began with.
+
+        The loss is no objective, and may stay small while chains follow a machine that has nothing of the data.
+
+        Raises:
+            UserError: if the model is far worse.
+        """
+        found = self.validation_likelihood(x)
+        lost = float((self.base_log_likelihood(x) - found.nats).mean()) / self.spec.dims
+        require(
+            not lost > LOST,
+            f"the validation likelihood is {lost:.3g} nats per dimension below that of independent dimensions, from "
+            f"which training began, so it has diverged and was stopped; {self.remedies}.",
+        )
+        return found
 
     @property
     def law(self) -> dict[str, Any]:

@@ -102,6 +102,11 @@ class BaseModel(GivenLabels, ABC):
             A likelihood, or a scalar that is to be minimized and is logged under :attr:`monitor_name`.
         """
 
+    @property
+    def first_examples(self) -> int:
+        """Number of training examples that :meth:`initialize` is called with, if there are so many."""
+        return 512
+
     def initialize(self, x: Tensor) -> None:
         """Set data-dependent initial values from raw data ``x [B, *shape]``, once before training from scratch."""
 
