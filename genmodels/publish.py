@@ -26,6 +26,8 @@ LEFT_OUT = ("checkpoints", "config_sha256", "samples_sha256", "wandb", "mlflow")
 FORMATS = (None, "torch.export")
 PICTURES = ("samples/final.png",)
 PRIVATE = ("data.root=", "run_dir=", "hydra.", "logger")  # overrides that say where somebody keeps his files
+DRAW = "x = model.sample(16)"
+OF_LABEL = "import torch\n\nwith model.given(torch.tensor([0])):  # of label 0\n    x = model.sample(16)"
 CARD = """---
 library_name: genmodels
 tags: [generative-model, {data}]
@@ -39,7 +41,7 @@ tags: [generative-model, {data}]
 import genmodels
 
 model = genmodels.load("FOLDER")  # this folder
-x = model.sample(16)  # data space, [16, {shape}]
+{draw}  # data space, [16, {shape}]
 ```
 
 `genmodels sample run=FOLDER`, `genmodels evaluate run=FOLDER metrics=[...]` and `genmodels compare` take it as well.
@@ -155,6 +157,7 @@ def card(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any], pro
         weights={"ema": "averaged", "raw": "raw"}[config["weights"]],
         made_by=", ".join(made_by(record, package) for package in ("genmodels", *packages_of(config))),
         needs=needs(list(packages_of(config["model"]))),
+        draw=OF_LABEL if run.given else DRAW,
         shape=", ".join(map(str, config["data"]["spec"]["shape"])),
         programs=usage(programs),
         tables=markdown(compared([run])),
