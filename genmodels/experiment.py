@@ -298,6 +298,7 @@ def begin(config: DictConfig, overrides: list[str]) -> list[Score]:
     def write() -> None:
         details = {
             "model": type(experiment.model).__name__,
+            **({} if experiment.model.spec.classes is None else {"given": "labels"}),
             "family": experiment.model.family,
             "data": experiment.data.name,
             "data_sha256": experiment.data.sha256,

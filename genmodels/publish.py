@@ -25,11 +25,9 @@ from genmodels.settings import plain
 LEFT_OUT = ("checkpoints", "config_sha256", "samples_sha256", "wandb", "mlflow")  # entries of the record, of files left
 FORMATS = (None, "torch.export")
 PICTURES = ("samples/final.png",)
-SAMPLE = "x = model.sample(16)"
-SAMPLE_OF_LABELS = (
-    "with model.given(model.draw_labels(16)):  # or labels of your own, int64 [16]\n    x = model.sample(16)"
-)
 PRIVATE = ("data.root=", "run_dir=", "hydra.", "logger")  # overrides that say where somebody keeps his files
+DRAW = "x = model.sample(16)"
+OF_LABEL = "import torch\n\nwith model.given(torch.tensor([0])):  # of label 0\n    x = model.sample(16)"
 CARD = """---
 library_name: genmodels
 tags: [generative-model, {data}]
@@ -43,7 +41,7 @@ tags: [generative-model, {data}]
 import genmodels
 
 model = genmodels.load("FOLDER")  # this folder
-{sample}  # data space, [16, {shape}]
+{draw}  # data space, [16, {shape}]
 ```
 
 `genmodels sample run=FOLDER`, `genmodels evaluate run=FOLDER metrics=[...]` and `genmodels compare` take it as well.
@@ -159,8 +157,8 @@ def card(folder: Path, config: Mapping[str, Any], record: Mapping[str, Any], pro
         weights={"ema": "averaged", "raw": "raw"}[config["weights"]],
         made_by=", ".join(made_by(record, package) for package in ("genmodels", *packages_of(config))),
         needs=needs(list(packages_of(config["model"]))),
+        draw=OF_LABEL if run.given else DRAW,
         shape=", ".join(map(str, config["data"]["spec"]["shape"])),
-        sample=SAMPLE if config["data"]["spec"].get("classes") is None else SAMPLE_OF_LABELS,
         programs=usage(programs),
         tables=markdown(compared([run])),
         protocol="\n".join(lines) or "No metric applied.",

@@ -65,6 +65,8 @@ def test_samples_of_a_label_and_of_all(name, runs):
         expected = model.sample(10)
     other = genmodels.load(genmodels.export(run, run.path.parent / f"{name}_export"))
     torch.manual_seed(0)
+    card = (run.path.parent / f"{name}_export" / "README.md").read_text()
+    assert "model.given(" in card and f"| {run.model} given labels |" in card
     with other.given(torch.arange(10)):
         assert torch.equal(other.sample(10), expected)
 
@@ -103,13 +105,14 @@ def test_of_a_run_without_labels_there_is_none_to_choose(tmp_path):
     with pytest.raises(UserError, match=r"label=3 needs a model of labels: train VAE with data\.labels=true"):
         genmodels.sample(run, 3, label=3)
     state = read_checkpoint(run.path / "checkpoints" / "last.ckpt")
+    assert "given" not in json.loads((run.path / "run.json").read_text())
     assert not [key for key in state["state_dict"] if "label" in key]
     assert state["genmodels"] == {"model": "VAE", "shape": [1, 8, 8], "levels": 17}
 
 
 def test_models_without_labels_refuse_them_in_a_sentence(tmp_path):
-    with pytest.raises(UserError, match=r"model: NICE takes no labels, gan, .* do; set data\.labels=false"):
-        genmodels.train("model=nice", *RUN, "data.labels=true", f"run_dir={tmp_path / 'run'}")
+    with pytest.raises(UserError, match=r"model: MAF takes no labels, gan, .* do; set data\.labels=false"):
+        genmodels.train("model=maf", *RUN, "data.labels=true", f"run_dir={tmp_path / 'run'}")
     assert not (tmp_path / "run").exists()
 
 

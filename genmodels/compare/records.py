@@ -66,6 +66,11 @@ class Run:
         return str(self.record.get("model", self.name))
 
     @property
+    def given(self) -> str:
+        """What the model is given with every example, such as ``labels``; ``""`` for nothing."""
+        return str(self.record.get("given", ""))
+
+    @property
     def family(self) -> str:
         """The kind of models that it is one of; ``""`` if unknown, or a kind of its own."""
         return str(self.record.get("family", ""))

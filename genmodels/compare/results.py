@@ -327,7 +327,7 @@ def precedence(run: Run) -> tuple[bool, str]:
 
 
 def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
-    """The groups, labeled by model and by the overrides that not all groups of the same model and data share."""
+    """The groups, labeled by model, what it is given, and the overrides that not all of that model and data share."""
     groups = list(groups)
     found = []
     for runs in groups:
@@ -335,7 +335,8 @@ def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
         own = short(runs[0].overrides, [run.overrides for run in siblings])
         status = [] if runs[0].status == "finished" else [f"({runs[0].status})"]
         status += ["(external)"] if runs[0].record.get("external") else []
-        found.append(" ".join([runs[0].model, *own, *status]))
+        given = [f"given {runs[0].given}"] if runs[0].given else []
+        found.append(" ".join([runs[0].model, *given, *own, *status]))
     taken: dict[tuple[str, str], int] = defaultdict(int)
     for runs, label in zip(groups, found, strict=True):
         taken[runs[0].data, label] += 1

@@ -29,7 +29,7 @@ from genmodels.core.abilities import Denoises, Encodes, Exports, HasLikelihood, 
 from genmodels.core.observation import standard_normal_log_prob
 from genmodels.core.quantization import dequantize, from_symmetric, to_symmetric, unit_to_symmetric
 from genmodels.core.randomness import stratified_uniform
-from genmodels.errors import ensure_counts, ensure_numbers
+from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.models.base import (
     GenerativeModel,
     Loss,
@@ -157,11 +157,12 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
             direction in more.
 
     Raises:
-        ValueError: if the tolerance is outside (0, 0.1), or probes is less than 1.
+        ValueError: if the tolerance is outside (0, 0.1), probes is less than 1, or noise would be paired with labels.
     """
 
     family = "flows"
     draws = "dequantization_samples"
+    takes_labels = True
     mean: Tensor
     std: Tensor
 
@@ -180,7 +181,10 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
         super().__init__(spec, optimizer, scheduler, clip_norm)
         ensure_numbers(above=0, below=0.1, tolerance=tolerance)  # a tenfold of it is the coarser one
         ensure_counts(optional=True, probes=probes)
-        self.network = network(spec.shape, spec.shape)
+        paired = isinstance(objective, FlowMatching) and objective.optimal_transport
+        mixed = "optimal_transport pairs noise with examples of all labels, so that no label has N(0, I) at t = 0."
+        ensure(spec.classes is None or not paired, mixed)
+        self.network = self.labels.beside_time(network)(spec.shape, spec.shape)
         self.objective = objective
         self.sampler = sampler
         self.tolerance = tolerance

@@ -22,6 +22,7 @@ from genmodels.models.base import (
     StandardLogistic,
     to_reals,
 )
+from genmodels.networks.labelled import Labels
 from genmodels.transforms import Additive, Chain, ConditionalMapFactory, Flatten, Scale, odd_even_couplings
 
 
@@ -46,6 +47,8 @@ class NICE(NormalizingFlow):
         ValueError: if couplings is less than 1, or alpha lies outside (0, 0.5).
     """
 
+    takes_labels = True
+
     def __init__(
         self,
         spec: DataSpec,
@@ -59,9 +62,10 @@ class NICE(NormalizingFlow):
         coupling: ConditionalMapFactory = Additive,
     ) -> None:
         ensure_counts(1, 1000, couplings=couplings)
-        layers = odd_even_couplings(spec.dims, network, couplings, coupling)
+        labels = Labels(spec.classes)
+        layers = odd_even_couplings(spec.dims, labels.beside_input(network), couplings, coupling)
         flow = Chain([*to_reals(spec, alpha), Flatten(spec.shape), *layers, Scale((spec.dims,))])
-        super().__init__(spec, flow, optimizer, scheduler, clip_norm, base(spec.dims))
+        super().__init__(spec, flow, optimizer, scheduler, clip_norm, base(spec.dims), labels=labels)
         self.confined = alpha is not None
 
     @property

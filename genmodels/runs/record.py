@@ -18,7 +18,9 @@ COSTS = (
     "parameters", "examples", "batches", "train_seconds", "fit_seconds", "evaluation_seconds", "peak_memory_bytes",
 )  # fmt: skip
 SPEEDS = ("passes_per_sample", "samples_per_second", "speed_batch")
-TEXTS = ("status", "model", "family", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended")
+TEXTS = (
+    "status", "model", "given", "family", "data", "data_sha256", "samples_sha256", "config_hash", "started", "ended",
+)  # fmt: skip
 MAPPINGS = (
     "cost", "refusals", "checkpoints", "computing", "hardware", "wandb", "mlflow", "validation", "trial", "external",
     "exported",

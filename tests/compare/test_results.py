@@ -156,6 +156,16 @@ def test_different_configs_are_rows_labeled_by_their_difference(tmp_path):
     assert [group.label for group in compared(find_runs(tmp_path)).groups] == ["A beta=4", "A", "A (interrupted)"]
 
 
+def test_a_model_that_is_given_labels_says_so_and_its_likelihood_has_a_column_of_its_own(tmp_path):
+    write_run(tmp_path / "a", "A", bits(1.0))
+    write_run(tmp_path / "b", "A", bits(0.5, name="bits_per_dim_given_label"), config_hash="2", given="labels")
+    results = compared(find_runs(tmp_path))
+    assert [group.label for group in results.groups] == ["A", "A given labels"]
+    assert {column.name: list(cells) for column, cells in results.columns.items()} == {
+        "bits_per_dim": ["A"], "bits_per_dim_given_label": ["A given labels"]
+    }  # fmt: skip
+
+
 def test_a_seed_that_was_run_twice_counts_once(tmp_path):
     write_run(tmp_path / "a", "A", bits(1.0), started="2026-01-02")
     write_run(tmp_path / "b", "A", bits(2.0), started="2026-01-01")

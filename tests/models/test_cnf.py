@@ -10,9 +10,11 @@ from models.flows import NORMAL, batch, train
 from scipy.integrate import solve_ivp
 from torch import nn
 
+from genmodels.builder import build
 from genmodels.core import DataSpec, Kind
 from genmodels.data.sources import Mixture
 from genmodels.errors import UserError
+from genmodels.launch import compose
 from genmodels.models.cnf import CNF, TIME_SCALE, FlowMatching, MaximumLikelihood, nearest
 from genmodels.networks.time_conditioned import time_conditioned
 from genmodels.ode import RK4, Dopri5, Euler, Midpoint, random_signs, unit_vectors
@@ -497,3 +499,9 @@ def test_random_signs_are_few_where_traces_are_exact():
     signs = random_signs(torch.zeros(3, 17))
     assert signs.shape == (1, 3, 17) and set(signs.flatten().tolist()) == {-1.0, 1.0}
     assert random_signs(torch.zeros(3, 2), 5).shape == (5, 3, 2) and len(unit_vectors(torch.zeros(3, 2))) == 2
+
+
+def test_noise_is_not_paired_with_examples_of_several_labels():
+    words = ["model=cnf", "data=digits", "data.labels=true", "model.objective.optimal_transport=true"]
+    with pytest.raises(UserError, match="optimal_transport pairs noise with examples of all labels"):
+        build(compose(words).model, "model", CNF)

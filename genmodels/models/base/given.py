@@ -14,7 +14,7 @@ from genmodels.core import DataSpec
 from genmodels.errors import ensure
 from genmodels.networks.labelled import Labels
 
-LABELLED = "gan, vae, realnvp and ddpm"
+LABELLED = "gan, vae, nice, realnvp, ddpm and cnf"
 """The models that take labels, for the sentence of those that do not."""
 
 Batch = Tensor | Sequence[Tensor]
