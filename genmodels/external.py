@@ -87,6 +87,7 @@ def score(config: DictConfig, samples: Path, name: str, overrides: list[str]) ->
     refusals = {key: reason for key, reason in reasons.items() if reason}
     folder = RunFolder(kept.run_dir)
     with folder.claimed():
+        before = folder.read() if folder.holds_run() else None
         found = {"file": str(samples.absolute()), "sha256": digest(samples), "n": sets.held}
         begin(folder, kept, data, {"model": name, "overrides": overrides, "external": found})
         subject = Subject(model, data, sets, kept.seed, folder.path / "evaluation")
@@ -102,12 +103,27 @@ def score(config: DictConfig, samples: Path, name: str, overrides: list[str]) ->
             folder.update(status="finished", error=None, ended=now())
         except BaseException as error:
             with suppress(OSError, UserError):
-                folder.update(status="failed", error=str(error)[:300] or type(error).__name__)
+                if isinstance(error, UserError) and not scores:  # bad input
+                    undo(folder, before)
+                else:
+                    folder.update(status="failed", error=str(error)[:300] or type(error).__name__)
             raise
     tell(
         *(each.line for each in scores), *(f"no {key}: {reason}" for key, reason in refusals.items()), str(folder.path)
     )
     return scores
+
+
+def undo(folder: RunFolder, before: Mapping[str, Any] | None) -> None:
+    """Leave a folder in which nothing was scored as it was: with its record ``before``, or without what was written."""
+    if before is not None:
+        folder.write(before)
+        return
+    for file in (folder.record_file, folder.config_file, subject_picture(folder)):
+        file.unlink(missing_ok=True)
+    for place in (subject_picture(folder).parent, folder.path / "evaluation", folder.path):
+        with suppress(OSError):  # something else is in it
+            place.rmdir()
 
 
 def begin(folder: RunFolder, config: DictConfig, data: DataModule, details: Mapping[str, Any]) -> None:

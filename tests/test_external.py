@@ -166,6 +166,7 @@ def test_a_run_is_evaluated_by_a_folder_of_images_too(trained, images):
 
 REFUSED = {
     "no file": (["samples=nowhere", "name=A"], "there is no file nowhere"),
+    "an empty folder": (["samples=none", "name=A"], "none contains no PNG or JPEG image; fix samples."),
     "no samples": (["name=A"], "name the samples"),
     "no name": (["samples=IMAGES"], "name the model that made them"),
     "a name that is none": (["samples=IMAGES", "name=a/b"], "name must be of letters"),
@@ -180,10 +181,21 @@ REFUSED = {
 def test_what_cannot_be_scored_is_refused_in_a_sentence(case, images, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words, sentence = REFUSED[case]
+    (tmp_path / "none").mkdir()
     with pytest.raises(SystemExit):
         main(["score", *(word.replace("IMAGES", str(images)) for word in words)])
     (error,) = capsys.readouterr().err.splitlines()
     assert sentence in error
+    assert not [*tmp_path.rglob("run.json")] and not [*tmp_path.glob("runs/*/*")]
+
+
+def test_a_refused_score_leaves_those_that_are_there(images, tmp_path):
+    words = ["data=digits", f"run_dir={tmp_path / 'run'}"]
+    genmodels.score(images, "A", *words, "metrics.memorization.n=20", metrics=["memorization"])
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with pytest.raises(UserError, match="the file holds 70 samples"):
+        genmodels.score(images, "A", *words, "metrics.fd.n=100", metrics=["fd"])
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("command", ["evaluate", "resume", "sample", "export"])

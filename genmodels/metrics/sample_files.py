@@ -43,7 +43,7 @@ def digest(path: Path) -> str:
     from genmodels.data.sources.image_folder import image_files  # with Lightning
 
     found = hashlib.sha256()
-    for file in image_files(path):
+    for file in image_files(path, "samples"):
         found.update(f"{file.relative_to(path).as_posix()} {sha256(file)}\n".encode())
     return found.hexdigest()
 
@@ -63,7 +63,7 @@ def read_foreign(path: Path, spec: DataSpec) -> Tensor:
         from genmodels.data.sources.image_folder import image_files
 
         require(spec.is_image and spec.is_discrete, f"samples={path} are images; the data are {spec}.")
-        return from_8bit(read_images(image_files(path), spec), spec, path)
+        return from_8bit(read_images(image_files(path, "samples"), spec), spec, path)
     names = list(sizes(path))
     require(FIRST in names or len(names) == 1, f"{path} contains {', '.join(names)}, but no array {FIRST}.")
     (array,) = read_arrays(path, [FIRST if FIRST in names else names[0]]).values()

@@ -119,8 +119,12 @@ def _labels(train: list[str], test: list[str]) -> tuple[Tensor, Tensor] | tuple[
     return torch.tensor([number[name] for name in train]), torch.tensor([number[name] for name in test])
 
 
-def image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path, key: str = "data.source.path") -> list[Path]:
     """All images under ``folder``, sorted by path; hidden ones, and those in hidden folders, are left out.
+
+    Args:
+        folder: the folder.
+        key: what names it on the command line.
 
     Raises:
         UserError: if the folder contains no image, or contains a link to a missing one.
@@ -130,7 +134,7 @@ def image_files(folder: Path) -> list[Path]:
     for path in files:
         require(path.exists(), f"{path} is a link to a file that does not exist; repair or remove it.")
         require(path.is_file(), f"{path} is not a regular file; remove it.")
-    require(bool(files), f"{folder} contains no PNG or JPEG image; fix data.source.path.")
+    require(bool(files), f"{folder} contains no PNG or JPEG image; fix {key}.")
     return files
 
 
