@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +66,8 @@ class Drawn:
     """
 
     x: Tensor
-    model: BaseModel
-    sets: SampleSets
+    model: BaseModel = field(repr=False)
+    sets: SampleSets = field(repr=False)
 
     @property
     def protocol(self) -> dict[str, Any]:

@@ -80,6 +80,16 @@ def test_a_notebook_shows_tables_and_pictures(trained, tmp_path):
     assert Image.open(tmp_path / "a.png").format == "PNG"
 
 
+def test_what_a_terminal_shows_is_short(trained):
+    shown = repr(trained)
+    assert "nats" in shown and str(trained.path) in shown and len(shown) < 400 and "protocol" not in shown
+    assert repr(genmodels.compare(trained)).startswith("**gaussian: quality**\n\n| model |")
+    assert (
+        repr(genmodels.sample(trained, 2)).startswith("Drawn(x=tensor(")
+        and len(repr(genmodels.sample(trained, 2))) < 200
+    )
+
+
 def test_what_a_notebook_shows_of_a_strangers_run_is_escaped(trained, tmp_path):
     record = json.loads((trained.path / "run.json").read_text()) | {"model": "<script>alert(1)</script>"}
     (tmp_path / "run.json").write_text(json.dumps(record))

@@ -200,6 +200,12 @@ class Results:
     remarks: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
 
+    def __repr__(self) -> str:
+        """The tables in Markdown, for a terminal."""
+        from genmodels.compare.output import markdown
+
+        return markdown(self)
+
     def _repr_html_(self) -> str:
         from genmodels.compare.notebook import shown
 

@@ -64,11 +64,11 @@ class Score:
     se: float | None = None
     kind: Kind | None = None
     better: str | None = "lower"
-    protocol: Mapping[str, Any] = field(default_factory=dict)
-    quantity: str = ""
-    incidental: tuple[str, ...] = ()
-    baselines: Mapping[str, str] = field(default_factory=dict)
-    distance: bool = False
+    protocol: Mapping[str, Any] = field(default_factory=dict, repr=False)  # this and what follows is too long to show
+    quantity: str = field(default="", repr=False)
+    incidental: tuple[str, ...] = field(default=(), repr=False)
+    baselines: Mapping[str, str] = field(default_factory=dict, repr=False)
+    distance: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "quantity", self.quantity or self.name)  # kept when the name is replaced
