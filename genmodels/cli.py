@@ -110,6 +110,8 @@ def parse(words: list[str]) -> tuple[Command, Options, list[str]]:
     """
     name, after = words[0], ["--help"] if words[1:] == ["help"] else words[1:]
     every = [*COMMANDS, "train"]
+    training = "=" in name or name in ("-m", "--multirun", "--cfg")
+    require(not training, f"a command comes first, as in: genmodels train {shlex.join(words)}")
     require(name.startswith("-") or name in every, f"unknown command '{name}'; {nearest(name, every)}")
     known = COMMANDS[name].options if name in COMMANDS else {}
     dashed = [f"--{word}" if word.partition("=")[0] in known and "=" in word else word for word in after]

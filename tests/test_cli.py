@@ -238,6 +238,11 @@ def test_not_a_run_folder(fails, tmp_path):
     assert "is not a run folder" in fails("evaluate", f"run={tmp_path}")
 
 
+@pytest.mark.parametrize("words", [["model=vae"], ["-m", "model=vae,gan"], ["--cfg", "job"]], ids=" ".join)
+def test_words_of_training_without_the_command(fails, words):
+    assert f"a command comes first, as in: genmodels train {' '.join(words)}" in fails(*words)
+
+
 def test_unknown_command_and_key(fails, copy):
     assert "did you mean 'evaluate'" in fails("evalute", f"run={copy}")
     assert "unknown metrics 'kdd'; did you mean 'kd'" in fails("evaluate", f"run={copy}", "metrics=[kdd]")
