@@ -187,12 +187,13 @@ def test_digits_score_better_than_noisy_digits_than_noise(tmp_path):
 
 
 @pytest.mark.realdata
-def test_floor_of_mnist(real_data, tmp_path):
-    mnist = read("mnist", real_data)
-    first = {name: mnist.split(name)[:n] for name, n in {"train": 2700, "val": 300, "test": 1000}.items()}
+@pytest.mark.parametrize(("name", "floor"), [("mnist", 2.55205), ("cifar10", 0.194323)])
+def test_floor_of_real_data(name, floor, real_data, tmp_path):
+    real = read(name, real_data)
+    first = {split: real.split(split)[:n] for split, n in {"train": 2700, "val": 300, "test": 1000}.items()}
     data = data_of(tmp_path, **first)
-    data.name, data.spec = "mnist", mnist.spec
+    data.name, data.spec = name, real.spec
     score = evaluate(FrechetEvaluation(InDomainClassifier, repeats=1), Model(first["test"]), data)
-    assert score.name == "fd_mnist_1000"
-    assert score.value == pytest.approx(2.55205, rel=1e-3)
+    assert score.name == f"fd_{name}_1000"
+    assert score.value == pytest.approx(floor, rel=1e-3)
     assert score.protocol["floor"] == pytest.approx(score.value, rel=1e-6)
