@@ -26,7 +26,11 @@ DIGITS = described("digits", (1, 8, 8), 17)
 
 @pytest.mark.parametrize(
     "name",
-    ["digits", *(pytest.param(name, marks=pytest.mark.realdata) for name in ("mnist", "fashion_mnist", "cifar10"))],
+    [
+        "digits",
+        *(pytest.param(name, marks=pytest.mark.realdata) for name in ("mnist", "fashion_mnist")),
+        pytest.param("cifar10", marks=[pytest.mark.realdata, pytest.mark.slow]),
+    ],
 )
 def test_shipped_classifier_is_as_accurate_as_it_says(name, request):
     root = None if name == "digits" else request.getfixturevalue("real_data")
