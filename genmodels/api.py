@@ -121,7 +121,7 @@ def training(words: list[str]) -> DictConfig:
     """
     for override in parse(words):
         several = override.is_sweep_override()
-        require(not several, f"{override.input_line} gives several values; call train once for each of them.")
+        require(not several, f"{override.input_line} gives several values; make a call for each of them.")
     config = compose_job(words)
     check_config(config)
     require(not config.dry_run, "dry_run=true leaves no run; it is for the command line.")

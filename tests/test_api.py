@@ -99,7 +99,7 @@ def test_what_a_notebook_shows_of_a_strangers_run_is_escaped(trained, tmp_path):
 BAD = {
     "unknown option": (lambda: genmodels.train("model=vea"), "unknown model 'vea'; did you mean 'vae'"),
     "no word": (lambda: genmodels.train("model"), "'model' is not of the form key=value"),
-    "several values": (lambda: genmodels.train("seed=0,1"), "seed=0,1 gives several values; call train once for each"),
+    "several values": (lambda: genmodels.train("seed=0,1"), "seed=0,1 gives several values; make a call for each"),
     "a plan": (lambda: genmodels.train("dry_run=true"), "dry_run=true leaves no run"),
     "missing value": (lambda: genmodels.train("data=npz"), "data.source.path must be given"),
     "no run": (lambda: genmodels.evaluate("/nowhere"), "/nowhere is not a run folder"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 
 from genmodels.core import DataSpec
 from genmodels.errors import UserError
@@ -95,7 +95,7 @@ def write(network: Classifier, path: Path, metadata: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic(path) as part:
-        save_file(tensors, part, metadata | described)
+        part.write_bytes(save(tensors, metadata | described))  # with the permissions of any new file
 
 
 def levels(text: str) -> int | None:

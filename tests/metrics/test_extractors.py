@@ -26,14 +26,18 @@ DIGITS = described("digits", (1, 8, 8), 17)
 
 @pytest.mark.parametrize(
     "name",
-    ["digits", *(pytest.param(name, marks=pytest.mark.realdata) for name in ("mnist", "fashion_mnist"))],
+    [
+        "digits",
+        *(pytest.param(name, marks=pytest.mark.realdata) for name in ("mnist", "fashion_mnist")),
+        pytest.param("cifar10", marks=[pytest.mark.realdata, pytest.mark.slow]),
+    ],
 )
 def test_shipped_classifier_is_as_accurate_as_it_says(name, request):
     root = None if name == "digits" else request.getfixturevalue("real_data")
     shipped = classifier_files.read(classifier_files.file_of(name, Path("unused")))
     measured = accuracy(shipped.network, *examples(read(name, root), "test"))
     assert measured == pytest.approx(shipped.test_accuracy, abs=3e-4)
-    assert measured > {"digits": 0.975, "mnist": 0.992, "fashion_mnist": 0.91}[name]
+    assert measured > {"digits": 0.975, "mnist": 0.992, "fashion_mnist": 0.91, "cifar10": 0.88}[name]
 
 
 PUBLISHED = {

@@ -187,12 +187,14 @@ def test_digits_score_better_than_noisy_digits_than_noise(tmp_path):
 
 
 @pytest.mark.realdata
-def test_floor_of_mnist(real_data, tmp_path):
-    mnist = read("mnist", real_data)
-    first = {name: mnist.split(name)[:n] for name, n in {"train": 2700, "val": 300, "test": 1000}.items()}
+@pytest.mark.parametrize(("name", "n", "floor"), [("mnist", 1000, 2.55205), ("cifar10", 250, 0.826670)])
+def test_floor_of_real_data(name, n, floor, real_data, tmp_path):
+    real = read(name, real_data)
+    sizes = {"train": 27 * n // 10, "val": 3 * n // 10, "test": n}
+    first = {split: real.split(split)[:size] for split, size in sizes.items()}
     data = data_of(tmp_path, **first)
-    data.name, data.spec = "mnist", mnist.spec
+    data.name, data.spec = name, real.spec
     score = evaluate(FrechetEvaluation(InDomainClassifier, repeats=1), Model(first["test"]), data)
-    assert score.name == "fd_mnist_1000"
-    assert score.value == pytest.approx(2.55205, rel=1e-3)
+    assert score.name == f"fd_{name}_{n}"
+    assert score.value == pytest.approx(floor, rel=1e-3)
     assert score.protocol["floor"] == pytest.approx(score.value, rel=1e-6)
