@@ -55,6 +55,7 @@ class External(BaseModel, Samples):
 def named(name: str, spec: DataSpec) -> BaseModel:
     """A model of that name, which refusals of metrics mention, on the device that is found."""
     require(is_name(name), f"name must be of letters, digits and any of _.,=+-, got {name!r}.")
+    require(spec.classes is None, "data.labels=true is for models that are trained here; leave it out.")
     model: BaseModel = type(name, (External,), {})(spec)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 

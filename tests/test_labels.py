@@ -116,6 +116,11 @@ def test_models_without_labels_refuse_them_in_a_sentence(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_samples_made_elsewhere_are_given_no_labels(runs, tmp_path):
+    with pytest.raises(UserError, match=r"data\.labels=true is for models that are trained here"):
+        genmodels.score(runs["gan"].path / "samples" / "drawn.npz", "Mine", *RUN[:1], "data.labels=true")
+
+
 def test_runs_that_do_not_use_labels_are_the_experiments_that_they_were():
     config = compose(["model=ddpm", "data=digits", "run_dir=x"])
     before = compose(["model=ddpm", "data=digits", "run_dir=x"])
