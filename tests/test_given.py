@@ -108,7 +108,7 @@ def test_a_model_that_cannot_complete_says_which_can(folder, tmp_path, capsys):
     assert "GAN cannot complete examples; a diffusion model, RBM or EBM can." in capsys.readouterr().err
 
 
-def test_points_and_rows_of_integers_are_drawn_too():
+def test_points_and_rows_of_integers_are_drawn_too(usual_style):
     points = completions(torch.zeros(1, 2), torch.tensor([[True, False]]), torch.randn(9, 2), DataSpec((2,)))
     assert min(points.size) > 100
     bits = torch.zeros(2, 20, dtype=torch.uint8)

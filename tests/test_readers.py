@@ -21,7 +21,7 @@ from genmodels.builder import build
 from genmodels.composition import compose
 from genmodels.core import DataSpec
 from genmodels.data import DataModule
-from genmodels.metrics.extractors import INCEPTION_FILE
+from genmodels.metrics.inception_file import FOLDER, NAME
 from genmodels.metrics.sample_files import to_8bit, write_adm, write_folder
 
 PROGRAMS = ("torch_fidelity", "cleanfid", "pytorch_fid", "guided_diffusion")
@@ -63,7 +63,7 @@ def test_images_are_read_as_they_were_written(found, program, kind):
 @pytest.mark.realdata
 def test_torch_fidelity_finds_our_distances(real_data, tmp_path):
     """With one network: its reading, resizing, moments, square roots and kernels are its own."""
-    if not (real_data / INCEPTION_FILE).exists():
+    if not (real_data / FOLDER / NAME).exists():
         pytest.skip("there is no Inception network")
     words = ["data=cifar10", f"data.root={real_data}", "data.limit=50"]
     data = build(compose([*words, "run_dir=x"]).data, "data", DataModule)
@@ -76,7 +76,7 @@ def test_torch_fidelity_finds_our_distances(real_data, tmp_path):
     write_adm(reference, data.spec, tmp_path / "adm.npz")
     small = [f"metrics.fid.n={n}", "metrics.fid.allow_small_n=true", f"metrics.kid.n={n}", "metrics=[fid,kid]"]
     run = genmodels.score(tmp_path / "images", "Noisy", *words, *small, f"run_dir={tmp_path / 'run'}")
-    other = read(tmp_path / "images", tmp_path / "adm.npz", tmp_path / "reference", real_data / INCEPTION_FILE)
+    other = read(tmp_path / "images", tmp_path / "adm.npz", tmp_path / "reference", real_data / FOLDER / NAME)
     if "missing" in other["torch_fidelity"]:
         pytest.skip(other["torch_fidelity"]["missing"])
     scores = {name: run.scores[f"{name}_{n}"].value for name in ("fid", "kid")}

@@ -11,7 +11,7 @@ from functools import cache
 
 import pytest
 import torch
-from conformance.kinds import CONFIGURED, KINDS, VARIANTS, examples, model_on, trainer_of
+from conformance.kinds import BY_SOLVING, CONFIGURED, KINDS, VARIANTS, examples, model_on, trainer_of
 
 from genmodels.core import Kind
 from genmodels.core.abilities import HasLikelihood
@@ -84,7 +84,10 @@ def test_sums_to_one(name, models):
     assert_is_a_distribution(models[name])
 
 
-@pytest.mark.parametrize("name", ["vae", *VARIANTS, "realnvp"])
+WITHIN_THE_CUBE = ["vae", *(name for name in VARIANTS if name != BY_SOLVING), "realnvp"]  # have no mass beyond
+
+
+@pytest.mark.parametrize("name", WITHIN_THE_CUBE)
 def test_importance_samples_close_the_gap(name, models):
     """With many importance samples the bound approaches the frequency."""
     torch.manual_seed(3)

@@ -52,8 +52,8 @@ had an Intel Xeon with AMX, one thread beside up to ten processes.
 
 NICE has a logit here and none in the paper, which reports 1980.50 nats for MNIST, of a density on the unit cube: that
 is 4.356 bits/dim, and the 1.877 here are 3327 such nats. Without the logit, `experiment=nice_mnist model.alpha=null`
-reached 4.361 ± 0.009 bits/dim, 1977 ± 5 such nats, in twelve minutes. The CNF is trained by flow matching, on the mixture
-by maximum likelihood. The networks of NICE and MAF computed in bfloat16 on MNIST, as those of the others did.
+reached 4.361 ± 0.009 bits/dim, 1977 ± 5 such nats, in twelve minutes. The CNF is trained by flow matching, on the
+mixture by maximum likelihood. The networks of NICE and MAF computed in bfloat16 on MNIST, as those of the others did.
 
 Samples of the AE are decoded from a mixture of its codes. Below the tables are the scores of the same trained models
 with other laws of codes, from `genmodels evaluate run=FOLDER model/codes=gaussian` and `normal`, which are in an

@@ -8,7 +8,7 @@ from PIL import Image
 from tests.theory import __main__ as pictures
 
 
-def test_pictures_are_written_where_they_say(tmp_path, monkeypatch, capsys):
+def test_pictures_are_written_where_they_say(tmp_path, monkeypatch, capsys, usual_style):
     quick = {name: pictures.PICTURES[name] for name in ("decay", "free_energy", "cooling")}
     monkeypatch.setattr(pictures, "PICTURES", quick)
     pictures.main([f"out={tmp_path / 'new' / 'folder'}"])
