@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from genmodels.compare import Run, compared, markdown
 from genmodels.errors import require
@@ -104,10 +104,9 @@ def write(source: Path, out: Path, weights: str | None = None, form: str | None 
         part.path.mkdir()
         tensors = {name: value.contiguous().clone() for name, value in model.state_dict().items()}  # share no memory
         about = {"format": "pt", "weights": chosen, "genmodels": json.dumps(model.identity)}
-        save_file(tensors, part.weights, about)
+        part.weights.write_bytes(save(tensors, about))
         content = published(plain(config), chosen)
         write_whole(part.config_file, OmegaConf.to_yaml(OmegaConf.create(content)))
-        shutil.copymode(part.config_file, part.weights)  # safetensors lets nobody else read it
         record = recorded(run.read(), part, chosen)
         if chosen != config.weights:
             record["metrics"] = {}  # which are those of the other weights

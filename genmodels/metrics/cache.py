@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from genmodels.core.processes import broadcast, is_rank_zero
@@ -67,6 +67,6 @@ def write(path: Path, tensors: Tensors) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as part:
-            save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, part)
+            part.write_bytes(save({name: t.cpu().contiguous() for name, t in tensors.items()}))
     except (OSError, SafetensorError):
         pass

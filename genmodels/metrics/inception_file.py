@@ -15,7 +15,10 @@ from genmodels.files import sha256
 
 NAME = "inception-2015-12-05.pt"
 FOLDER = "inception"  # under the data root
-ADDRESSES = ("https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",)
+ADDRESSES = (
+    "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",
+    "https://huggingface.co/Leoxing/H2CEvaluator/resolve/main/fid/inception-2015-12-05.pt",  # a mirror
+)
 LAYERS = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 """TorchScript of the layers alone, from images on [-1, 1) of 299x299 pixels to features."""
 
