@@ -94,7 +94,8 @@ def test_a_signal_to_one_process_stops_both_and_resume_is_exact(tmp_path):
     process.terminate()
     _, err = process.communicate(timeout=100)
     assert process.returncode == 143, err
-    assert err.splitlines()[-1] == f"interrupted by SIGTERM; continue with: genmodels resume run={parts}"
+    told = f"interrupted by SIGTERM; continue with: genmodels resume run={parts}"
+    assert told in err.splitlines()  # after which the other process may tell of its closed connection
     assert read_checkpoint(parts / "checkpoints" / "last.ckpt")["callbacks"]["Budget"]["spent"]["batches"] < 60
     again = [sys.executable, "-m", "genmodels.cli", "resume", f"run={parts}"]
     subprocess.run(again, cwd=ROOT, check=True, timeout=400, env=ONE_THREAD)
