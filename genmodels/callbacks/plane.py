@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from genmodels.core.abilities import HasLikelihood, HasPartition, HasProbability
 from genmodels.core.randomness import fixed_seed
 from genmodels.files import atomic
 from genmodels.models.base import BaseModel
+from genmodels.networks.labelled import drawn_labels, given
 
 PIXELS = 96  # on a side of the picture of a density, unless told otherwise
 BINS = 64  # on a side of a histogram of samples
@@ -161,7 +161,7 @@ def drawn(model: Any, n: int) -> Tensor:
     n = min(n, max(1, PASSES // model.passes_per_sample))
     parts = []
     for size in (min(AT_A_TIME, n - done) for done in range(0, n, AT_A_TIME)):
-        with nullcontext() if model.spec.classes is None else model.given(model.draw_labels(size)):
+        with given(model, drawn_labels(model, size)):
             parts.append(model.sample(size).cpu())
     return torch.cat(parts)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -91,7 +92,11 @@ class CorrelatedNormal(Reference):
 
     def __init__(self, root: Tensor, precision: Tensor) -> None:
         self.root, self.precision = root, precision
-        self.log_z0 = 0.5 * len(root) * math.log(2 * math.pi) + float(root.diagonal().double().log().sum())
+
+    @cached_property
+    def log_z0(self) -> float:  # type: ignore[override]
+        """``log Z_0`` in nats, which is read from the device only where it is asked for, and not in a training step."""
+        return 0.5 * len(self.root) * math.log(2 * math.pi) + float(self.root.diagonal().double().log().sum())
 
     @override
     def draw(self, n: int) -> Tensor:

@@ -6,7 +6,6 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,10 +59,6 @@ class Subject:
     def labels(self, split: str) -> Tensor | None:
         """Labels ``[N]`` of the examples of a split that the model is given; ``None`` if it is given none."""
         return None if self.model.spec.classes is None else self.data.given_labels(split)
-
-    def given(self, y: Tensor | None) -> AbstractContextManager[None]:
-        """Context in which the model is given labels ``y [B]``, if there are any."""
-        return nullcontext() if y is None else self.model.given(y)
 
     @cached_property
     def fingerprint(self) -> str:

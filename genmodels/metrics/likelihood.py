@@ -20,6 +20,7 @@ from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_
 from genmodels.metrics.curves import keep_curves
 from genmodels.metrics.processes import map_over_ranks
 from genmodels.metrics.term_draws import Allotment, affordable, allotted, learned_inclusion, protocol_of
+from genmodels.networks.labelled import given
 
 if TYPE_CHECKING:
     from genmodels.data import DataModule
@@ -340,7 +341,7 @@ class LikelihoodEvaluation(Evaluation):
 
         def work(i: int) -> Likelihood:
             full = torch.autocast(model.device.type, enabled=False)
-            with stream(subject.seed, EVALUATION, i, device=model.device), full, subject.given(labels[i]):
+            with stream(subject.seed, EVALUATION, i, device=model.device), full, given(model, labels[i]):
                 found = score(batches[i].to(model.device))
             check_kind(found)
             details = ({name: t.cpu() for name, t in getattr(found, what).items()} for what in DETAILS)

@@ -6,7 +6,6 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +22,7 @@ from genmodels.files import atomic
 from genmodels.hardware import require_memory
 from genmodels.metrics.processes import map_over_ranks
 from genmodels.metrics.sample_files import digest, is_own, read_foreign
+from genmodels.networks.labelled import drawn_labels, given
 from genmodels.untrusted import parsed
 
 if TYPE_CHECKING:
@@ -159,8 +159,8 @@ class SampleSets:
             torch.cuda.synchronize(self.model.device)
         began = time.perf_counter()
         low = torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16)
-        y = self._draw_labels(batch)
-        with torch.no_grad(), low, nullcontext() if y is None else self.model.given(y):
+        y = drawn_labels(self.model, batch) if self.label is None else torch.full((batch,), self.label)
+        with torch.no_grad(), low, given(self.model, y):
             x: Tensor = self.model.sample(batch).cpu()  # type: ignore[operator]
         seconds = time.perf_counter() - began
         if self._first is None:
@@ -168,11 +168,6 @@ class SampleSets:
         else:
             self._calls.setdefault(batch, []).append(seconds)
         return x, None if y is None else y.cpu(), seconds
-
-    def _draw_labels(self, batch: int) -> Tensor | None:
-        if self.model.spec.classes is None:
-            return None
-        return self.model.draw_labels(batch) if self.label is None else torch.full((batch,), self.label)
 
     def _speed(self, batch: int) -> dict[str, Any]:
         """Samples per second in calls of ``batch``: the median of several, without the very first call of the model.

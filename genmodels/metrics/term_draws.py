@@ -14,6 +14,7 @@ from genmodels.core.stepwise import inclusion_probabilities
 from genmodels.errors import require
 from genmodels.metrics.base import Subject
 from genmodels.metrics.processes import map_over_ranks
+from genmodels.networks.labelled import given
 
 PILOT = 4  # stream of random numbers; the metric ais uses 1 to 3
 PILOT_ROWS = 4  # validation examples per step from which sizes of terms are learned
@@ -101,7 +102,7 @@ def learned_inclusion(subject: Subject, allotment: Allotment, steps: int) -> Ten
         with stream(subject.seed, EVALUATION, PILOT, i, device=model.device), full:
             rows = torch.randint(len(held_out), times[i].shape)
             x = held_out[rows]
-            with subject.given(None if labels is None else labels[rows]):
+            with given(model, None if labels is None else labels[rows]):
                 return model.terms_at(x.to(model.device), times[i].to(model.device))["nats"].cpu().double()
 
     found = torch.cat(map_over_ranks(nats, len(times), "sizes of terms"))

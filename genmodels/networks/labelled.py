@@ -10,7 +10,7 @@ arXiv:2102.09672).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -126,6 +126,16 @@ class Labels:
             return network
 
         return make
+
+
+def drawn_labels(model: Any, n: int) -> Tensor | None:
+    """Labels ``[n]`` as frequent as in a model's training data; ``None`` for a model of data without labels."""
+    return None if model.spec.classes is None else model.draw_labels(n)
+
+
+def given(model: Any, y: Tensor | None) -> AbstractContextManager[None]:
+    """Context in which a model is given labels ``y [B]``, if there are any."""
+    return nullcontext() if y is None else model.given(y)
 
 
 class CodeBesideInput(nn.Module):

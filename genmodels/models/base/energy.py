@@ -136,7 +136,7 @@ class EnergyModel(GenerativeModel, Samples, HasImportanceWeights, HasPartition, 
         lost = float((self.base_log_likelihood(x) - found.nats).mean()) / self.spec.dims
         require(
             not lost > LOST,
-            f"the validation likelihood is {lost:.3g} nats per dimension below that of independent dimensions, from "
+            f"the validation likelihood is {lost:.3g} nats per dimension below that of the law from "
             f"which training began, so it has diverged and was stopped; {self.remedies}.",
         )
         return found
