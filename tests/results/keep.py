@@ -81,8 +81,7 @@ def main(folders: list[Path]) -> None:
         number, model = ORDER.index(record["model"]), record["model"].lower()
         kept = HERE / record["data"] / f"{number}_{model}_seed{record['seed']}"
         kept.mkdir(parents=True, exist_ok=True)
-        record["expected"] = None  # that of the recipe, which is taken from these runs
-        record["overrides"] = [word for word in record["overrides"] if not word.startswith(PATHS)]
+        record = without_places(record)
         own, others = split(record["metrics"])
         (kept / "run.json").write_text(json.dumps(record | {"metrics": own}, indent=2) + "\n")
         if others:
@@ -97,6 +96,12 @@ def main(folders: list[Path]) -> None:
     (HERE / "README.md").write_text(readme(runs))
     for (data, model, metric), values in values_of(runs).items():
         print(f"{data} {model} {metric}: value {statistics.fmean(values):.5g}, tolerance {tolerance(values):.2g}")
+
+
+def without_places(record: dict[str, Any]) -> dict[str, Any]:
+    """The run.json without what the recipe expects, which is taken from such runs, and without words that say where."""
+    words = [word for word in record["overrides"] if not word.startswith(PATHS)]
+    return record | {"expected": None, "overrides": words}
 
 
 def split(metrics: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,0 +1,51 @@
+"""Keep a sweep over the options of one part of a model: ``python -m tests.ablations.keep QUESTION SWEEP_FOLDER``
+
+Copies the run.json of every run into the folder of the question, and writes README.md anew from those of all questions.
+Without arguments it copies nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from genmodels.compare import find_runs, markdown
+from tests.results.keep import without_places
+
+HERE = Path(__file__).parent
+FOREWORD = """# Ablations
+
+One part of a model exchanged, all else equal. Every figure is from a `run.json` below this folder;
+`python -m tests.ablations.keep` writes this file from them.
+"""
+QUESTIONS = {
+    "couplings": """## Which map in a coupling?
+
+`python train.py -m experiment=realnvp_digits,nice_digits model/coupling=affine,additive,matrix,spline seed=0,1,2`
+
+The affine map is that of RealNVP, the additive one that of NICE; the others are an invertible matrix for each position,
+and monotone rational-quadratic splines (Durkan et al. 2019). Networks differ by as many outputs as the map has
+parameters. No option was tuned: rates and widths are those of the two recipes.
+""",
+}
+"""Text of every question, by the name of its folder."""
+
+
+def main(question: str | None = None, sweep: str = "") -> None:
+    """Keep the runs of a sweep as those of a question, if one is given, and write the tables of all."""
+    for file in Path(sweep).glob("*/run.json") if question else ():
+        kept = HERE / str(question) / file.parent.name
+        kept.mkdir(parents=True, exist_ok=True)
+        (kept / "run.json").write_text(json.dumps(without_places(json.loads(file.read_text())), indent=2) + "\n")
+    (HERE / "README.md").write_text(readme())
+
+
+def readme() -> str:
+    """The text of README.md: the foreword, and every question with its tables."""
+    parts = [part for name, text in QUESTIONS.items() for part in (text.rstrip(), markdown(find_runs(HERE / name)))]
+    return "\n\n".join([FOREWORD.rstrip(), *parts]) + "\n"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
