@@ -3,7 +3,7 @@
 from genmodels.diffusion.learned_schedule import LearnedSchedule
 from genmodels.diffusion.predictions import Data, Mean, Noise, Prediction, Velocity
 from genmodels.diffusion.process import Coefficients, DiffusionProcess, extract, random_times
-from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, Sampler
+from genmodels.diffusion.samplers import DDIM, Ancestral, Denoiser, DPMSolver, Sampler
 from genmodels.diffusion.schedules import cosine, linear, log_snr, reciprocal
 from genmodels.diffusion.variances import FixedLarge, FixedSmall, Learned, ReverseVariance
 
@@ -11,6 +11,7 @@ __all__ = [
     "DDIM",
     "Ancestral",
     "Coefficients",
+    "DPMSolver",
     "Data",
     "Denoiser",
     "DiffusionProcess",

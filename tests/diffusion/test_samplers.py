@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genmodels.diffusion import DDIM, Ancestral, DiffusionProcess, FixedLarge, FixedSmall, linear
+from genmodels.diffusion import DDIM, Ancestral, DiffusionProcess, DPMSolver, FixedLarge, FixedSmall, linear, log_snr
 
 PROCESS = DiffusionProcess(linear(100))
 
@@ -19,7 +19,7 @@ def run(sampler, x, variance=None, process=PROCESS, denoise=guess):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 99, 100, None])
-@pytest.mark.parametrize("kind", [Ancestral, DDIM])
+@pytest.mark.parametrize("kind", [Ancestral, DDIM, DPMSolver])
 def test_any_number_of_steps(kind, steps):
     times = kind(steps).times(100)
     assert len(times) == (steps or 100) and times[-1] == 100
@@ -64,7 +64,7 @@ def test_ddim_with_eta_zero_is_a_function_of_its_noise():
     assert not torch.equal(run(DDIM(10, eta=0.5), x), run(DDIM(10, eta=0.5), x))
 
 
-@pytest.mark.parametrize("sampler", [Ancestral, DDIM])
+@pytest.mark.parametrize("sampler", [Ancestral, DDIM, DPMSolver])
 def test_autocast_is_for_the_network_alone(sampler):
     x = torch.randn(2, 2)
     torch.manual_seed(0)
@@ -84,7 +84,7 @@ def test_last_step_is_drawn_or_averaged_as_asked():
     assert 0 < (drawn - mean).abs().max() < 5 * (0.5 * std).exp().max()
 
 
-@pytest.mark.parametrize("sampler", [Ancestral(), Ancestral(25), DDIM()])
+@pytest.mark.parametrize("sampler", [Ancestral(), Ancestral(25), DDIM(), DPMSolver(25), DPMSolver(eta=1.0)])
 def test_exact_denoiser_samples_its_gaussian(sampler):
     """For x_0 ~ N(2, 0.5²) the best estimate of x_0 is linear in x_t, and samples must have these moments."""
     torch.manual_seed(0)
@@ -97,6 +97,29 @@ def test_exact_denoiser_samples_its_gaussian(sampler):
     x0 = run(sampler, torch.randn(20_000, 1), FixedLarge(), denoise=best)
     assert x0.mean().item() == pytest.approx(2.0, abs=0.03)
     assert x0.std().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_dpm_solver_is_of_second_order():
+    """On Gaussian data, ``x_t ~ N(m_t, s_t²)``, the ODE keeps ``(x_t - m_t) / s_t``."""
+    process = DiffusionProcess(log_snr(4001, highest=6.0))
+    x = torch.randn(50, 1, generator=torch.Generator().manual_seed(0))
+
+    def best(x_t, t):
+        signal, sigma = process.sqrt_alpha_bar[t][:, None], process.sigma[t][:, None]
+        return 2.0 + 0.25 * signal / (0.25 * signal**2 + sigma**2) * (x_t - 2.0 * signal), None
+
+    def std(t):
+        return (0.25 * process.alpha_bar[t] + process.sigma[t] ** 2).sqrt()
+
+    exact = 2.0 * process.sqrt_alpha_bar[1] + std(1) / std(-1) * (x - 2.0 * process.sqrt_alpha_bar[-1])
+    errors = {}
+    for kind in (DDIM, DPMSolver):
+        for steps in (26, 51):
+            *_, at_one, _ = kind(steps).path(process, best, FixedSmall(), x)
+            errors[kind, steps] = (at_one - exact).abs().mean().item()
+    assert errors[DDIM, 26] / errors[DDIM, 51] == pytest.approx(2, abs=0.1)
+    assert errors[DPMSolver, 26] / errors[DPMSolver, 51] == pytest.approx(4, abs=0.4)
+    assert errors[DPMSolver, 51] < errors[DDIM, 51] / 10
 
 
 @pytest.mark.parametrize("variance, name", [(FixedSmall(), "fixed_small"), (FixedLarge(), "fixed_large")])
@@ -130,4 +153,22 @@ def test_ddim_agrees_with_diffusers(eta):
     for t in peer.timesteps:
         x0, _ = guess(theirs, t.expand(4) + 1)
         theirs = peer.step(x0, t, theirs, eta=eta).prev_sample
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("eta, algorithm", [(0.0, "dpmsolver++"), (1.0, "sde-dpmsolver++")])
+def test_dpm_solver_agrees_with_diffusers(eta, algorithm):
+    diffusers = pytest.importorskip("diffusers")
+    peer = diffusers.DPMSolverMultistepScheduler(
+        100, 1e-3, 0.2, "linear", algorithm_type=algorithm, prediction_type="sample", final_sigmas_type="zero"
+    )
+    peer.set_timesteps(10)
+    respaced = PROCESS.respaced([int(t) + 1 for t in peer.timesteps.flip(0)])
+    ours = theirs = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    ours = run(DPMSolver(eta=eta), ours, process=respaced, denoise=lambda x, t: guess(x, respaced.times[t]))
+    torch.manual_seed(1)
+    for t in peer.timesteps:
+        x0, _ = guess(theirs, t.expand(4) + 1)
+        theirs = peer.step(x0, t, theirs).prev_sample
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
