@@ -42,6 +42,7 @@ FLOORS = [
     {"sweeps"},
     {"launch"},
     {"api"},
+    {"commands"},
     {"cli", "conformance"},
     {"__main__"},
 ]  # fmt: skip
