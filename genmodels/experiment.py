@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from lightning import Trainer, seed_everything
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels import callbacks as cb
@@ -21,9 +20,8 @@ from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import require
 from genmodels.hardware import device_for, forget_peak_memory, keep_freed_memory
-from genmodels.instruments import all_callbacks, chosen, make_trainer
+from genmodels.instruments import all_callbacks, built, make_trainer
 from genmodels.loggers import Copied, MetricsCsv
-from genmodels.metrics import Evaluation
 from genmodels.models.base import BaseModel, adopt_settings, make_optimizers
 from genmodels.models.base.model import batches
 from genmodels.plan import print_plan
@@ -122,12 +120,9 @@ class Experiment:
         bare = config.compile and not list(model.compiled_networks())
         idle = f"compile=true has no effect: {type(model).__name__} has no network." if bare else None
         computing = replace(computing, warnings=(*computing.warnings, *filter(None, [warning, idle])))
-        metrics, loggers = (config.get(group) or {} for group in ("metrics", "logger"))
         folder = RunFolder(config.run_dir)
-        wanted = {name: node for name, node in metrics.items() if chosen(node)}
-        evaluations = {name: build(node, f"metrics.{name}", Evaluation) for name, node in wanted.items()}
-        evaluate = cb.Evaluate(evaluations, folder.path, config.seed)
-        mirrors = [build(node, f"logger.{name}", Logger) for name, node in loggers.items()]
+        evaluate = cb.Evaluate(built(config, "metrics"), folder.path, config.seed)
+        mirrors = list(built(config, "logger").values())
         title = f"{type(model).__name__} on {data.name}"
         instruments = [*all_callbacks(config, folder, budget, title), evaluate]
         trainer = make_trainer(computing.settled(config), model, mirrors, instruments)

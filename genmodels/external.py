@@ -22,8 +22,8 @@ from genmodels.core.abilities import Samples
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
 from genmodels.experiment import INCIDENTAL
-from genmodels.instruments import chosen
-from genmodels.metrics import Evaluation, SampleSets, Subject
+from genmodels.instruments import built
+from genmodels.metrics import SampleSets, Subject
 from genmodels.metrics.sample_files import digest
 from genmodels.models.base import BaseModel
 from genmodels.models.base.training import Player
@@ -80,8 +80,7 @@ def score(config: DictConfig, samples: Path, name: str, overrides: list[str]) ->
     set_threads(None)
     data = build(kept.data, "data", DataModule)
     model = named(name, data.spec)
-    nodes = {key: node for key, node in (kept.metrics or {}).items() if chosen(node)}
-    evaluations = {key: build(node, f"metrics.{key}", Evaluation) for key, node in nodes.items()}
+    evaluations = built(kept, "metrics")
     sets = SampleSets(model, kept.seed, samples)
     data.setup()
     reasons = {key: evaluation.reason(model, data) for key, evaluation in evaluations.items()}
