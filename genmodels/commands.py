@@ -243,7 +243,7 @@ def compare(options: Options, places: list[str]) -> None:
         from genmodels.compare.mirror import log_again
 
         log_again(results, runs, places)
-    unreadable = "; ".join(f"{name}: {reason}" for name, reason in results.unreadable)
+    unreadable = "; ".join(f"{each.name}: {each.reason}" for each in results.unreadable)
     require(not unreadable, f"the comparison lacks {unreadable}")
 
 
