@@ -9,8 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from lightning import Trainer, seed_everything
-from lightning.pytorch.loggers import Logger
+from lightning import Callback, Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels import callbacks as cb
@@ -21,9 +20,8 @@ from genmodels.core.score import Score
 from genmodels.data import DataModule
 from genmodels.errors import require
 from genmodels.hardware import device_for, forget_peak_memory, keep_freed_memory
-from genmodels.instruments import all_callbacks, chosen, make_trainer
+from genmodels.instruments import all_callbacks, built, make_trainer
 from genmodels.loggers import Copied, MetricsCsv
-from genmodels.metrics import Evaluation
 from genmodels.models.base import BaseModel, adopt_settings, make_optimizers
 from genmodels.models.base.model import batches
 from genmodels.plan import print_plan
@@ -65,22 +63,25 @@ class Experiment:
     computing: Computing
 
     @property
+    def callbacks(self) -> list[Callback]:
+        """The trainer's callbacks, in the order in which they act."""
+        return self.trainer.callbacks  # type: ignore[attr-defined]
+
+    @property
     def begun(self) -> bool:
         """Whether training has begun, and with it the record of the run."""
-        return any(isinstance(each, cb.Begin) and each.done for each in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return any(isinstance(each, cb.Begin) and each.done for each in self.callbacks)
 
     @property
     def pruned(self) -> bool:
         """Whether a search has ended training before its budget was spent."""
-        return any(isinstance(each, cb.Prune) and each.pruned for each in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return any(isinstance(each, cb.Prune) and each.pruned for each in self.callbacks)
 
     @property
     def subject(self) -> dict[str, Any]:
         """What is evaluated besides the checkpoint, for the protocol of every score."""
-        limit = {} if self.data.limit is None else {"limit": self.data.limit}
         trials = {"trials": of} if (of := OmegaConf.select(self.config, "trial.of")) is not None else {}
-        seeds = {"seed": self.config.seed, "split_seed": self.data.seed}
-        return {"data_sha256": self.data.sha256[:12], **limit, "weights": self.config.weights, **seeds, **trials}
+        return {"weights": self.config.weights, **of_the_data(self.data, self.config.seed), **trials}
 
     @property
     def copied(self) -> Copied:
@@ -92,7 +93,7 @@ class Experiment:
 
     def callback(self, kind: type[T]) -> T:
         """The trainer's callback of a class."""
-        return next(each for each in self.trainer.callbacks if isinstance(each, kind))  # type: ignore[attr-defined]
+        return next(each for each in self.callbacks if isinstance(each, kind))
 
     @classmethod
     def assemble(cls, config: DictConfig, record: Mapping[str, Any] | None = None) -> Experiment:
@@ -122,12 +123,9 @@ class Experiment:
         bare = config.compile and not list(model.compiled_networks())
         idle = f"compile=true has no effect: {type(model).__name__} has no network." if bare else None
         computing = replace(computing, warnings=(*computing.warnings, *filter(None, [warning, idle])))
-        metrics, loggers = (config.get(group) or {} for group in ("metrics", "logger"))
         folder = RunFolder(config.run_dir)
-        wanted = {name: node for name, node in metrics.items() if chosen(node)}
-        evaluations = {name: build(node, f"metrics.{name}", Evaluation) for name, node in wanted.items()}
-        evaluate = cb.Evaluate(evaluations, folder.path, config.seed)
-        mirrors = [build(node, f"logger.{name}", Logger) for name, node in loggers.items()]
+        evaluate = cb.Evaluate(built(config, "metrics"), folder.path, config.seed)
+        mirrors = list(built(config, "logger").values())
         title = f"{type(model).__name__} on {data.name}"
         instruments = [*all_callbacks(config, folder, budget, title), evaluate]
         trainer = make_trainer(computing.settled(config), model, mirrors, instruments)
@@ -150,7 +148,7 @@ class Experiment:
             self.folder.verified(checkpoint)
             state = check_continues(self.model, checkpoint)
             with explained(checkpoint):
-                for each in self.trainer.callbacks:  # type: ignore[attr-defined]
+                for each in self.callbacks:
                     if each.state_key in state["callbacks"]:
                         each.load_state_dict(state["callbacks"][each.state_key])
         self.data.setup("fit")
@@ -167,7 +165,7 @@ class Experiment:
             if is_rank_zero():
                 begin()
 
-        self.trainer.callbacks.append(cb.Begin(start, self.callback(cb.Validate)))  # type: ignore[attr-defined]
+        self.callbacks.append(cb.Begin(start, self.callback(cb.Validate)))
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
 
     def initialize(self, n: int) -> None:
@@ -221,27 +219,31 @@ class Experiment:
         measured_on = {"checkpoint": path.name, "checkpoint_sha256": found, **self.subject}
 
         def keep(scores: list[Score]) -> list[Score]:
-            named = [
-                replace(
-                    score,
-                    name=labeled(score.name, differing or {}),
-                    protocol={**score.protocol, **measured_on},
-                    incidental=(*score.incidental, *INCIDENTAL),
-                )
-                for score in scores
-            ]
+            named = [replace(score, name=labeled(score.name, differing or {})) for score in scores]
+            named = [with_entries(score, measured_on) for score in named]
             refusals = self.evaluate.refusals
             return broadcast(self.folder.add_scores(named, refusals, own) if is_rank_zero() else named)
 
         self.evaluate.keep, self.evaluate.own = keep, not differing
         if differing:  # the pictures in the folder are those of the run itself
-            others = [each for each in self.trainer.callbacks if not isinstance(each, cb.SampleGrid)]  # type: ignore[attr-defined]
-            self.trainer.callbacks = others  # type: ignore[attr-defined]
+            self.callbacks[:] = [each for each in self.callbacks if not isinstance(each, cb.SampleGrid)]
         self.trainer.test(self.model, datamodule=self.data, verbose=False)
         keep([])  # where no metric applies, the reasons are recorded too
         if self.evaluate.own and is_rank_zero():
             self.folder.note_samples()
         return self.evaluate.scores
+
+
+def of_the_data(data: DataModule, seed: int) -> dict[str, Any]:
+    """What a run with a ``seed`` says of its data in the protocol of every score."""
+    limit = {} if data.limit is None else {"limit": data.limit}
+    return {"data_sha256": data.sha256[:12], **limit, "seed": seed, "split_seed": data.seed}
+
+
+def with_entries(score: Score, measured_on: Mapping[str, Any]) -> Score:
+    """A score whose protocol says what it was measured on as well."""
+    protocol = {**score.protocol, **measured_on}
+    return replace(score, protocol=protocol, incidental=(*score.incidental, *INCIDENTAL))
 
 
 def run(config: DictConfig, overrides: list[str] | None = None) -> float | None:

@@ -21,9 +21,9 @@ from genmodels.core import DataSpec, Score
 from genmodels.core.abilities import Samples
 from genmodels.data import DataModule
 from genmodels.errors import UserError, require
-from genmodels.experiment import INCIDENTAL
-from genmodels.instruments import chosen
-from genmodels.metrics import Evaluation, SampleSets, Subject
+from genmodels.experiment import of_the_data, with_entries
+from genmodels.instruments import built
+from genmodels.metrics import SampleSets, Subject
 from genmodels.metrics.sample_files import digest
 from genmodels.models.base import BaseModel
 from genmodels.models.base.training import Player
@@ -80,8 +80,7 @@ def score(config: DictConfig, samples: Path, name: str, overrides: list[str]) ->
     set_threads(None)
     data = build(kept.data, "data", DataModule)
     model = named(name, data.spec)
-    nodes = {key: node for key, node in (kept.metrics or {}).items() if chosen(node)}
-    evaluations = {key: build(node, f"metrics.{key}", Evaluation) for key, node in nodes.items()}
+    evaluations = built(kept, "metrics")
     sets = SampleSets(model, kept.seed, samples)
     data.setup()
     reasons = {key: evaluation.reason(model, data) for key, evaluation in evaluations.items()}
@@ -93,8 +92,7 @@ def score(config: DictConfig, samples: Path, name: str, overrides: list[str]) ->
         begin(folder, kept, data, {"model": name, "overrides": overrides, "external": found})
         subject = Subject(model, data, sets, kept.seed, folder.path / "evaluation")
         plots.save(plots.picture(sets.get(min(SHOWN, sets.held)), data.spec), subject_picture(folder))
-        measured_on = {"data_sha256": data.sha256[:12], "seed": kept.seed, "split_seed": data.seed}
-        measured_on |= {} if data.limit is None else {"limit": data.limit}
+        measured_on = of_the_data(data, kept.seed)
         scores = []
         try:
             for key in (key for key in evaluations if key not in refusals):
@@ -155,5 +153,4 @@ def subject_picture(folder: RunFolder) -> Path:
 
 def described(found: Score, measured_on: Mapping[str, Any]) -> Score:
     """A score with what it was measured on; samples of which nothing else is known are taken for draws of a model."""
-    incidental = (*found.incidental, *INCIDENTAL)
-    return replace(found, protocol={"observation": "draw", **found.protocol, **measured_on}, incidental=incidental)
+    return with_entries(replace(found, protocol={"observation": "draw", **found.protocol}), measured_on)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache, wraps
 from pathlib import Path
+from typing import TypeVar
 
 from genmodels.errors import require
 
+T = TypeVar("T")
 PART = ".part-"  # beginning of the names of files that are being written
 
 
@@ -63,3 +66,23 @@ def sha256(path: Path) -> str:
     require(path.is_file(), f"there is no file {path}.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_once(load: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Share what ``load(path)`` returns among all who ask for the same file, as long as the file is unchanged.
+
+    Only the result for the last file is held.
+    """
+
+    @lru_cache(maxsize=1)
+    def loaded(path: Path, inode: int, size: int, modified: int) -> T:
+        return load(path)
+
+    @wraps(load)
+    def shared(path: Path) -> T:
+        if not path.exists():
+            return load(path)  # which says so
+        found = path.stat()
+        return loaded(path, found.st_ino, found.st_size, found.st_mtime_ns)
+
+    return shared

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from genmodels.archives import read_arrays, sizes
 from genmodels.core import DataSpec
 from genmodels.errors import UserError, require
 from genmodels.hardware import require_memory
+from genmodels.pictures import MODES, SUFFIXES, pixels
 
-PICTURES = (".png", ".jpg", ".jpeg")
 MOST = 1000  # examples in one file
 
 
@@ -26,10 +25,9 @@ def read_given(path: Path, spec: DataSpec) -> Tensor:
     Raises:
         UserError: if the file cannot be read or holds other data than ``spec`` describes.
     """
-    if path.suffix.lower() in PICTURES:
-        pixels = picture(path, spec, "given")
+    if path.suffix.lower() in SUFFIXES:
         top = (spec.levels or 256) - 1
-        x = torch.from_numpy(np.rint(pixels / 255.0 * top))[None]
+        x = torch.from_numpy(np.rint(picture(path, spec, "given") / 255.0 * top))[None]
         return x.to(torch.uint8) if spec.is_discrete else x.float() / top * 2 - 1
     array = several(array_of(path, "given"), spec, path, "given")
     require(
@@ -48,7 +46,7 @@ def read_mask(path: Path, spec: DataSpec, n: int) -> Tensor:
     Raises:
         UserError: if the file cannot be read, or is no mask of ``n`` examples of ``spec``.
     """
-    if path.suffix.lower() in PICTURES:
+    if path.suffix.lower() in SUFFIXES:
         known = picture(path, spec, "mask")[None] > 127
     else:
         known = array_of(path, "mask")
@@ -66,18 +64,10 @@ def read_mask(path: Path, spec: DataSpec, n: int) -> Tensor:
 def picture(path: Path, spec: DataSpec, key: str) -> np.ndarray:
     """Pixels ``[C, H, W]`` from 0 to 255 of a picture, in the colors of the data."""
     require(spec.is_image, f"{key}={path} is a picture, but the model's data are vectors; give an .npy or .npz file.")
-    channels, height, width = spec.shape
+    channels = spec.shape[0]
+    require(channels in MODES, f"{key}={path} is a picture, but the data have {channels} channels; give an .npy file.")
     require(path.is_file(), f"{key}={path} does not exist.")
-    require(channels in (1, 3), f"{key}={path} is a picture, but the data have {channels} channels; give an .npy file.")
-    try:
-        with Image.open(path) as image:
-            found = image.size
-            fits = found == (width, height)
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB")) if fits else np.empty(0)
-    except Exception as error:
-        raise UserError(f"{key}={path} cannot be read as a picture; save it again as PNG.") from error
-    require(fits, f"{key}={path} has {found[0]} x {found[1]} pixels, the model's data {width} x {height}; resize it.")
-    return pixels.reshape(height, width, channels).transpose(2, 0, 1)
+    return pixels(path, spec.shape).transpose(2, 0, 1)
 
 
 def array_of(path: Path, key: str) -> np.ndarray:

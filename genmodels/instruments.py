@@ -1,42 +1,75 @@
-"""What surrounds a model while it is trained and scored: callbacks, and Lightning's Trainer."""
+"""The objects that a config describes, and what surrounds a model: callbacks, and Lightning's Trainer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels import callbacks as cb
 from genmodels.builder import build
+from genmodels.data import DataModule
 from genmodels.errors import require
 from genmodels.loop import use_epoch_loop
+from genmodels.metrics import Evaluation
 from genmodels.models.base import BaseModel
 from genmodels.runs import RunFolder
 from genmodels.search.trial import reports_to
 from genmodels.settings import plain
+
+PLACES: dict[str, Callable[..., Any]] = {
+    "data": DataModule,
+    "model": BaseModel,
+    "metrics": Evaluation,
+    "logger": Logger,
+    "scheduler": cb.LearningRate,
+    "callbacks": Callback,
+    "checkpoint": cb.Checkpoint,
+}
+"""The places of a config that describe objects, and the class of these."""
+
+SEVERAL = ("metrics", "logger", "callbacks")  # objects by name
+
+
+def described(config: DictConfig, place: str) -> dict[str, Any]:
+    """What the config describes in a place, as nodes by their dotted keys."""
+    node = config.get(place) or {}
+    if place not in SEVERAL:
+        return {place: node} if node else {}
+    return {f"{place}.{name}": each for name, each in node.items() if place == "logger" or chosen(each)}
+
+
+def built(config: DictConfig, place: str, **extra: Any) -> dict[str, Any]:
+    """The objects that the config describes in a place, by name; ``extra`` arguments are passed unchanged.
+
+    Raises:
+        UserError: naming the key of what cannot be built.
+    """
+    nodes = described(config, place)
+    return {key.removeprefix(f"{place}."): build(node, key, PLACES[place], **extra) for key, node in nodes.items()}
 
 
 def all_callbacks(config: DictConfig, folder: RunFolder, budget: cb.Budget, title: str) -> list[Callback]:
     """The callbacks that every run has and those of the config, in the order in which they must act."""
     guard, log = cb.StopOnNaN(config.trainer.log_every_n_steps), cb.TrainingLog(budget)
     validate = cb.Validate(budget, config.validations)
-    extra = {name: node for name, node in (config.get("callbacks") or {}).items() if chosen(node)}
     parts = {"folder": folder.checkpoints, "validate": validate, "guard": guard, "announce": folder.announce}
     trial = plain(config.get("trial")) or {}
     prune = [cb.Prune(*reports_to(trial), validate, budget)] if trial.get("storage") else []
-    schedule = [build(config.scheduler, "scheduler", cb.LearningRate, budget=budget)] if config.get("scheduler") else []
     return [
         cb.Randomness(config.seed),
         budget,
         guard,
         log,
         validate,
-        *schedule,
-        *(build(node, f"callbacks.{name}", Callback) for name, node in extra.items()),
-        build(config.checkpoint, "checkpoint", cb.Checkpoint, **parts),
+        *built(config, "scheduler", budget=budget).values(),
+        *built(config, "callbacks").values(),
+        *built(config, "checkpoint", **parts).values(),
         *prune,
         cb.ProgressBar(title, budget, validate, log),
         cb.Interrupt(),
@@ -58,5 +91,5 @@ def make_trainer(config: DictConfig, model: BaseModel, loggers: list[Any], instr
 
 
 def chosen(node: Any) -> bool:
-    """Whether a metric is enabled: neither ``null`` nor only settings of a recipe, without a ``_target_``."""
+    """Whether a metric or callback is enabled: neither ``null`` nor settings of a recipe without a ``_target_``."""
     return node is not None and not (OmegaConf.is_dict(node) and "_target_" not in node)

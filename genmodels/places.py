@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-ARTIFACT, HUB = "wandb:", "hf://"  # beginnings of the names of runs that are elsewhere
+from genmodels import hub
+
+ARTIFACT = "wandb:"  # beginning of the name of a run on Weights & Biases
 
 
 def located(run: str | os.PathLike[str]) -> Path:
@@ -25,8 +27,6 @@ def located(run: str | os.PathLike[str]) -> Path:
         from genmodels.runs import artifact
 
         return artifact.downloaded(name.removeprefix(ARTIFACT))
-    if name.startswith(HUB):
-        from genmodels.runs import hub
-
-        return hub.downloaded(name.removeprefix(HUB))
+    if name.startswith(hub.PREFIX):
+        return hub.downloaded(name.removeprefix(hub.PREFIX))
     return Path(name).expanduser()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -182,26 +182,9 @@ def check_types(config: DictConfig) -> None:
     Raises:
         UserError: naming the key.
     """
-    from lightning import Callback
-    from lightning.pytorch.loggers import Logger
-
-    from genmodels import callbacks as cb
     from genmodels.builder import check_node
-    from genmodels.data import DataModule
-    from genmodels.instruments import chosen
-    from genmodels.metrics import Evaluation
-    from genmodels.models.base import BaseModel
+    from genmodels.instruments import PLACES, described
 
-    def check_each(group: str, kind: Callable[..., Any]) -> None:
-        for name, node in (config.get(group) or {}).items():
-            if group == "logger" or chosen(node):
-                check_node(node, f"{group}.{name}", kind)
-
-    check_node(config.data, "data", DataModule)
-    check_node(config.model, "model", BaseModel)
-    check_each("metrics", Evaluation)
-    check_each("logger", Logger)
-    if config.get("scheduler"):
-        check_node(config.scheduler, "scheduler", cb.LearningRate)
-    check_each("callbacks", Callback)
-    check_node(config.checkpoint, "checkpoint", cb.Checkpoint)
+    for place, kind in PLACES.items():
+        for key, node in described(config, place).items():
+            check_node(node, key, kind)

@@ -17,8 +17,8 @@ from genmodels.composition import compose, groups, option, options
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {
-        "annotations", "archives", "classes", "errors", "figures", "files", "hardware", "progress", "console",
-        "nested", "settings", "signals", "tree", "trust", "untrusted",
+        "annotations", "archives", "classes", "errors", "figures", "files", "hardware", "hub", "pictures", "progress",
+        "console", "nested", "settings", "signals", "tree", "trust", "untrusted",
     },
     {"core"},
     {"networks", "transforms", "ode", "diffusion", "mcmc"},
@@ -42,6 +42,7 @@ FLOORS = [
     {"sweeps"},
     {"launch"},
     {"api"},
+    {"commands"},
     {"cli", "conformance"},
     {"__main__"},
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from genmodels import typed
 from genmodels.annotations import UNKNOWN, fits, kinds
 from genmodels.builder import parameters, resolve
 from genmodels.errors import UserError
+from genmodels.instruments import PLACES
 from genmodels.typed import check_shown, plain_types
 
 WRONG = {
@@ -37,6 +38,10 @@ WRONG = {
     "checkpoint.minutes=a": "checkpoint.minutes must be a number, got 'a'.",
     "logger.csv.folder=3": "logger.csv.folder must be text or a path, got 3.",
 }
+
+
+def test_places_of_objects_are_known_without_torch():
+    assert set(typed.BUILT) == set(PLACES)
 
 
 @pytest.mark.parametrize("words", WRONG)

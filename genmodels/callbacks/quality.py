@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lightning import Callback, Trainer
-from torch import Tensor
 from typing_extensions import override
 
 from genmodels.core.randomness import LARGEST_SEED
@@ -45,7 +45,7 @@ class Quality(Callback):
         self.metrics = dict(metrics)
         self.n, self.every, self.seed = n, every, seed
         self._validations = 0
-        self._features: dict[tuple[object, ...], Tensor] = {}
+        self._features: dict[tuple[object, ...], Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: BaseModel) -> None:  # type: ignore[override]
         """Refuse, before training, metrics that do not apply.

@@ -9,7 +9,6 @@ from typing import Any
 
 from genmodels.builder import build
 from genmodels.compare.records import Run
-from genmodels.compare.report import representative
 from genmodels.compare.results import Results
 from genmodels.compare.tables import heading, pretty
 from genmodels.errors import UserError, require
@@ -73,11 +72,11 @@ def log_tables(run: Any, results: Results) -> None:
     import wandb
 
     for data in results.data:
-        columns, groups = results.columns_of(data), results.of(data)
+        columns = results.columns_of(data)
         names = [" ".join(heading(column, {}, list(columns))) for column in columns]
         rows = []
-        for group in groups:
-            grid = representative(group, groups).path / "samples" / "final.png"
+        for group, shown in results.pictured(data):
+            grid = shown.path / "samples" / "final.png"
             cells = [cells.get(group.label) for cells in columns.values()]
             values = [None if cell is None else pretty(f"{cell.score.text} {cell.place or ''}") for cell in cells]
             rows.append([group.label, len(group.runs), *values, wandb.Image(str(grid)) if grid.is_file() else None])

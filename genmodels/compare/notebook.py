@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element, tostring
 
 from genmodels.compare.html import Content, node, picture
 from genmodels.compare.results import Results, sentences
-from genmodels.compare.tables import Table, caption, pretty, tables_of
+from genmodels.compare.tables import Table, all_tables, caption, pretty
 
 SAMPLES = "samples/final.png"
 ROW = "display: flex; flex-wrap: wrap; gap: 1em"
@@ -14,7 +14,7 @@ ROW = "display: flex; flex-wrap: wrap; gap: 1em"
 
 def shown(results: Results) -> str:
     """HTML without style and script of its own, in which all text is escaped."""
-    found = [table for data in results.data for table in tables_of(results, data)]
+    found = all_tables(results)
     notes = [
         *(f"{data}: {sentence}" for data in results.data for sentence in sentences(results, data)),
         pretty(caption(found)),
@@ -34,6 +34,6 @@ def plain_table(table: Table) -> Element:
 
 
 def grids(results: Results) -> Element:
-    """The samples of the first run of each group."""
-    first = [(group.title, group.runs[0]) for group in results.ordered]
-    return node("div", *(picture(run.path / SAMPLES, title, "picture") for title, run in first), style=ROW)
+    """The samples of a run of each group."""
+    shown = [each for data in results.data for each in results.pictured(data)]
+    return node("div", *(picture(run.path / SAMPLES, group.title, "picture") for group, run in shown), style=ROW)

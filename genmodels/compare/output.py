@@ -19,7 +19,7 @@ from rich.text import Text
 from genmodels.compare.ranking import interval
 from genmodels.compare.records import Run
 from genmodels.compare.results import Cell, Column, Group, Results, compared, sentences
-from genmodels.compare.tables import Entry, Table, caption, pretty, tables_of
+from genmodels.compare.tables import Entry, Table, all_tables, caption, pretty, tables_of
 
 WIDTH = 100  # characters, if the width of the terminal is unknown
 LABEL = 32  # most characters in a line of a row's label on a terminal
@@ -112,10 +112,13 @@ def markdown(runs: Iterable[Run] | Results) -> str:
         for table in tables_of(results, data):
             parts += [f"**{escaped(table.title, MARKDOWN)}**", markdown_table(table)]
         parts += [escaped(f"{data}: {sentence}", MARKDOWN) for sentence in sentences(results, data)]
-    tables = [table for data in results.data for table in tables_of(results, data)]
-    lines = [*results.remarks, *(": ".join(each) for each in (*results.without_scores, *results.told))]
-    lines = [*filter(None, [caption(tables)]), *lines]
-    return "\n\n".join([*parts, *(escaped(line, MARKDOWN) for line in lines)])
+    return "\n\n".join([*parts, *(escaped(note, MARKDOWN) for note in notes(results))])
+
+
+def notes(results: Results) -> list[str]:
+    """What stands below all tables: their signs, remarks, groups without a score, and unfinished runs."""
+    said = [caption(all_tables(results)), *results.remarks]
+    return [*filter(None, said), *(": ".join(each) for each in (*results.without_scores, *results.told))]
 
 
 MARKDOWN = {"|": "\\|", "<": "&lt;", ">": "&gt;", "*": "\\*", "[": "\\[", "`": "\\`"}
@@ -144,10 +147,8 @@ def markdown_table(table: Table) -> str:
 
 def latex(results: Results) -> str:
     """A ``tabular`` for every table, which needs no package, and comments on what no table has."""
-    tables = [table for data in results.data for table in tables_of(results, data)]
-    lines = [*filter(None, [caption(tables)]), *results.remarks]
-    lines += [": ".join(each) for each in (*results.without_scores, *results.told)]
-    return "\n\n".join([*map(latex_table, tables), "\n".join(f"% {' '.join(line.split())}" for line in lines)]).strip()
+    comments = "\n".join(f"% {' '.join(note.split())}" for note in notes(results))
+    return "\n\n".join([*map(latex_table, all_tables(results)), comments]).strip()
 
 
 def latex_table(table: Table) -> str:
@@ -165,8 +166,8 @@ def plain(results: Results) -> dict[str, Any]:
         "groups": [group_entry(results, group) for group in results.ordered],
         "notes": [*(s for data in results.data for s in sentences(results, data)), *results.remarks],
         "refusals": [{"group": group, "reason": reason} for group, reason in results.refusals],
-        "unfinished": [{"run": name, "reason": reason} for name, reason in results.unfinished],
-        "unreadable": [{"run": name, "reason": reason} for name, reason in results.unreadable],
+        "unfinished": [{"run": each.name, "reason": each.line} for each in results.unfinished],
+        "unreadable": [{"run": each.name, "reason": each.reason} for each in results.unreadable],
     }
 
 
@@ -256,7 +257,7 @@ def as_csv(results: Results) -> str:
             if cell := cells.get(group.label):
                 conditions = "; ".join(f"{key}={value}" for key, value in column.conditions)
                 rows.append(whole | finite(score_entry(column, cell)) | {"conditions": conditions})
-    rows += [{"label": name, "status": reason} for name, reason in results.unfinished]
+    rows += [{"label": each.name, "status": each.line} for each in results.unfinished]
     rows += [{"label": "note", "status": remark} for remark in results.remarks]
     file = io.StringIO()
     names = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))

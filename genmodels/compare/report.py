@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element
 
 from genmodels.compare import charts
@@ -34,22 +34,7 @@ from genmodels.errors import UserError
 from genmodels.runs import write_whole
 from genmodels.runs.packages import git_state
 
-GALLERIES = (  # file in the run folder, title, caption, class of the figures
-    ("samples/final.png", "Samples", "Samples of the finished models, from the same random numbers.", "picture"),
-    ("samples/reconstructions.png", "Reconstructions", "Examples and their reconstructions.", "picture"),
-)  # fmt: skip
-DETAILS = (
-    ("samples/denoising.png", "Denoising", "From noise (left) to a sample (right).", "strip"),
-    ("samples/interpolation.png", "Interpolation", "Decoded straight lines between two codes.", "strip"),
-    ("evaluation/neighbors.png", "Nearest neighbors",
-     "First column: the samples nearest to the training data; in each row, their nearest training examples.",
-     "picture"),
-)  # fmt: skip
-DATA = ("samples/data.png", "test data", "picture")
-DATA_ON_THE_PLANE = ("samples/plane_data.png", "data", "plane")
 DECLARED = ("protocol", "quantity", "incidental", "baselines", "distance")  # fields of a score that are not shown
-ABOUT_DATA = " The first picture has real test data, at the same scale."
-ABOUT_PLANES = "Points of the data and of each model, above their densities: the same axes, and the same colors."
 ABOUT_COSTS = (
     "Means over seeds; a number in the column seeds leads to the folder of that run. Train s are the seconds of "
     "training batches, data loading included; peak MiB are those of the whole process; samples/s are measured in calls "
@@ -67,6 +52,51 @@ ABOUT_TRAINING = (
 )
 ABOUT_DIFFUSION = "The bound's terms, and distortion against rate."
 ABOUT_CONFIGS = "Keys of config.yaml whose values differ, of the first seed of each row; seeds and paths are left out."
+
+
+class Gallery(NamedTuple):
+    """A picture of every group, under a title.
+
+    Attributes:
+        file: path of the picture in a run folder.
+        title: the title.
+        words: the caption.
+        class_: class of the figures.
+        data: path of a picture of the data, which is shown first; ``""`` for none.
+        data_title: the words below it.
+        about_data: what the caption adds if there is one.
+    """
+
+    file: str
+    title: str
+    words: str
+    class_: str
+    data: str = ""
+    data_title: str = ""
+    about_data: str = ""
+
+
+PLANES = Gallery(
+    "samples/plane.png", "Samples and density",
+    "Points of the data and of each model, above their densities: the same axes, and the same colors.",
+    "plane", "samples/plane_data.png", "data",
+)  # fmt: skip
+SAMPLES = Gallery(
+    "samples/final.png", "Samples", "Samples of the finished models, from the same random numbers.",
+    "picture", "samples/data.png", "test data", " The first picture has real test data, at the same scale.",
+)  # fmt: skip
+RECONSTRUCTIONS = Gallery(
+    "samples/reconstructions.png", "Reconstructions", "Examples and their reconstructions.", "picture"
+)
+DETAILS = (
+    Gallery("samples/denoising.png", "Denoising", "From noise (left) to a sample (right).", "strip"),
+    Gallery("samples/interpolation.png", "Interpolation", "Decoded straight lines between two codes.", "strip"),
+    Gallery(
+        "evaluation/neighbors.png", "Nearest neighbors",
+        "First column: the samples nearest to the training data; in each row, their nearest training examples.",
+        "picture",
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,9 +178,8 @@ def origin(results: Results, command: str) -> Element:
 def unfinished(results: Results) -> Element | None:
     """The runs that are not compared since they did not finish, by their status, each reason once."""
     by_status: dict[str, list[tuple[str, str]]] = {}
-    for names, reason in results.told:
-        status, _, why = reason.partition(": ")
-        by_status.setdefault(status, []).append((names, why))
+    for names, status, reason in results.told:
+        by_status.setdefault(status, []).append((names, reason))
     counts = results.statuses
     parts = [
         node("details", node("summary", f"{counts[status]} {status}"), items(entries), **opened(status != "pruned"))
@@ -190,10 +219,9 @@ def added(own: Section) -> Element:
 def section(results: Results, data: str, anchor: str, base: Path) -> Element:
     """Tables, pictures and charts of one data set."""
     groups, columns, tables = results.of(data), results.columns_of(data), tables_of(results, data)
-    shown = [(group, representative(group, groups)) for group in groups]
+    shown = results.pictured(data)
     logs = charts.logs_of(groups)
-    planes = gallery(shown, "samples/plane.png", "Samples and density", ABOUT_PLANES, "plane", DATA_ON_THE_PLANE)
-    (samples, *rest) = GALLERIES
+    planes = gallery(shown, PLANES)
 
     def link(run: Run) -> Content:
         return folder(run, base, run.seed or run.name)
@@ -205,12 +233,12 @@ def section(results: Results, data: str, anchor: str, base: Path) -> Element:
         *(part for table in tables for part in titled(table, words_of(table, data), link)),
         explained(tables),
         *(node("p", sentence, class_="soft") for sentence in sentences(results, data)),
-        *([planes] if planes is not None else [gallery(shown, *samples, DATA), *(gallery(shown, *r) for r in rest)]),
+        *([planes] if planes is not None else [gallery(shown, SAMPLES), gallery(shown, RECONSTRUCTIONS)]),
         plotted("Scores by seed", ABOUT_SEEDS, charts.by_seed(columns, groups)),
         plotted("Quality against cost", ABOUT_COST, charts.pareto(columns, groups)),
         plotted("Training", ABOUT_TRAINING, [*charts.validation(logs), *charts.losses(logs)]),
         plotted("Diffusion, step by step", ABOUT_DIFFUSION, charts.diffusion(shown)),
-        *(gallery(shown, *each) for each in DETAILS),
+        *(gallery(shown, each) for each in DETAILS),
         configs(groups),
     )
 
@@ -238,42 +266,26 @@ def explained(tables: Sequence[Table]) -> Element | None:
     return node("ul", *found, class_="signs soft", aria_label="signs in the tables") if found else None
 
 
-def representative(group: Group, groups: Sequence[Group]) -> Run:
-    """The run whose pictures are shown: one of a seed that all groups have, if there is one."""
-    seeds = set.intersection(*({run.seed for run in other.runs} for other in groups))
-    return next((run for run in group.runs if run.seed in sorted(seeds)[:1]), group.runs[0])
-
-
-def gallery(
-    shown: Sequence[tuple[Group, Run]],
-    file: str,
-    title: str,
-    words: str,
-    class_: str,
-    before: tuple[str, str, str] | None = None,
-) -> Element | None:
-    """The picture ``file`` of each group that has one, under a title, those of a family side by side.
+def gallery(shown: Sequence[tuple[Group, Run]], own: Gallery) -> Element | None:
+    """The pictures of those groups that have one, those of a family side by side.
 
     Args:
-        shown: the groups, and the run of each whose picture is shown.
-        file: path in the run folder.
-        title: the title.
-        words: the caption.
-        class_: class of the figures.
-        before: file, caption and class of a picture of the data, which is shown before them from the first run that
-            has it.
+        shown: the groups, and the run of each whose picture is shown. That of the data is the first run's that has it.
+        own: what is shown of them.
     """
     pictures = [
-        picture(run.path / file, f"{group.label}, seed {run.seed}", class_, i) for i, (group, run) in enumerate(shown)
+        picture(run.path / own.file, f"{group.label}, seed {run.seed}", own.class_, i)
+        for i, (group, run) in enumerate(shown)
     ]
     order = [i for members in by_family([group for group, _ in shown]).values() for i in members]
     found = [each for i in order if (each := pictures[i]) is not None]
     if not found:
         return None
-    of_data = (picture(run.path / before[0], *before[1:]) for _, run in shown) if before else iter(())
+    of_data = (picture(run.path / own.data, own.data_title, own.class_) for _, run in shown) if own.data else iter(())
     data = next((each for each in of_data if each is not None), None)
-    words += ABOUT_DATA if data is not None and before == DATA else ""
-    return side_by_side(title, words, [data, *found] if data is not None else found, "row")
+    if data is None:
+        return side_by_side(own.title, own.words, found, "row")
+    return side_by_side(own.title, own.words + own.about_data, [data, *found], "row")
 
 
 def side_by_side(title: str, words: str, figures: Sequence[Element], class_: str) -> Element | None:

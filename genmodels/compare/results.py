@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from genmodels.compare.ranking import Place, places, standing
 from genmodels.compare.records import Run
@@ -180,6 +180,25 @@ def mean_score(scores: Sequence[Score]) -> Cell:
     return Cell(mean, error, tuple(scores))
 
 
+class Unfinished(NamedTuple):
+    """A run that did not finish, or a job that left none.
+
+    Attributes:
+        name: its name, or those of several.
+        status: see :attr:`Run.status`.
+        reason: why.
+    """
+
+    name: str
+    status: str
+    reason: str
+
+    @property
+    def line(self) -> str:
+        """Status and reason."""
+        return f"{self.status}: {self.reason}"
+
+
 @dataclass(frozen=True)
 class Results:
     """The comparison.
@@ -187,18 +206,15 @@ class Results:
     Attributes:
         groups: finished runs, with or without scores, and unfinished ones with scores; in the order they were found,
             see also :meth:`of`.
-        unfinished: name and reason of runs that failed, were interrupted, are running or are unreadable, and of jobs
-            that left no run.
+        unfinished: runs that failed, were interrupted, are running or are unreadable, and jobs that left no run.
         refusals: group and reason, for metrics that do not apply.
         remarks: notes on runs that were left out, and on groups of several commits.
-        unreadable: names and reasons of those among ``unfinished`` whose run.json is missing or cannot be read.
     """
 
     groups: tuple[Group, ...]
-    unfinished: tuple[tuple[str, str], ...] = ()
+    unfinished: tuple[Unfinished, ...] = ()
     refusals: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
-    unreadable: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         """The tables in Markdown, for a terminal."""
@@ -221,15 +237,20 @@ class Results:
     @property
     def statuses(self) -> Counter[str]:
         """The number of unfinished runs of each status."""
-        return Counter(reason.partition(":")[0] for _, reason in self.unfinished)
+        return Counter(each.status for each in self.unfinished)
 
     @property
-    def told(self) -> list[tuple[str, str]]:
-        """The names of unfinished runs and the reasons, each reason once."""
-        names: dict[str, list[str]] = defaultdict(list)
-        for name, reason in self.unfinished:
-            names[reason].append(name)
-        return [(listed(own), reason) for reason, own in names.items()]
+    def told(self) -> list[Unfinished]:
+        """The unfinished runs, those of one reason together."""
+        names: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for name, status, reason in self.unfinished:
+            names[status, reason].append(name)
+        return [Unfinished(listed(own), *why) for why, own in names.items()]
+
+    @property
+    def unreadable(self) -> list[Unfinished]:
+        """The unfinished runs whose run.json is missing or cannot be read."""
+        return [each for each in self.unfinished if each.status == "unreadable"]
 
     @property
     def runs(self) -> list[Run]:
@@ -255,6 +276,12 @@ class Results:
         columns = [(column, cells) for column, cells in self.columns_of(data).items() if column.ranks(cells)]
         groups = [group for group in self.groups if group.data == data]
         return sorted(groups, key=lambda group: [column.sort_key(cells.get(group.label)) for column, cells in columns])
+
+    def pictured(self, data: str) -> list[tuple[Group, Run]]:
+        """The groups of :meth:`of`, and the run of each whose pictures are shown: of a seed that all have, if any."""
+        groups = self.of(data)
+        common = sorted(set.intersection(*({run.seed for run in group.runs} for group in groups)))[:1]
+        return [(group, next((run for run in group.runs if run.seed in common), group.runs[0])) for group in groups]
 
     @property
     def ordered(self) -> list[Group]:
@@ -319,12 +346,11 @@ def compared(runs: Iterable[Run], failures: Iterable[tuple[str, str]] = ()) -> R
     for group in groups:
         if len(commits := sorted({commit(run) for run in group.runs})) > 1:
             remarks.append(f"the runs of {group.label} on {group.data} are of different commits: {', '.join(commits)}.")
-    unfinished = [(run.name, f"{run.status}: {run.reason}") for run in runs if run.status != "finished"]
-    unreadable = tuple((run.name, run.reason) for run in runs if run.status == "unreadable")
-    known = {name for name, _ in unfinished}
-    unfinished += [(name, f"failed: {reason}") for name, reason in failures if name not in known]
+    unfinished = [Unfinished(run.name, run.status, run.reason) for run in runs if run.status != "finished"]
+    known = {each.name for each in unfinished}
+    unfinished += [Unfinished(name, "failed", reason) for name, reason in failures if name not in known]
     refusals = [(group.title, f"no {name}: {why}") for group in groups for name, why in group.refusals.items()]
-    return Results(tuple(groups), tuple(unfinished), tuple(refusals), tuple(remarks), unreadable)
+    return Results(tuple(groups), tuple(unfinished), tuple(refusals), tuple(remarks))
 
 
 def precedence(run: Run) -> tuple[bool, str]:

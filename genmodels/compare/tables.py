@@ -89,6 +89,11 @@ def tables_of(results: Results, data: str) -> list[Table]:
     return [table for table in found if table.rows and len(table.headings) > 1]
 
 
+def all_tables(results: Results) -> list[Table]:
+    """The tables of all data sets."""
+    return [table for data in results.data for table in tables_of(results, data)]
+
+
 def quality(results: Results, data: str) -> Table:
     """One row per group, one column per score that any group has."""
     columns = results.columns_of(data)

@@ -14,34 +14,16 @@ law becomes the posterior of the model itself as C grows; C = 1 is the replaceme
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from genmodels.diffusion.laws import Factor, Law
+from genmodels.diffusion.chain import DiffusionChain
+from genmodels.diffusion.laws import Factor, Law, per_example
 
 
-class ReverseChain(NamedTuple):
-    """The laws of a diffusion model with T steps, at states ``[B, *shape]``.
-
-    Attributes:
-        steps: T.
-        equilibrium: ``x -> p(x_T)``, of which x has the shape.
-        forward: ``x_0 -> q(x_T | x_0)``.
-        posterior: ``(x_0, x_t, t) -> q(x_{t-1} | x_t, x_0)`` for t >= 2.
-        reverse: ``(x_t, t) -> p(x_{t-1} | x_t)`` for t >= 1.
-    """
-
-    steps: int
-    equilibrium: Callable[[Tensor], Law[Any]]
-    forward: Callable[[Tensor], Law[Any]]
-    posterior: Callable[[Tensor, Tensor, int], Law[Any]]
-    reverse: Callable[[Tensor, int], Law[Any]]
-
-
-def guided(chain: ReverseChain, x0: Tensor, known: Tensor, log_r: Factor | None = None) -> tuple[Tensor, Tensor]:
+def guided(chain: DiffusionChain, x0: Tensor, known: Tensor, log_r: Factor | None = None) -> tuple[Tensor, Tensor]:
     """x_0 at the ends of proposed trajectories ``[B, *shape]``, and ``log w [B]`` in nats.
 
     Args:
@@ -59,12 +41,12 @@ def guided(chain: ReverseChain, x0: Tensor, known: Tensor, log_r: Factor | None 
         log_p = p.log_prob(x)
         of_known = log_p if q is None else log_p - q.log_prob(x)
         ratio = torch.where(known, of_known, log_p - proposal.log_prob(x))
-        return x, ratio.flatten(1).sum(1)
+        return x, per_example(ratio)
 
     x, log_w = step(chain.equilibrium(x0), chain.forward(x0), chain.steps)
     for t in range(chain.steps, 0, -1):
         x, ratio = step(chain.reverse(x, t), chain.posterior(x0, x, t) if t > 1 else None, t - 1)
         log_w = log_w + ratio
     if log_r is not None:
-        log_w = log_w + torch.where(known, 0.0, log_r(x)).flatten(1).sum(1)
+        log_w = log_w + per_example(torch.where(known, 0.0, log_r(x)))
     return x, log_w

@@ -129,3 +129,8 @@ class Bit(Law["Bit"]):
     @override
     def tilted(self, log_r: Factor) -> Bit:
         return Bit(self.logit + log_r(torch.ones_like(self.logit)) - log_r(torch.zeros_like(self.logit)))
+
+
+def per_example(values: Tensor) -> Tensor:
+    """Sum ``[B, *shape]`` over all but the first dimension: ``[B]``."""
+    return values.flatten(1).sum(1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from PIL import Image
@@ -35,7 +35,8 @@ class Subject:
         seed: seed of the run; together with the index of a batch it names the random stream used to score that batch.
         folder: folder for the files of evaluations; created when the first of them is written.
         log_image: logs a picture under a name with every logger of the run.
-        features: features of samples and of real data, computed once, see :mod:`genmodels.metrics.features`.
+        features: features of samples and of real data and their moments, computed once, see
+            :mod:`genmodels.metrics.features`.
     """
 
     model: BaseModel
@@ -44,7 +45,7 @@ class Subject:
     seed: int
     folder: Path
     log_image: Callable[[str, Image.Image], None] = lambda name, image: None
-    features: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
+    features: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
     def file(self, name: str) -> Path:
         """Path of the file ``name`` in the folder, which is created if necessary."""

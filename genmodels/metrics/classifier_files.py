@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from genmodels.core import DataSpec
 from genmodels.errors import UserError
-from genmodels.files import atomic
+from genmodels.files import atomic, read_once
 from genmodels.metrics.classifier import TRUNKS, Classifier
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -55,6 +55,7 @@ def file_of(name: str, root: Path) -> Path:
     return (WEIGHTS if name in shipped() else root / OWN) / f"{name}{SUFFIX}"
 
 
+@read_once
 def read(path: Path) -> Trained:
     """The classifier in a file.
 

@@ -53,7 +53,6 @@ class Extractor(ABC):
 
     def __init__(self, network: nn.Module, identity: str, protocol: dict[str, Any]) -> None:
         self.network = network.eval()
-        self.device = torch.device("cpu")
         self.identity = identity
         self.protocol = {"extractor": self.identity, "dims": self.dims, **protocol}
 
@@ -61,10 +60,14 @@ class Extractor(ABC):
         """Name of a quantity in this feature space, such as ``fd_mnist`` for ``fd`` with MNIST's classifier."""
         return f"{statistic}_{self.space}"
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the network, which extractors of the same file share."""
+        return next((weights.device for weights in self.network.parameters()), torch.device("cpu"))
+
     def to(self, device: torch.device) -> Self:
         """Move the network to a device."""
         self.network.to(device)
-        self.device = device
         return self
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from genmodels.data import DataModule
     from genmodels.models.base import BaseModel
 
+T = TypeVar("T")
 AT_A_TIME = 250  # images in one pass of the extractor
 LARGEST_SET, MOST_PASSES = 10**9, 10**15
 
@@ -43,7 +44,6 @@ class FeatureSpace:
     def __init__(self, extractor: Extractor, subject: Subject) -> None:
         self.extractor = extractor.to(subject.model.device)
         self.subject = subject
-        self._reference: Moments | None = None
         self.cache = StatisticsCache(subject.data.root / "statistics", str(subject.data.name), extractor.protocol)
 
     def of_samples(self, n: int, index: int = 0) -> Tensor:
@@ -60,10 +60,9 @@ class FeatureSpace:
 
     def moments_of_training(self) -> Moments:
         """Mean and covariance of all training data including validation data, computed in constant memory."""
-        if self._reference is None:
-            kept = self.cache.get("moments", self.subject.data.train_and_val(), self._moments)
-            self._reference = Moments(kept["mean"], kept["covariance"], int(kept["n"]))
-        return self._reference
+        train = self.subject.data.train_and_val
+        kept = self._once(("moments",), lambda: self.cache.get("moments", train(), self._moments))
+        return Moments(kept["mean"], kept["covariance"], int(kept["n"]))
 
     def extract(self, x: Tensor, of: str) -> Tensor:
         """Features ``[N, d]`` of raw data ``x [N, *shape]``, on the CPU; all processes share the work."""
@@ -78,11 +77,12 @@ class FeatureSpace:
 
         return self._once((split, len(chosen)), lambda: self.cache.get(split, chosen, compute)["features"])
 
-    def _once(self, what: tuple[object, ...], compute: Callable[[], Tensor]) -> Tensor:
+    def _once(self, what: tuple[object, ...], compute: Callable[[], T]) -> T:
         key = (self.extractor.identity, *what)
         if key not in self.subject.features:
             self.subject.features[key] = compute()
-        return self.subject.features[key]
+        found: T = self.subject.features[key]
+        return found
 
     def _moments(self, x: Tensor) -> Tensors:
         metric = FeatureStatistics(self.extractor.dims).to(self.extractor.device)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from genmodels.errors import require
-from genmodels.files import sha256
+from genmodels.files import read_once, sha256
 
 NAME = "inception-2015-12-05.pt"
 FOLDER = "inception"  # under the data root
@@ -43,6 +43,16 @@ def load_layers(root: Path) -> tuple[nn.Module, str]:
         from genmodels.data.files import fetch  # with Lightning
 
         fetch(path.parent, {NAME: WHOLE}, *ADDRESSES)
+    return read(path)
+
+
+@read_once
+def read(path: Path) -> tuple[nn.Module, str]:
+    """The layers of the network in a file, and the file's SHA-256.
+
+    Raises:
+        UserError: if the file is none of those known.
+    """
     digest = sha256(path)
     require(
         digest in LAYERS_OF,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,9 +11,6 @@ from genmodels.errors import ensure_counts, require
 from genmodels.metrics.extractors import ExtractorFactory
 from genmodels.metrics.features import Comparison, FeatureEvaluation, FeatureSpace, Measured
 from genmodels.metrics.processes import track
-
-if TYPE_CHECKING:
-    pass
 
 ROWS = 1000  # rows of a distance matrix in memory at a time
 

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from genmodels.archives import read_arrays, sizes
 from genmodels.core import DataSpec
-from genmodels.errors import UserError, require
+from genmodels.errors import require
 from genmodels.files import atomic, sha256
 from genmodels.hardware import require_memory
+from genmodels.pictures import MODES, pixels
 
 FIRST = "arr_0"  # name of an array that numpy.savez is given without one
-CHANNELS = (1, 3)  # of gray and of color images
 OWN = "x"  # name of the array in our own archives
 
 
@@ -79,22 +79,13 @@ def read_images(files: Sequence[Path], spec: DataSpec) -> np.ndarray:
     Raises:
         UserError: naming a file that cannot be decoded, or has another size.
     """
-    from genmodels.data.sources.image_folder import FORMATS, MODES
-
     channels, height, width = spec.shape
     require(channels in MODES, f"images have 1 or 3 channels, the data {channels}.")
     require_memory(2 * len(files) * spec.dims, f"{len(files)} images")
     images = np.empty((len(files), height, width, channels), np.uint8)
 
     def read(i: int) -> None:
-        try:
-            with Image.open(files[i], formats=FORMATS) as image:
-                require(image.mode[0] not in "IF", f"{files[i]} has more than 8 bits per channel; convert it to 8.")
-                fits = image.size == (width, height)
-                require(fits, f"{files[i]} has {image.size[0]} x {image.size[1]} pixels, the data {width} x {height}.")
-                images[i] = np.asarray(image.convert(MODES[channels])).reshape(height, width, channels)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{files[i]} cannot be decoded as an image ({error}); repair or remove it.") from error
+        images[i] = pixels(files[i], spec.shape)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(read, range(len(files))))
@@ -136,10 +127,10 @@ def to_8bit(x: Tensor, spec: DataSpec) -> np.ndarray:
     Raises:
         UserError: if the data are no gray or color images of integers.
     """
-    fits = spec.is_image and spec.is_discrete and spec.shape[0] in CHANNELS
+    fits = spec.is_image and spec.is_discrete and spec.shape[0] in MODES
     require(fits, f"only gray and color images of integers are written as images; the data are {spec}.")
-    pixels = (x.float() * (255 / ((spec.levels or 256) - 1))).round().to(torch.uint8)
-    found: np.ndarray = pixels.permute(0, 2, 3, 1).contiguous().numpy()
+    images = (x.float() * (255 / ((spec.levels or 256) - 1))).round().to(torch.uint8)
+    found: np.ndarray = images.permute(0, 2, 3, 1).contiguous().numpy()
     return found
 
 

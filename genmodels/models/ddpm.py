@@ -30,7 +30,7 @@ from genmodels.core.abilities import (
     Samples,
 )
 from genmodels.core.candidates import chosen
-from genmodels.core.observation import discretized_gaussian, standard_normal_log_prob
+from genmodels.core.observation import discretized_gaussian
 from genmodels.core.quantization import from_symmetric, to_symmetric
 from genmodels.core.stepwise import repeated, terms_by_step, weighted_sum
 from genmodels.diffusion import (
@@ -43,9 +43,10 @@ from genmodels.diffusion import (
     extract,
     random_times,
 )
+from genmodels.diffusion.chain import DiffusionChain, evenly_spaced
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
-from genmodels.diffusion.guidance import ReverseChain, guided
-from genmodels.diffusion.laws import DiscretizedNormal, Normal
+from genmodels.diffusion.guidance import guided
+from genmodels.diffusion.laws import DiscretizedNormal, Normal, per_example
 from genmodels.diffusion.probability_flow import flow_log_prob
 from genmodels.errors import ensure, ensure_counts, ensure_numbers
 from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory, solving
@@ -374,38 +375,13 @@ class DDPM(
     @torch.no_grad()
     def log_weights(self, x: Tensor, samples: int) -> Tensor:
         """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [K, B]`` in nats, on K trajectories of the forward chain (eq. 3)."""
-        parts = [self.weigh(rows, self.forward_chain(rows)) for rows in repeated(x, samples)]
-        return torch.cat(parts).view(samples, -1)
+        chain, parts = self.chain(), repeated(to_symmetric(x, self.spec), samples)
+        return torch.cat([chain.log_weight(x0, chain.forward_path(x0)) for x0 in parts]).view(samples, -1)
 
     @torch.no_grad()
     def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
         """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [B]`` in nats, on the trajectories ``z = x_{1:T} [B, T, *shape]``."""
-        return self.weigh(x, z.unbind(1))
-
-    def forward_chain(self, x: Tensor) -> Iterator[Tensor]:
-        """x_1, ..., x_T ``[B, *shape]`` of the forward process (eq. 2), given raw data ``x [B, *shape]``."""
-        x_t = to_symmetric(x, self.spec)
-        for step in range(1, self.process.steps + 1):
-            t = torch.full((len(x),), step, device=x.device)
-            std = torch.exp(0.5 * extract(self.process.log_beta, t, x_t))
-            x_t = self.process.forward_mean(x_t, t) + std * torch.randn_like(x_t)
-            yield x_t
-
-    def weigh(self, x: Tensor, trajectory: Iterable[Tensor]) -> Tensor:
-        """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [B]`` in nats of raw data x and a ``trajectory`` x_1, ..., x_T."""
-        before = to_symmetric(x, self.spec)  # x_{t-1}
-        log_w = before.new_zeros(len(x))
-        for step, x_t in enumerate(trajectory, start=1):
-            t = torch.full((len(x),), step, device=x.device)
-            mean, log_variance = self.reverse(x_t, t, *self.estimate_x0(x_t, t))
-            if step == 1:
-                log_p = -self.decoder_nll(x, mean, log_variance)
-            else:
-                log_p = per_example(log_prob(before, mean, log_variance))
-            q_mean, q_log_variance = self.process.forward_mean(before, t), extract(self.process.log_beta, t, before)
-            log_w = log_w + log_p - per_example(log_prob(x_t, q_mean, q_log_variance))
-            before = x_t
-        return log_w + standard_normal_log_prob(before)
+        return self.chain().log_weight(to_symmetric(x, self.spec), z.unbind(1))
 
     @torch.no_grad()
     def simulate(self, n: int) -> tuple[Tensor, Tensor]:
@@ -464,9 +440,7 @@ class DDPM(
     @torch.no_grad()
     def denoising_strip(self, n: int, frames: int) -> Tensor:
         """``[frames, n, *shape]`` in data space: states from pure noise to data, evenly spaced on the sampler's way."""
-        states = list(self.path(n))
-        chosen = torch.linspace(0, len(states) - 1, frames).round().long()
-        return torch.stack([from_symmetric(states[i], self.spec) for i in chosen.tolist()])
+        return torch.stack([from_symmetric(x, self.spec) for x in evenly_spaced(self.path(n), frames)])
 
     def path(self, n: int) -> Iterator[Tensor]:
         """The sampler's states ``[n, *shape]``, from x_T to x_0, on the scale of the process."""
@@ -481,14 +455,17 @@ class DDPM(
         ensure_counts(candidates=candidates)
         rows, mask = (part.repeat_interleave(candidates, 0) for part in (x, known))
         with self.labels.in_a_row(candidates):
-            x0, log_w = guided(self.chain_of_laws(), to_symmetric(rows, self.spec), mask)
+            x0, log_w = guided(self.chain(), to_symmetric(rows, self.spec), mask)
         return torch.where(known, x, from_symmetric(x0[chosen(log_w, candidates)], self.spec))
 
-    def chain_of_laws(self) -> ReverseChain:
-        """The laws of q and p as :func:`guided` takes them."""
+    def chain(self) -> DiffusionChain:
+        """The laws of q and p, step by step."""
 
         def at(x: Tensor, t: int) -> Tensor:
             return torch.full((len(x),), t, device=x.device)
+
+        def step(x: Tensor, t: int) -> Normal:
+            return Normal(self.process.forward_mean(x, at(x, t)), extract(self.process.log_beta, at(x, t), x))
 
         def forward(x0: Tensor) -> Normal:
             last = self.process.at(at(x0, self.process.steps), x0)
@@ -505,7 +482,7 @@ class DDPM(
         def equilibrium(x: Tensor) -> Normal:
             return Normal(torch.zeros_like(x), x.new_zeros(()))
 
-        return ReverseChain(self.process.steps, equilibrium, forward, posterior, reverse)
+        return DiffusionChain(self.process.steps, equilibrium, step, forward, posterior, reverse)
 
     @property
     def sampling_protocol(self) -> dict[str, Any]:
@@ -517,8 +494,3 @@ class DDPM(
     def passes_per_sample(self) -> int:
         """The steps that the sampler takes, each of two passes under guidance."""
         return len(self.sampler.times(self.process.steps)) * (2 if self.guidance > 0 else 1)
-
-
-def per_example(values: Tensor) -> Tensor:
-    """Sum ``[B, *shape]`` over all but the first dimension: ``[B]``."""
-    return values.flatten(1).sum(1)

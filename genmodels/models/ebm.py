@@ -18,8 +18,7 @@ Nijkamp et al. 2019, arXiv:1904.09770), or at data (contrastive divergence: Hint
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -41,6 +40,10 @@ from genmodels.mcmc import (
     correlations,
     sigmoid_schedule,
 )
+from genmodels.mcmc.starts import Data as Data  # configs name all three here
+from genmodels.mcmc.starts import Noise as Noise
+from genmodels.mcmc.starts import Persistent as Persistent
+from genmodels.mcmc.starts import Start
 from genmodels.models.base import (
     EnergyModel,
     Loss,
@@ -56,83 +59,6 @@ MOST_CORRELATED = 4096  # dimensions, whose matrix has 64 MiB
 EXAMPLES_PER_DIM = 50  # for their correlations
 AT_A_TIME = 4096  # examples
 ADAPTATION = 0.1  # of the logarithm of a step size at a batch, times what acceptance lacks
-
-
-class Start(ABC):
-    """Where the chains of a training step begin. Chains that are kept lie in the model's ``chains``."""
-
-    def initial(self, noise: Callable[[int], Tensor]) -> dict[str, Tensor]:
-        """The chains to keep; ``noise(n)`` draws n from the reference density."""
-        return {}
-
-    def check_batch(self, n: int) -> None:
-        """Check that there are chains enough for batches of ``n`` examples.
-
-        Raises:
-            UserError: if there are not.
-        """
-
-    @abstractmethod
-    def pick(
-        self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Positions ``[B, D]`` to begin at for a batch ``data [B, D]``, and the numbers ``[B]`` of kept chains."""
-
-
-class Data(Start):
-    """The batch itself: contrastive divergence (Hinton 2002)."""
-
-    @override
-    def pick(
-        self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        return data, None
-
-
-class Noise(Start):
-    """The reference density, for short runs (Nijkamp et al. 2019)."""
-
-    @override
-    def pick(
-        self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        return noise(len(data)), None
-
-
-class Persistent(Start):
-    """Chains that persist, some of which restart from the reference density (Du & Mordatch 2019, §3.1).
-
-    Args:
-        size: number of chains, of which a batch moves as many as it has examples.
-        restart: probability that a chain restarts.
-
-    Raises:
-        ValueError: if size is less than 1, or restart is no probability.
-    """
-
-    def __init__(self, size: int = 4096, restart: float = 0.01) -> None:
-        ensure_counts(size=size)
-        ensure_numbers(at_least=0, at_most=1, restart=restart)
-        self.size, self.restart = size, restart
-
-    @override
-    def initial(self, noise: Callable[[int], Tensor]) -> dict[str, Tensor]:
-        z = noise(self.size)
-        return {"z": z, "age": torch.zeros(self.size, device=z.device)}
-
-    @override
-    def check_batch(self, n: int) -> None:
-        require(n <= self.size, f"model.start.size={self.size} is less than the {n} examples of a batch; raise it.")
-
-    @override
-    def pick(
-        self, chains: dict[str, Tensor], data: Tensor, noise: Callable[[int], Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        n = len(data)
-        slots = torch.randperm(self.size, device=data.device)[:n]
-        again = torch.rand(n, device=data.device) < self.restart
-        chains["age"][slots] = torch.where(again, 0.0, chains["age"][slots])
-        return torch.where(again[:, None], noise(n), chains["z"][slots]), slots
 
 
 class EBM(EnergyModel):
@@ -259,7 +185,8 @@ class EBM(EnergyModel):
 
     @override
     def check_batch(self, n: int) -> None:
-        self.start.check_batch(n)
+        most = self.start.most
+        require(n <= most, f"model.start.size={most} is less than the {n} examples of a batch; raise it.")
 
     @override
     def remark(self, terms: Mapping[str, float]) -> str | None:

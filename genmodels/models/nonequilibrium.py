@@ -33,9 +33,10 @@ from genmodels.core.candidates import chosen
 from genmodels.core.quantization import dequantize, from_symmetric, to_symmetric, unit_to_symmetric
 from genmodels.core.stepwise import repeated, terms_by_step, weighted_sum
 from genmodels.diffusion import extract, random_times
-from genmodels.diffusion.guidance import ReverseChain, guided
+from genmodels.diffusion.chain import DiffusionChain, evenly_spaced
+from genmodels.diffusion.guidance import guided
 from genmodels.diffusion.kernels import BinomialKernel, GaussianKernel, Kernel
-from genmodels.diffusion.laws import Factor, Law
+from genmodels.diffusion.laws import Factor, Law, per_example
 from genmodels.diffusion.learned_schedule import LearnedSchedule
 from genmodels.errors import UserError, ensure, ensure_counts, ensure_numbers
 from genmodels.models.base import (
@@ -254,8 +255,8 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
     @in_float32
     def log_weights(self, x: Tensor, samples: int) -> Tensor:
         """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [K, B]`` in nats, on K trajectories of the forward chain."""
-        embedded = (self.embed(rows) for rows in repeated(x, samples))
-        parts = [self.weigh(x0, self.forward_chain(x0)) + log_volume for x0, log_volume in embedded]
+        chain, embedded = self.chain(), (self.embed(rows) for rows in repeated(x, samples))
+        parts = [chain.log_weight(x0, chain.forward_path(x0)) + log_volume for x0, log_volume in embedded]
         return torch.cat(parts).view(samples, -1)
 
     @torch.no_grad()
@@ -264,23 +265,7 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         """``log w [B]`` in nats on trajectories ``z = x_{0:T} [B, T + 1, *shape]``, whose x_0 is in the bins of x."""
         _, log_volume = self.embed(x)
         x0, *trajectory = z.unbind(1)
-        return self.weigh(x0, trajectory) + log_volume
-
-    def forward_chain(self, x0: Tensor) -> Iterator[Tensor]:
-        """x_1, ..., x_T ``[B, *shape]`` of the forward process, given x_0."""
-        x_t = x0
-        for beta in self.lost()[0][1:]:
-            x_t = self.kernel.transition(x_t, beta).sample()
-            yield x_t
-
-    def weigh(self, x0: Tensor, trajectory: Iterable[Tensor]) -> Tensor:
-        """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [B]`` in nats, of x_0 and a ``trajectory`` x_1, ..., x_T."""
-        betas, x, log_w = self.lost()[0], x0, x0.new_zeros(len(x0))
-        for step, x_t in enumerate(trajectory, start=1):
-            log_p = self.step_back(x_t, step, betas[step]).log_prob(x)
-            log_w = log_w + per_example(log_p - self.kernel.transition(x, betas[step]).log_prob(x_t))
-            x = x_t
-        return log_w + per_example(self.kernel.equilibrium(x).log_prob(x))
+        return self.chain().log_weight(x0, trajectory) + log_volume
 
     def step_back(self, x_t: Tensor, step: int, beta: Tensor) -> Law[Any]:
         """``p(x_{t-1} | x_t)`` at ``x_t [B, *shape]``, where t is the same for all, and may be 1."""
@@ -310,9 +295,7 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
     @in_float32
     def denoising_strip(self, n: int, frames: int) -> Tensor:
         """``[frames, n, *shape]`` in data space: states from pure noise to data, evenly spaced on the way."""
-        states = list(self.path(n))
-        chosen = torch.linspace(0, len(states) - 1, frames).round().long()
-        return torch.stack([self.unembed(states[i]) for i in chosen.tolist()])
+        return torch.stack([self.unembed(x) for x in evenly_spaced(self.path(n), frames)])
 
     @torch.no_grad()
     @in_float32
@@ -347,7 +330,7 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         """Raw data ``[N, *shape]``: known values as they are, the others drawn given these, see :func:`guided`."""
         ensure_counts(candidates=candidates)
         rows, mask = (part.repeat_interleave(candidates, 0) for part in (x, known))
-        x0, log_w = guided(self.chain_of_laws(), self.embed(rows)[0], mask)
+        x0, log_w = guided(self.chain(), self.embed(rows)[0], mask)
         return torch.where(known, x, self.unembed(x0[chosen(log_w, candidates)]))
 
     @torch.no_grad()
@@ -373,15 +356,16 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
             return log_r((x0 + 1) * half if symmetric else scaled)
 
         x0 = torch.zeros(n * candidates, *self.spec.shape, device=self.device)
-        x0, log_w = guided(self.chain_of_laws(), x0, torch.zeros_like(x0).bool(), log_factor)
+        x0, log_w = guided(self.chain(), x0, torch.zeros_like(x0).bool(), log_factor)
         return self.unembed(x0[chosen(log_w, candidates)])
 
-    def chain_of_laws(self) -> ReverseChain:
-        """The laws of q and p as :func:`guided` takes them."""
+    def chain(self) -> DiffusionChain:
+        """The laws of q and p, step by step."""
         beta, lost = self.lost()
-        return ReverseChain(
+        return DiffusionChain(
             steps=self.steps,
             equilibrium=self.kernel.equilibrium,
+            step=lambda x, t: self.kernel.transition(x, beta[t]),
             forward=lambda x0: self.kernel.transition(x0, lost[-1]),
             posterior=lambda x0, x_t, t: self.kernel.posterior(x0, x_t, lost[t - 1], beta[t]),
             reverse=lambda x_t, t: self.step_back(x_t, t, beta[t]),
@@ -415,8 +399,3 @@ class FixedSchedule(nn.Module):
     def forward(self) -> Tensor:
         """``betas [T]``, float64."""
         return self.values
-
-
-def per_example(values: Tensor) -> Tensor:
-    """Sum ``[B, *shape]`` over all but the first dimension: ``[B]``."""
-    return values.flatten(1).sum(1)

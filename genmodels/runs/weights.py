@@ -13,10 +13,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from genmodels import hub
 from genmodels.errors import UserError, require
 from genmodels.runs.computing import choose
 from genmodels.runs.folder import RunFolder
-from genmodels.runs.hub import HUB, snapshot
 from genmodels.untrusted import parsed
 
 EXPORTED = ".safetensors"
@@ -206,7 +206,7 @@ def load(run: str | os.PathLike[str], weights: str = "ema", checkpoint: str | No
         UserError: if the folder or its checkpoint is missing or damaged, or cannot be downloaded.
     """
     name = os.fspath(run)
-    folder = RunFolder.open(snapshot(name.removeprefix(HUB)) if name.startswith(HUB) else Path(name))
+    folder = RunFolder.open(hub.snapshot(name.removeprefix(hub.PREFIX)) if name.startswith(hub.PREFIX) else Path(name))
     return restore(folder, folder.config, weights, checkpoint)
 
 

@@ -24,7 +24,7 @@ def test_an_invalid_record_is_named_and_the_rest_is_compared(tmp_path, text):
     results = compared(find_runs(tmp_path))
     assert [group.label for group in results.groups] == ["A"]
     assert "b: unreadable: its run.json cannot be read" in sentences(results)
-    assert [name for name, _ in results.unreadable] == ["b"]
+    assert [run.name for run in results.unreadable] == ["b"]
 
 
 def test_missing_records_are_named(tmp_path):
@@ -33,7 +33,8 @@ def test_missing_records_are_named(tmp_path):
     (tmp_path / "sweep" / "1_b" / "config.yaml").write_text("seed: 0\n")
     (tmp_path / "empty").mkdir()
     results = compared(find_runs(tmp_path / "sweep", tmp_path / "empty"))
-    assert results.unreadable == (("1_b", "it has no run.json"), ("empty", "there is no run.json in or under it"))
+    reasons = {run.name: run.reason for run in results.unreadable}
+    assert reasons == {"1_b": "it has no run.json", "empty": "there is no run.json in or under it"}
     text = sentences(results)
     assert "Comparison of 1 run" in text and "1_b: unreadable" in text and "empty: unreadable" in text
     assert [each["run"] for each in json.loads(FORMATS["json"](results))["unreadable"]] == ["1_b", "empty"]
@@ -119,7 +120,7 @@ def test_scores_of_the_wrong_types_are_unreadable(tmp_path, entries):
     record["metrics"]["fd_digits_360"] |= entries
     file.write_text(json.dumps(record))
     results = compared(find_runs(tmp_path))
-    assert [name for name, _ in results.unreadable] == ["b"]
+    assert [run.name for run in results.unreadable] == ["b"]
     assert all(form(results) for form in FORMATS.values())
 
 

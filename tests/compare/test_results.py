@@ -240,5 +240,5 @@ def test_failed_runs_without_a_score_are_named_but_not_compared(tmp_path):
     write_run(tmp_path / "a", "A", bits(1.0))
     write_run(tmp_path / "b", "B", status="failed", error="the loss is not finite.")
     results = compared(find_runs(tmp_path))
-    assert len(results.runs) == 1 and results.unfinished == (("b", "failed: the loss is not finite."),)
-    assert results.unreadable == ()
+    assert len(results.runs) == 1 and results.unfinished == (("b", "failed", "the loss is not finite."),)
+    assert results.unreadable == []

@@ -79,12 +79,12 @@ def test_the_chain_has_nearly_the_law_of_the_data(gaussian):
 def test_weights_average_to_the_probability_of_what_is_known_and_to_that_of_an_observation(gaussian):
     torch.manual_seed(0)
     s, x = gaussian.network.covariance, torch.full((40_000, 2), 1.5)
-    _, log_w = guided(gaussian.chain_of_laws(), x, torch.tensor([True, False]).expand_as(x))
+    _, log_w = guided(gaussian.chain(), x, torch.tensor([True, False]).expand_as(x))
     truth = torch.distributions.Normal(0.0, float(s[0, 0].sqrt())).log_prob(torch.tensor(1.5))
     found = torch.logsumexp(log_w, 0) - math.log(len(x))
     assert float(found - truth) == pytest.approx(0, abs=4.5 * float((log_w - truth).exp().std()) / 200)
     y, noise = torch.tensor([1.0, -1.0]), 0.7
-    _, log_w = guided(gaussian.chain_of_laws(), x, torch.zeros_like(x).bool(), lambda x: -0.5 * ((x - y) / noise) ** 2)
+    _, log_w = guided(gaussian.chain(), x, torch.zeros_like(x).bool(), lambda x: -0.5 * ((x - y) / noise) ** 2)
     total = s + noise**2 * torch.eye(2, dtype=torch.float64)
     truth = torch.distributions.MultivariateNormal(torch.zeros(2).double(), total).log_prob(y.double())
     truth = truth + 2 * math.log(noise * math.sqrt(2 * math.pi))  # r has the height one

@@ -164,6 +164,15 @@ def test_scores_of_both_forms_compare_and_say_which_was_used(forms, tmp_path):
     assert scores["layers"].value == scores["whole"].value and scores["layers"].conditions == scores["whole"].conditions
 
 
+def test_metrics_share_one_network_as_long_as_its_file_is_the_same(forms, tmp_path):
+    data = data_of(put(tmp_path / "root", forms["whole"]), *(images(n, seed) for n, seed in ((8, 0), (2, 1), (5, 2))))
+    first = InceptionV3(data)
+    assert InceptionV3(data).network is first.network
+    (tmp_path / "root" / "inception" / NAME).write_bytes(forms["layers"])
+    changed = InceptionV3(data)
+    assert changed.network is not first.network and changed.provenance != first.provenance
+
+
 @pytest.mark.realdata
 def test_features_of_both_real_files_agree(real_data, tmp_path):
     """For whoever has both: one under its name, and the other as any ``.pt`` file beside it."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from genmodels.core import DataSpec
@@ -24,12 +25,9 @@ from genmodels.data.split import ensure_size, hold_out
 from genmodels.errors import UserError, ensure, ensure_counts, require
 from genmodels.files import atomic
 from genmodels.hardware import shortage
+from genmodels.pictures import MODES, SUFFIXES, opened
 
-SUFFIXES = {".png", ".jpg", ".jpeg"}
-FORMATS = ("PNG", "JPEG")  # whatever a file's ending: for some formats, Pillow starts other programs
 SPLITS = {"train", "val", "valid", "validation", "test"}  # names of folders that are no classes
-MODES = {1: "L", 3: "RGB"}
-"""Mode of an image in Pillow by its number of channels."""
 
 
 @dataclass(frozen=True)
@@ -144,16 +142,10 @@ def decode(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         UserError: if the file cannot be decoded or has more than 8 bits per channel.
     """
-    from PIL import Image, ImageOps
-
     channels, height, width = shape
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            require(image.mode[0] not in "IF", f"{path} has more than 8 bits per channel; convert it to 8.")
-            upright = ImageOps.exif_transpose(image).convert(MODES[channels])
-            fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be decoded as an image ({error}); repair or remove it.") from error
+    with opened(path) as image:
+        upright = ImageOps.exif_transpose(image).convert(MODES[channels])
+        fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
 
 

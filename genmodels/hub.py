@@ -11,7 +11,7 @@ from genmodels.console import tell
 from genmodels.errors import UserError, require
 from genmodels.files import PART
 
-HUB = "hf://"  # beginning of the name of an export on the hub
+PREFIX = "hf://"  # beginning of the name of an export on the hub
 NAME = re.compile(r"(\w[\w.-]{,95}/\w[\w.-]{,95})(?:@([\w./-]{1,200}))?")
 NEEDED = ("config.yaml", "run.json", "model.safetensors")
 FILES = (*NEEDED, "README.md", "samples/final.png")  # of an export; nothing else is downloaded
@@ -41,8 +41,8 @@ def snapshot(name: str) -> Path:
     """
     found = NAME.fullmatch(name)
     if found is None:
-        raise UserError(f"{HUB}{name} is not of the form {HUB}USER/NAME or {HUB}USER/NAME@REVISION.")
-    needs = f"{HUB}{name} needs a package that is not installed: pip install 'genmodels[hub]'"
+        raise UserError(f"{PREFIX}{name} is not of the form {PREFIX}USER/NAME or {PREFIX}USER/NAME@REVISION.")
+    needs = f"{PREFIX}{name} needs a package that is not installed: pip install 'genmodels[hub]'"
     require(find_spec("huggingface_hub") is not None, needs)
     from huggingface_hub import snapshot_download
 
@@ -53,9 +53,9 @@ def snapshot(name: str) -> Path:
         names = [kind.__name__ for kind in type(error).__mro__]
         known = next((REASONS[each] for each in names if each in REASONS), None)
         reason = known or " ".join(str(error).split())[:160].rstrip(".") or names[0]
-        raise UserError(f"{HUB}{name} cannot be downloaded: {reason}.") from error
+        raise UserError(f"{PREFIX}{name} cannot be downloaded: {reason}.") from error
     missing = [file for file in NEEDED if not (folder / file).is_file()]
-    require(not missing, f"{HUB}{name} holds no export of genmodels: it has no {' and no '.join(missing)}.")
+    require(not missing, f"{PREFIX}{name} holds no export of genmodels: it has no {' and no '.join(missing)}.")
     return folder
 
 

@@ -14,10 +14,10 @@ import torch
 from conformance.test_laboratory import settings
 
 import genmodels
+from genmodels import hub
 from genmodels.cli import main
 from genmodels.errors import UserError
 from genmodels.experiment import run
-from genmodels.runs import hub
 
 PICKLE = b"cos\nsystem\n(S'touch hacked'\ntR."
 
