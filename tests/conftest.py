@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import copy
 import logging
 import os
 import runpy
@@ -16,6 +17,22 @@ os.environ["MATPLOTLIBRC"] = str(Path(__file__).with_name("matplotlibrc"))  # al
 
 MOST_WORKERS = 8  # each holds some 700 MB
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure(config):
+    """Read a file of ``conf/`` once in a process, and copy what it holds for each of a thousand compositions."""
+    from hydra._internal.core_plugins.file_config_source import FileConfigSource
+
+    load, conf, found = FileConfigSource.load_config, Path(__file__).parents[1] / "conf", {}
+
+    def load_once(self, config_path):
+        if Path(self.path) != conf:
+            return load(self, config_path)
+        if config_path not in found:
+            found[config_path] = load(self, config_path)
+        return copy.deepcopy(found[config_path])
+
+    FileConfigSource.load_config = load_once
 
 
 def pytest_xdist_auto_num_workers(config) -> int:

@@ -14,6 +14,7 @@ import torch
 from conformance.kinds import ROOT
 from conformance.test_laboratory import settings
 from omegaconf import OmegaConf
+from processes import CONTEXT
 
 from genmodels.cli import main
 from genmodels.compare import compared, find_runs
@@ -302,12 +303,14 @@ def test_annealing_that_is_killed_continues_where_it_was(copy, capsys):
     annealing = ["metrics=[ais]", "metrics.ais.images=4", "metrics.ais.batch_size=1", "metrics.ais.simulated=1",
                  "metrics.ais.temperatures=40"]  # fmt: skip
     words = ["evaluate", f"run={copy}", *annealing]
-    process = subprocess.Popen([sys.executable, "-m", "genmodels.cli", *words])
+    process = CONTEXT.Process(target=main, args=(words,))
+    process.start()
     deadline = time.monotonic() + 120
     while not list(copy.glob("evaluation/ais-*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.terminate()
-    assert process.wait(timeout=30) != 0
+    process.join(60)
+    assert process.exitcode not in (0, None)
     (resumable,) = copy.glob("evaluation/ais-*.jsonl")
     done = resumable.read_text()
     assert 1 <= done.count("\n") < 5 and "ais_bits_per_dim" not in record(copy)["metrics"]

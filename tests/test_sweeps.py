@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -18,6 +17,7 @@ from conformance.kinds import ROOT
 from curves import curves
 from offline_runs import offline_runs
 from omegaconf import OmegaConf
+from processes import CONTEXT
 
 from genmodels.naming import as_name, run_name, sweep_name
 from genmodels.runs import claimed, read_checkpoint
@@ -185,10 +185,8 @@ def run_train(words, folder):
 
 def in_its_own_process(words, folder, seconds=None):
     """Exit status of :func:`run_train` in a new process, which is killed after some seconds, if it still runs."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["genmodels.experiment", "genmodels.cli", "genmodels.compare", "test_sweeps"])
     folder.mkdir(exist_ok=True)
-    process = context.Process(target=run_train, args=(words, folder))
+    process = CONTEXT.Process(target=run_train, args=(words, folder))
     process.start()
     process.join(seconds or 120)
     process.kill()

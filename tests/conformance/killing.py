@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
 from pathlib import Path
+
+from processes import CONTEXT
 
 SMALL = (
     "data.val_size=8", "data.eval_batch_size=4", "callbacks.average.decay=0.5", "budget.max_batches=8", "validations=3",
@@ -47,10 +48,8 @@ def train(name, folder, replacement, after, log):
 
 def in_its_own_process(name, folder, replacement=0, after=False):
     """Exit status of :func:`train` in a new process; its output is in ``log.txt``."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["genmodels.experiment", "genmodels.cli", "conformance.test_laboratory"])
     words = (name, str(folder), replacement, after, str(Path(folder) / "log.txt"))
-    process = context.Process(target=train, args=words)
+    process = CONTEXT.Process(target=train, args=words)
     process.start()
     process.join(120)
     return process.exitcode

@@ -111,7 +111,7 @@ def test_the_validation_value_is_finite(name, kind):
 
 @pairs
 def test_likelihood_is_one_finite_number_per_example(name, kind):
-    model, x = ready(name, kind)
+    model, x = ready(name, kind, n=4)
     if not isinstance(model, HasLikelihood):
         pytest.skip(f"{name} has no likelihood")
     with torch.no_grad():
@@ -201,7 +201,7 @@ def test_fits_one_batch(name, kind):
     model, x = ready(name, kind, n=8)
     if len(model.players()) > 1:
         pytest.skip("a game has no loss that falls; its players are tested with their theory")
-    x = x.repeat(8, *[1] * (x.dim() - 1))  # so that a loss with random numbers varies less
+    x = x.repeat(4, *[1] * (x.dim() - 1))  # so that a loss with random numbers varies less
 
     @torch.no_grad()
     def misfit():

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conformance.kinds import KINDS, SUITE, composed, examples, model_on
+from conformance.kinds import CHOSEN, KINDS, SUITE, composed, examples, model_on
 from omegaconf import OmegaConf
 
 from genmodels import load
@@ -48,8 +48,20 @@ def settings(name, kind, folder, *overrides):
     return config
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.replace(" ", "-"))
-@pytest.mark.parametrize("name", SUITE)
+OTHER_KINDS = [kind for kind in KINDS if kind not in ("gray images", "points")]
+
+
+def pairs():
+    """Every model on images, on points and on a third kind in turn, since what a run adds to a model knows no models.
+
+    What of a kind concerns the model itself is tested in :mod:`conformance.test_conformance`, for all pairs.
+    """
+    for turn, name in enumerate(SUITE):
+        third = OTHER_KINDS[turn % len(OTHER_KINDS)]
+        yield from ((name, kind) for kind in (KINDS if CHOSEN else ("gray images", "points", third)))
+
+
+@pytest.mark.parametrize(("name", "kind"), pairs(), ids=lambda value: value.replace(" ", "-"))
 def test_two_steps_and_a_test(name, kind, tmp_path):
     try:
         model_on(name, KINDS[kind])

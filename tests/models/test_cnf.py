@@ -21,6 +21,8 @@ from genmodels.ode import RK4, Dopri5, Euler, Midpoint, random_signs, unit_vecto
 
 TINY = [
     "model.network.width=8",
+    "model.network.width_multipliers=[1,1]",
+    "model.network.attention=4",
     "model.network.vector_width=32",
     "model.network.vector_depth=2",
     "model.sampler.steps=10",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import tempfile
 
 import pytest
+from processes import CONTEXT
 
 from genmodels.runs import gpus
 from genmodels.runs.gpus import VISIBLE, take_gpu
@@ -16,19 +17,17 @@ def two():
     return 2
 
 
-def take(queue, release):
-    """Take a GPU in a process of its own, tell which, and hold it until ``release``."""
+def take(folder, queue, release):
+    """Take a GPU in a process of its own, by locks in ``folder``, tell which, and hold it until ``release``."""
     os.environ.pop(VISIBLE, None)
+    tempfile.tempdir = str(folder)
     queue.put((take_gpu(two), os.environ.get(VISIBLE)))
     release.wait(60)
 
 
-def test_each_process_takes_another_gpu_until_none_is_left(monkeypatch, tmp_path):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["runs.test_gpus"])
-    queue, release = context.Queue(), context.Event()
-    processes = [context.Process(target=take, args=(queue, release)) for _ in range(3)]
+def test_each_process_takes_another_gpu_until_none_is_left(tmp_path):
+    queue, release = CONTEXT.Queue(), CONTEXT.Event()
+    processes = [CONTEXT.Process(target=take, args=(tmp_path, queue, release)) for _ in range(3)]
     for process in processes:
         process.start()
     taken = [queue.get(timeout=60) for _ in processes]

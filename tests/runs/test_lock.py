@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import time
 
 import pytest
+from processes import CONTEXT
 
 from genmodels.compare import find_runs
 from genmodels.errors import UserError
@@ -24,9 +24,8 @@ def hold(folder, ready):
 @pytest.fixture
 def other(tmp_path):
     """A process that holds the lock of ``tmp_path / "run"``."""
-    context = multiprocessing.get_context("forkserver")
-    ready = context.Event()
-    process = context.Process(target=hold, args=(tmp_path / "run", ready))
+    ready = CONTEXT.Event()
+    process = CONTEXT.Process(target=hold, args=(tmp_path / "run", ready))
     process.start()
     assert ready.wait(60)
     yield process

@@ -14,6 +14,7 @@ from genmodels.data.sources import Mixture
 
 SPEC = DataSpec((2,))
 SIDE, CELLS, DRAWS = 12.0, 144, 16
+COARSE = 72  # cells a side for a bound: for components of width 0.2 the midpoint rule errs by 0.2 % there
 NORMALIZED = (Kind.EXACT, Kind.ESTIMATE)  # on reals these have no noise, and are densities up to a solver's error
 TRUTH = Mixture(train_size=4096, test_size=1024)
 
@@ -26,14 +27,13 @@ def with_likelihood():
 @torch.no_grad()
 def integral(model) -> tuple[float, Kind]:
     """``∫ exp(E log p)`` over a square with nearly all of the model's mass, by the midpoint rule, and its kind."""
-    line = (torch.arange(CELLS) + 0.5) * (2 * SIDE / CELLS) - SIDE
+    kind = model.log_likelihood(torch.zeros(1, 2)).kind
+    cells, draws = (CELLS, 1) if kind in NORMALIZED else (COARSE, DRAWS)
+    line = (torch.arange(cells) + 0.5) * (2 * SIDE / cells) - SIDE
     grid = torch.cartesian_prod(line, line)
     torch.manual_seed(0)
-    found = model.log_likelihood(grid)
-    if found.kind not in NORMALIZED:
-        found = model.log_likelihood(grid.repeat(DRAWS, 1))
-    mean = found.nats.view(-1, len(grid)).double().mean(0)
-    return float(mean.exp().sum()) * (2 * SIDE / CELLS) ** 2, found.kind
+    mean = model.log_likelihood(grid.repeat(draws, 1)).nats.view(draws, -1).double().mean(0)
+    return float(mean.exp().sum()) * (2 * SIDE / cells) ** 2, kind
 
 
 @torch.no_grad()
