@@ -7,7 +7,6 @@ where they are.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -18,27 +17,16 @@ from genmodels.core.observation import standard_normal_log_prob
 from genmodels.errors import ensure_counts, ensure_numbers
 from genmodels.networks.factory import NetworkFactory
 from genmodels.networks.mlp import coupling_mlp
+from genmodels.transforms.distributions import BaseDistribution, StandardNormal
 from genmodels.transforms.stacks import vector_flow
 
 
-class Prior(nn.Module, ABC):
+class Prior(BaseDistribution, nn.Module):
     """A distribution p(z) of latent vectors.
 
     Args:
         dims: dimension d of z.
     """
-
-    def __init__(self, dims: int) -> None:
-        super().__init__()
-        self.dims = dims
-
-    @abstractmethod
-    def log_prob(self, z: Tensor) -> Tensor:
-        """``log p(z) [B]`` in nats of ``z [B, d]``."""
-
-    @abstractmethod
-    def sample(self, n: int, device: torch.device) -> Tensor:
-        """``n`` draws ``z [n, d]``."""
 
     def divergence(self, mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
         """``KL(q || p) [B]`` in nats of ``q = N(mean, std²)``, or an unbiased estimate of it from one draw ``z ~ q``.
@@ -53,16 +41,8 @@ PriorFactory = Callable[[int], Prior]
 """``d -> p(z)`` of ``z [B, d]``."""
 
 
-class StandardNormalPrior(Prior):
+class StandardNormalPrior(StandardNormal, Prior):
     """``p(z) = N(0, I)``."""
-
-    @override
-    def log_prob(self, z: Tensor) -> Tensor:
-        return standard_normal_log_prob(z)
-
-    @override
-    def sample(self, n: int, device: torch.device) -> Tensor:
-        return torch.randn(n, self.dims, device=device)
 
     def divergence(self, mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
         """``½ sum(mean² + std² - 1 - log std²) [B]`` in nats (Kingma & Welling 2014, appendix B, arXiv:1312.6114)."""

@@ -1,7 +1,7 @@
 """Base classes of all models: those with one loss, those trained as a game, normalizing flows, and energy models."""
 
 from genmodels.models.base.energy import EnergyModel
-from genmodels.models.base.flow import BaseDistribution, NormalizingFlow, StandardLogistic, StandardNormal, to_reals
+from genmodels.models.base.flow import NormalizingFlow, to_reals
 from genmodels.models.base.given import Batch, examples_and_labels
 from genmodels.models.base.model import AdversarialModel, BaseModel, GenerativeModel
 from genmodels.models.base.numerics import in_float32, moments, solving
@@ -15,6 +15,7 @@ from genmodels.models.base.training import (
     train_batch,
 )
 from genmodels.networks.factory import NetworkFactory
+from genmodels.transforms.distributions import BaseDistribution, StandardLogistic, StandardNormal
 
 __all__ = [
     "AdversarialModel",
