@@ -383,7 +383,7 @@ OF_RUNS = [
 COMMANDS_OF_RUNS = ("evaluate", "resume", "sample")  # in turn, since all three compose the run's config by one function
 
 
-@pytest.mark.parametrize(("command", "line"), zip(itertools.cycle(COMMANDS_OF_RUNS), OF_RUNS, strict=False))
+@pytest.mark.parametrize(("command", "line"), [*zip(itertools.cycle(COMMANDS_OF_RUNS), OF_RUNS, strict=False)])
 def test_a_wrong_word_for_a_run_is_refused_with_its_key(command, line, trained, fails):
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     assert is_one_sentence(fails(command, f"run={trained}", line), "foo" if "foo" in line else key_of(line))

@@ -54,7 +54,7 @@ def free_port():
 
 
 def train(rank, port, log, words):
-    """What one of two processes does that Lightning has started, told of the other by the environment."""
+    """What one of two processes does that something else than Lightning has started, as a job script may."""
     told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": 0, "LOCAL_RANK": rank, "WORLD_SIZE": 2}
     os.environ |= {name: str(value) for name, value in told.items()}
     torch.set_num_threads(1)
@@ -107,11 +107,17 @@ def test_a_signal_to_one_process_stops_both_and_resume_is_exact(tmp_path):
     """The noise of a VAE comes from another stream of random numbers in each process."""
     small = ["metrics=[likelihood]", "budget.max_batches=60", "validations=2", "callbacks.samples.n=4"]
     words = ["model=vae", *tiny("vae"), *small, "data.batch_size=8", "data.limit=500", "trainer.log_every_n_steps=1"]
-    start(tmp_path / "whole", *words)
+
+    def launched(folder):
+        """The command with which Lightning starts the other process."""
+        return [sys.executable, "train.py", "trainer=ddp", "trainer.accelerator=cpu", f"hydra.run.dir={folder}", *words]
+
+    subprocess.run(launched(tmp_path / "whole"), cwd=ROOT, check=True, timeout=400, env=ONE_THREAD)
     parts = tmp_path / "parts"
-    ddp = [sys.executable, "train.py", "trainer=ddp", "trainer.accelerator=cpu", f"hydra.run.dir={parts}", *words]
     heed = partial(signal.signal, signal.SIGTERM, signal.SIG_DFL)
-    process = subprocess.Popen(ddp, cwd=ROOT, env=ONE_THREAD, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    process = subprocess.Popen(
+        launched(parts), cwd=ROOT, env=ONE_THREAD, stderr=subprocess.PIPE, text=True, preexec_fn=heed
+    )
     deadline = time.monotonic() + 100
     while not (parts / "run.json").exists() and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import torch
+from processes import CONTEXT
 
 from genmodels.runs import threads
 from genmodels.runs.threads import set_threads
 
-COUNT = "import sys; from genmodels.runs.threads import others; print(others(), flush=True); sys.stdin.read()"
+
+def count(folder, told, ended):
+    """Compute in a process of its own until ``ended``, and tell how many others do, by locks in ``folder``."""
+    tempfile.tempdir = str(folder)
+    told.put(threads.others())
+    ended.wait(60)
 
 
 @pytest.fixture
@@ -65,26 +72,28 @@ def test_waiting_threads_give_their_cores_away_unless_the_user_decides(given, fo
     assert done.stdout.strip() == found
 
 
-def test_processes_count_those_that_live(tmp_path, monkeypatch):
-    environment = {**threads.os.environ, "TMPDIR": str(tmp_path)}
-
+def test_processes_count_those_that_live(tmp_path):
     def start():
-        started = subprocess.Popen(
-            [sys.executable, "-c", COUNT], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        return started, int(started.stdout.readline())
+        told, ended = CONTEXT.Queue(), CONTEXT.Event()
+        process = CONTEXT.Process(target=count, args=(tmp_path, told, ended))
+        process.start()
+        return process, ended, told.get(timeout=60)
 
-    first, alone = start()
-    second, beside_one = start()
+    def end(process, ended, _):
+        ended.set()
+        process.join(60)
+
+    first, _, alone = start()
+    second = start()
     first.kill()
-    first.wait()
-    third, still_one = start()
-    assert (alone, beside_one, still_one) == (0, 1, 1)
-    for each in (second, third):
-        each.communicate()
-    fourth, left = start()
-    fourth.communicate()
-    assert left == 0
+    first.join()
+    third = start()
+    assert (alone, second[2], third[2]) == (0, 1, 1)
+    end(*second)
+    end(*third)
+    fourth = start()
+    end(*fourth)
+    assert fourth[2] == 0
 
 
 @pytest.mark.parametrize("trap", ["a link", "a folder for all"])
