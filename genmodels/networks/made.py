@@ -64,7 +64,7 @@ class MADE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``θ [B, P, D]`` of ``x [B, D]``."""
         for layer in self.hidden:
-            x = torch.relu(layer(x))
+            x = torch.relu_(layer(x))
         return self.out(x).unflatten(1, (self.params_per_dim, self.dims))
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 from torch import nn
@@ -54,7 +55,9 @@ def mlp(
     layers: list[nn.Module] = [nn.Flatten()]
     for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), activation()]
-    layers += [nn.Linear(widths[-1], math.prod(out_shape)), nn.Unflatten(1, tuple(out_shape))]
+    layers.append(nn.Linear(widths[-1], math.prod(out_shape)))
+    if len(out_shape) > 1:
+        layers.append(nn.Unflatten(1, tuple(out_shape)))
     if slope is not None:
         first = layers[1]
         assert isinstance(first, nn.Linear)
@@ -83,8 +86,8 @@ def coupling_mlp(in_shape: Sequence[int], out_shape: Sequence[int], width: int =
     >>> coupling_mlp((1,), (2,), width=8)(torch.ones(1, 1)).tolist()
     [[0.0, 0.0]]
     """
-    network = mlp(in_shape, out_shape, width, depth, nn.ReLU)
-    zero_init(network[-2])
+    network = mlp(in_shape, out_shape, width, depth, partial(nn.ReLU, inplace=True))
+    zero_init(next(layer for layer in reversed(network) if isinstance(layer, nn.Linear)))
     return network
 
 

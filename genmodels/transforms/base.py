@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -60,11 +61,11 @@ class Chain(Transform):
 
     @override
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        total = x.new_zeros(x.shape[0])
+        log_dets = [x.new_zeros(x.shape[0])]
         for transform in self:
             x, log_det = transform(x)
-            total = total + log_det
-        return x, total
+            log_dets.append(log_det)
+        return x, torch.stack(log_dets).sum(0)
 
     @override
     def decode(self, z: Tensor) -> Tensor:

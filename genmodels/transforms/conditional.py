@@ -50,11 +50,11 @@ class Additive(ConditionalMap):
 
     @override
     def encode(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        return x + params[:, 0], torch.zeros_like(x)
+        return x + params.squeeze(1), torch.zeros_like(x)
 
     @override
     def decode(self, z: Tensor, params: Tensor) -> Tensor:
-        return z - params[:, 0]
+        return z - params.squeeze(1)
 
 
 class BoundedAffine(ConditionalMap):
@@ -107,7 +107,8 @@ class Standardizing(ConditionalMap):
     @override
     def encode(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = self.mean_and_log_std(params)
-        return (x - mean) * torch.exp(-log_std), -log_std
+        log_slope = -log_std
+        return (x - mean) * torch.exp(log_slope), log_slope
 
     @override
     def decode(self, z: Tensor, params: Tensor) -> Tensor:

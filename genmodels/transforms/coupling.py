@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
@@ -115,50 +116,6 @@ class CheckerboardCoupling(Coupling):
         return super().log_det(torch.where(self.mask, 0.0, terms))
 
 
-class OddEvenCoupling(Coupling):
-    """Coupling between the dimensions of odd and of even index of a vector (NICE: Dinh et al. 2015, §5.1).
-
-    The input of the network is the half that stays.
-
-    Args:
-        shape: shape of one example, ``(D,)`` with at least two dimensions.
-        network: factory of the coupling network.
-        parity: which indices stay, the even ones for 0, the odd ones for 1; successive layers alternate.
-        conditional_map: factory of the map of the half that moves.
-
-    Raises:
-        ValueError: if shape is not ``(D,)`` with at least two dimensions.
-    """
-
-    def __init__(
-        self,
-        shape: Sequence[int],
-        network: NetworkFactory,
-        parity: int,
-        conditional_map: ConditionalMapFactory = BoundedAffine,
-    ) -> None:
-        vector = len(shape) == 1 and shape[0] >= 2
-        ensure(vector, f"shape must be (D,) with at least two dimensions, got {tuple(shape)}.")
-        sizes = [shape[0] - shape[0] // 2, shape[0] // 2]
-        stays, moves = sizes if parity == 0 else reversed(sizes)
-        super().__init__((stays,), (moves,), network, conditional_map)
-        self.paired = 2 * (shape[0] // 2)
-        self.even_stays = parity == 0
-
-    @override
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        even, odd = x[:, : self.paired].unflatten(1, (-1, 2)).unbind(2)
-        even = torch.cat([even, x[:, self.paired :]], dim=1) if x.shape[1] > self.paired else even
-        return (even, odd) if self.even_stays else (odd, even)
-
-    @override
-    def join(self, stays: Tensor, moves: Tensor) -> Tensor:
-        even, odd = (stays, moves) if self.even_stays else (moves, stays)
-        half = self.paired // 2
-        pairs = torch.stack([even[:, :half], odd], dim=2).flatten(1)
-        return torch.cat([pairs, even[:, half:]], dim=1) if even.shape[1] > half else pairs
-
-
 class ChannelCoupling(Coupling):
     """Coupling between the first and the second half of the channels (RealNVP, eq. 7-8), or of a vector.
 
@@ -197,3 +154,67 @@ class ChannelCoupling(Coupling):
     @override
     def join(self, stays: Tensor, moves: Tensor) -> Tensor:
         return torch.cat((stays, moves) if self.first_stays else (moves, stays), dim=1)
+
+
+class OddEvenCoupling(ChannelCoupling):
+    """Coupling between the dimensions of odd and of even index of a vector (NICE: Dinh et al. 2015, §5.1).
+
+    With the even ones sorted before the odd ones, it is a coupling between two halves. In a row of such couplings only
+    the first has to sort the dimensions, and only the last to restore their order.
+
+    Args:
+        shape: shape of one example, ``(D,)`` with at least two dimensions.
+        network: factory of the coupling network.
+        parity: which indices stay, the even ones for 0, the odd ones for 1; successive layers alternate.
+        conditional_map: factory of the map of the half that moves.
+        sorts: whether x is in the order of the data, and not yet sorted.
+        restores: whether z is in the order of the data again.
+
+    Raises:
+        ValueError: if shape is not ``(D,)`` with at least two dimensions.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        network: NetworkFactory,
+        parity: int,
+        conditional_map: ConditionalMapFactory = BoundedAffine,
+        sorts: bool = True,
+        restores: bool = True,
+    ) -> None:
+        vector = len(shape) == 1 and shape[0] >= 2
+        ensure(vector, f"shape must be (D,) with at least two dimensions, got {tuple(shape)}.")
+        super().__init__(shape, network, parity, conditional_map)
+        self.sorts, self.restores = sorts, restores
+
+    @override
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, log_det = super().encode(evens_first(x) if self.sorts else x)
+        return interleaved(z) if self.restores else z, log_det
+
+    @override
+    def decode(self, z: Tensor) -> Tensor:
+        x = super().decode(evens_first(z) if self.restores else z)
+        return interleaved(x) if self.sorts else x
+
+
+def evens_first(x: Tensor) -> Tensor:
+    """The dimensions ``[B, D]``, those of even index before those of odd index, counted from 0.
+
+    >>> evens_first(torch.arange(5)[None]).tolist()
+    [[0, 2, 4, 1, 3]]
+    """
+    return transposed(x, (-1, 2))
+
+
+def interleaved(x: Tensor) -> Tensor:
+    """Inverse of :func:`evens_first`."""
+    return transposed(x, (2, -1))
+
+
+def transposed(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The dimensions ``[B, D]`` written into a matrix by its rows, whose last entry is free if D is odd; by columns."""
+    if x.shape[1] % 2:
+        return transposed(F.pad(x, [0, 1]), size)[:, :-1]
+    return x.unflatten(1, size).mT.flatten(1)

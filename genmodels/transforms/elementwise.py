@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -27,13 +26,12 @@ class ActNorm(Transform):
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         channels, *resolution = shape
-        self.positions = math.prod(resolution)
         self.shift = nn.Parameter(torch.zeros(channels, *[1] * len(resolution)))
         self.log_scale = nn.Parameter(torch.zeros(channels, *[1] * len(resolution)))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``z [B, *shape]`` of ``x [B, *shape]``, and ``log_det = H W sum_c log_scale_c [B]`` in nats."""
-        log_det = self.positions * self.log_scale.sum()
+        log_det = self.log_scale.expand(x.shape[1:]).sum()
         return (x + self.shift) * torch.exp(self.log_scale), log_det.expand(x.shape[0])
 
     def decode(self, z: Tensor) -> Tensor:

@@ -44,4 +44,7 @@ def odd_even_couplings(
 
     A single dimension has nothing to condition on, so that there is none.
     """
-    return [OddEvenCoupling((dims,), network, i % 2, conditional_map) for i in range(depth if dims > 1 else 0)]
+    return [
+        OddEvenCoupling((dims,), network, i % 2, conditional_map, sorts=i == 0, restores=i == depth - 1)
+        for i in range(depth if dims > 1 else 0)
+    ]

@@ -229,15 +229,15 @@ def sharing(table: Table) -> None:
     table.add_row("two trainings side by side, against one by one", f"{a:.1f} s", f"{b:.1f} s", f"{a / b:.2f}x")
 
 
-def alternating(ours, theirs, rounds: int = ROUNDS) -> tuple[float, float]:
-    """Median durations of two functions that run alternately, in seconds, after one warm-up round."""
-    times: tuple[list[float], list[float]] = ([], [])
+def alternating(*runs: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, ...]:
+    """Median durations of functions that run alternately, in seconds, after one warm-up round."""
+    times: list[list[float]] = [[] for _ in runs]
     for _ in range(rounds + 1):
-        for run, kept in zip((ours, theirs), times, strict=True):
+        for run, kept in zip(runs, times, strict=True):
             start = time.perf_counter()
             run()
             kept.append(time.perf_counter() - start)
-    return statistics.median(times[0][1:]), statistics.median(times[1][1:])
+    return tuple(statistics.median(kept[1:]) for kept in times)
 
 
 def frechet_ratio(table: Table) -> None:

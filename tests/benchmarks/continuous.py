@@ -36,6 +36,6 @@ def flow_matching(table: Table, alternating: Alternating) -> None:
             pairs = f"model.objective.optimal_transport={str(paired).lower()}"
             ours, same_size = step_of(["model=cnf", f"data={data}", *SAME, pairs], x)
             assert size == same_size
-            a, b = alternating(ours, theirs, ROUNDS)
+            a, b = alternating(ours, theirs, rounds=ROUNDS)
             title = f"flow matching{', optimal pairs' * paired}, {data}, batch {batch}, against DDPM"
             table.add_row(title, f"{1e3 * a:.2f} ms", f"{1e3 * b:.2f} ms", f"{a / b:.3f}x")

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from genmodels.core import DataSpec
 from genmodels.hardware import keep_freed_memory
 from genmodels.models.realnvp import RealNVP
-from genmodels.networks.mlp import mlp
+from genmodels.networks.mlp import coupling_mlp
 from genmodels.networks.unet import unet
 from tests.benchmarks.__main__ import alternating, print_table
-from tests.benchmarks.steps import Peer, step
+from tests.benchmarks.steps import Peer, compared, networks_alone, step
 
 ROUNDS = 15
 COUPLINGS, POINTS, HIDDEN = 32, 512, 64  # a flow on the plane: couplings, batch, units of two hidden layers
@@ -37,15 +37,14 @@ def size(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def compare(table: Table, what: str, ours: Callable[[], object], theirs: Callable[[], object], sizes: str) -> None:
-    """Add the median times of both and their ratio to the table."""
-    a, b = alternating(ours, theirs, rounds=ROUNDS)
-    table.add_row(what, f"{1e3 * a:.1f} ms", f"{1e3 * b:.1f} ms", f"{b / a:.2f}x faster", sizes)
+def compare(table: Table, what: str, sizes: str, *runs: Callable[[], object]) -> None:
+    """Add the median times of ours and theirs and their ratio to the table, and the bound by their networks alone."""
+    table.add_row(what, *compared(*alternating(*runs, rounds=ROUNDS)), sizes)
 
 
 def our_flow(x: Tensor) -> Peer:
     """RealNVP with an MLP in every coupling."""
-    network = partial(mlp, width=HIDDEN, depth=2, activation=nn.ReLU)
+    network = partial(coupling_mlp, width=HIDDEN, depth=2)
     model = RealNVP(DataSpec((2,), None), network, torch.optim.Adam, depth=COUPLINGS)
     return model, lambda: model.loss(x).total, lambda: model.sample(len(x))
 
@@ -84,6 +83,7 @@ def normflows_flow(x: Tensor) -> Peer:
 def flows(table: Table) -> None:
     """Training steps and samples of flows on the plane."""
     x = torch.randn(POINTS, 2)
+    step_alone, pass_alone = networks_alone([1, HIDDEN, HIDDEN, 2], COUPLINGS, POINTS)
     for name, make in {"zuko": zuko_flow, "normflows": normflows_flow}.items():
         try:
             their_model, their_loss, their_samples = make(x)
@@ -93,9 +93,10 @@ def flows(table: Table) -> None:
         our_model, our_loss, our_samples = our_flow(x)
         sizes = f"{size(our_model):,} | {size(their_model):,}"
         what = f"{COUPLINGS} couplings on the plane, batch {POINTS}, {name}"
-        compare(table, f"step of {what}", step(our_model, our_loss), step(their_model, their_loss), sizes)
+        steps = step(our_model, our_loss), step(their_model, their_loss), step_alone
+        compare(table, f"step of {what}", sizes, *steps)
         with torch.no_grad():
-            compare(table, f"samples of {what}", our_samples, their_samples, sizes)
+            compare(table, f"samples of {what}", sizes, our_samples, their_samples, pass_alone)
 
 
 def diffusers_unet() -> nn.Module:
@@ -141,7 +142,7 @@ def unets(table: Table) -> None:
             their_step = step(theirs, their_loss)
             our_step = step(ours, lambda ours=ours: ours(x, t).square().mean())
             what = f"step of a U-Net, {IMAGES} images of {SIDE}x{SIDE}, {str(layout)[6:]}, {name}"
-            compare(table, what, our_step, their_step, f"{size(ours):,} | {size(theirs):,}")
+            compare(table, what, f"{size(ours):,} | {size(theirs):,}", our_step, their_step)
 
 
 MEASURED = (flows, unets)

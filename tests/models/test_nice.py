@@ -11,7 +11,7 @@ from torch import nn
 from genmodels.core import DataSpec, Kind
 from genmodels.models.base import StandardLogistic, StandardNormal
 from genmodels.models.nice import NICE
-from genmodels.networks.mlp import mlp
+from genmodels.networks.mlp import coupling_mlp, mlp
 from genmodels.transforms import Chain, Logit, OddEvenCoupling, Scale
 
 TINY = ["model.network.width=8", "model.network.depth=1"]  # overrides for the suites of all models
@@ -148,10 +148,15 @@ def test_decode_inverts_encode(shape, levels, alpha):
 
 
 def test_partitions_are_exchanged_and_images_flattened():
-    couplings = [m for m in tiny(DataSpec((1, 2, 3))).flow if isinstance(m, OddEvenCoupling)]
-    assert [coupling.even_stays for coupling in couplings] == [True, False, True, False]
+    flow = tiny(DataSpec((1, 2, 3)), network=coupling_mlp).flow
+    couplings = [m for m in flow if isinstance(m, OddEvenCoupling)]
+    assert [coupling.first_stays for coupling in couplings] == [True, False, True, False]
     x = torch.arange(6.0)[None]
-    assert couplings[0].split(x)[0].tolist() == [[0, 2, 4]]
+    seen = []
+    for coupling in couplings:
+        coupling.network.register_forward_hook(lambda module, args, out: seen.append(args[0].tolist()))
+    assert torch.equal(Chain(couplings)(x)[0], x)  # at first the functions are zero
+    assert seen == 2 * [[[0, 2, 4]], [[1, 3, 5]]]
 
 
 def test_there_is_a_logit_only_if_asked_for_and_then_a_gap_to_measure():
