@@ -20,7 +20,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from genmodels import classes  # noqa: F401  the config asks for it
+from genmodels import classes, kinds  # noqa: F401  the config asks for them
 from genmodels.errors import UserError, nearest, require
 from genmodels.nested import leaves
 from genmodels.overrides import explained, parse
