@@ -7,21 +7,6 @@ import pytest
 from genmodels.composition import compose
 
 
-@pytest.mark.parametrize(
-    ("words", "rates"),
-    [
-        (["data=digits"], (4e-4, 4e-4)),
-        (["data=checkerboard"], (1e-3, 4e-3)),
-        (["data=digits", "model.optimizer.lr=1e-4"], (1e-4, 1e-4)),
-        (["data=checkerboard", "model.optimizer.lr=1e-4"], (1e-4, 4e-3)),
-        (["data=checkerboard", "model.discriminator_optimizer.lr=1e-4"], (1e-3, 1e-4)),
-    ],
-)
-def test_the_discriminator_of_vectors_learns_faster_and_that_of_images_as_fast(words, rates):
-    model = compose(["model=gan", *words]).model
-    assert (model.optimizer.lr, model.discriminator_optimizer.lr) == rates
-
-
 @pytest.mark.parametrize(("data", "rate", "share"), [("digits", 3e-3, 0.0), ("checkerboard", 1e-3, 0.3)])
 def test_the_weight_of_the_kl_divergence_rises_on_vectors_alone(data, rate, share):
     config = compose(["model=vae", f"data={data}"])
