@@ -7,13 +7,28 @@ import torch
 from conformance.kinds import SUITE
 from conformance.test_laboratory import settings
 from curves import curves
+from lightning import Callback
 
 from genmodels.errors import UserError
 from genmodels.experiment import Experiment, run
 from genmodels.runs import read_checkpoint
 
 # the run stops in the middle of the second epoch, at a validation and its checkpoint
-COMMON = ("scheduler=none", "data.val_size=8", "trainer.log_every_n_steps=1", "callbacks.average.decay=0.5")
+COMMON = (
+    "budget.max_batches=12", "validations=2", "data.val_size=8", "trainer.log_every_n_steps=1",
+    "callbacks.average.decay=0.5",
+)  # fmt: skip
+
+
+class StopAt(Callback):
+    """Ends training after so many batches, as a signal does."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.lightning_module.batches >= self.batches:
+            trainer.should_stop = True
 
 
 def weights(folder):
@@ -34,14 +49,15 @@ def test_resumed_equals_uninterrupted(name, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    run(settings(name, "points", whole, *COMMON, "budget.max_batches=12", "validations=2"))
-
-    run(settings(name, "points", parts, *COMMON, "budget.max_batches=6", "validations=1"))
-    config = settings(name, "points", parts, *COMMON, "budget.max_batches=12", "validations=2")
-    experiment = Experiment.assemble(config)
-    experiment.fit(resume=True)
-    for logger in experiment.trainer.loggers:
-        logger.finalize("success")
+    run(settings(name, "points", whole, *COMMON))
+    for resume in (False, True):
+        experiment = Experiment.assemble(settings(name, "points", parts, *COMMON))
+        if not resume:
+            experiment.trainer.callbacks.append(StopAt(6))
+        experiment.fit(resume=resume)
+        for logger in experiment.trainer.loggers:
+            logger.finalize("success")
+        assert max(losses(parts)) == (12 if resume else 6)
 
     expected, found = weights(whole), weights(parts)
     assert ("chains.x" in expected) == (name == "persistentchains")

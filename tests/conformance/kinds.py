@@ -85,6 +85,7 @@ def composed(name: str, *overrides: str) -> DictConfig:
     OmegaConf.set_readonly(config, None)
     if name in DOUBLES:
         config.model = {"_target_": f"conformance.doubles.{DOUBLES[name].__name__}", "spec": "${data.spec}"}
+        del config.callbacks.kl  # of the default model
     return config
 
 
