@@ -10,7 +10,7 @@ from tests.ablations.keep import HERE, QUESTIONS, readme
 
 def test_the_tables_are_those_of_the_kept_runs():
     assert (HERE / "README.md").read_text() == readme()
-    assert {folder.name for folder in HERE.iterdir() if (folder).is_dir()} - {"__pycache__"} == set(QUESTIONS)
+    assert {folder.name for folder in HERE.iterdir() if folder.is_dir()} - {"__pycache__"} == set(QUESTIONS)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -17,7 +17,8 @@ from genmodels.composition import compose, groups, option, options
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {
-        "annotations", "archives", "classes", "errors", "figures", "files", "hardware", "hub", "pictures", "progress",
+        "annotations", "archives", "classes", "errors", "figures", "files", "hardware", "hub", "kinds",
+        "pictures", "progress",
         "console", "nested", "settings", "signals", "tree", "trust", "untrusted",
     },
     {"core"},

@@ -22,11 +22,12 @@ One part of a model exchanged, all else equal. Every figure is from a `run.json`
 QUESTIONS = {
     "couplings": """## Which map in a coupling?
 
-`python train.py -m experiment=realnvp_digits,nice_digits model/coupling=affine,additive,matrix,spline seed=0,1,2`
+`python train.py -m experiment=realnvp_digits,nice_digits model/coupling=affine,additive,matrix,spline`
 
 The affine map is that of RealNVP, the additive one that of NICE; the others are an invertible matrix for each position,
 and monotone rational-quadratic splines (Durkan et al. 2019). Networks differ by as many outputs as the map has
-parameters. No option was tuned: rates and widths are those of the two recipes.
+parameters. No option was tuned: rates and widths are those of the two recipes. One seed each; the seconds say nothing,
+since other work had the machine.
 """,
 }
 """Text of every question, by the name of its folder."""
