@@ -433,8 +433,7 @@ def check_compare(folder, chance):
     assert status == (not runs or bool(results.unreadable))
     assert not runs or [run.path for run in runs] == [folder]
     text = page.read_text() if form == "html" and runs else out
-    for name, _ in results.unfinished:
-        assert name in text
+    assert all(each.name in text for each in results.unfinished)
     if form == "json" and runs:
         entries = json.loads(out)
         assert entries["groups"] or entries["unfinished"]
