@@ -201,7 +201,6 @@ REFUSED = {
     (FLOW, "network.blocks"): [-1, 10**12],
     ("model=realnvp data=gaussian", "vector_network.width"): COUNTS,
     ("model=realnvp data=gaussian", "vector_network.depth"): [-1, 10**12],
-    ("model=realnvp data=gaussian", "vector_network.slope"): [-1, 0, math.nan, math.inf, "abc", True, 10**12],
     (FLOW, "network.dropout"): [*NUMBERS, 1],
     (FLOW, "depth"): COUNTS,
     (FLOW, "scales"): [0, -1, 3, 1.5],

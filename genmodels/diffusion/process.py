@@ -60,7 +60,6 @@ class DiffusionProcess(nn.Module):
         alpha_bar: ᾱ_t, the product of ``1 - β_s`` over s up to t.
         sqrt_alpha_bar: √ᾱ_t.
         sigma: √(1 - ᾱ_t), the standard deviation of ``q(x_t | x_0)``.
-        half_log_snr: ``log(√ᾱ_t / √(1 - ᾱ_t))``, infinite at t = 0.
         log_beta: log β_t.
         log_beta_tilde: log β̃_t, where β̃_t is the posterior variance of eq. 7 and β̃_1 = 0 is replaced by β̃_2. With this
             usual clipping (Nichol & Dhariwal 2021's code) the fixed variances give a proper density at t = 1.
@@ -84,7 +83,6 @@ class DiffusionProcess(nn.Module):
     log_beta_clipped: Tensor
     sqrt_alpha_bar: Tensor
     sigma: Tensor
-    half_log_snr: Tensor
     alpha_bar: Tensor
     x0_weight: Tensor
     xt_weight: Tensor
@@ -116,7 +114,6 @@ class DiffusionProcess(nn.Module):
         self._keep("alpha_bar", alpha_bar)
         self._keep("sqrt_alpha_bar", alpha_bar.sqrt())
         self._keep("sigma", (1 - alpha_bar).sqrt())
-        self._keep("half_log_snr", 0.5 * torch.logit(alpha_bar))
         self._keep("x0_weight", before.sqrt() * beta / missing)
         self._keep("xt_weight", (1 - beta).sqrt() * (1 - before) / missing)
 

@@ -158,5 +158,5 @@ class DPMSolver(DDIM):
     def extrapolate(self, process: DiffusionProcess, step: int, x0: Tensor, before: Tensor | None) -> Tensor:
         if before is None or step == 1:
             return x0
-        last, here, there = (process.half_log_snr[s] for s in (step + 1, step, step - 1))
+        last, here, there = ((process.sqrt_alpha_bar[s] / process.sigma[s]).log() for s in (step + 1, step, step - 1))
         return x0 + 0.5 * (there - here) / (here - last) * (x0 - before)

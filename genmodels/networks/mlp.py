@@ -67,9 +67,7 @@ def mlp(
 
 
 @measured
-def coupling_mlp(
-    in_shape: Sequence[int], out_shape: Sequence[int], width: int = 64, depth: int = 2, slope: float | None = None
-) -> nn.Sequential:
+def coupling_mlp(in_shape: Sequence[int], out_shape: Sequence[int], width: int = 64, depth: int = 2) -> nn.Sequential:
     """Fully connected network of a coupling on vectors ``[B, *in_shape] -> [B, *out_shape]``.
 
     Its output is initialized to zero, so that the coupling starts as the identity (Kingma & Dhariwal 2018, §3.3,
@@ -80,17 +78,15 @@ def coupling_mlp(
         out_shape: shape of one output.
         width: units of a hidden layer.
         depth: number of hidden layers.
-        slope: initial slope of the first layer, see :func:`mlp`; ``None`` for PyTorch's initialization.
 
     Raises:
-        ValueError: if width is less than 1, depth is negative, slope is out of range, or the network does not fit into
-            memory.
+        ValueError: if width is less than 1, depth is negative, or the network does not fit into memory.
 
     >>> import torch
     >>> coupling_mlp((1,), (2,), width=8)(torch.ones(1, 1)).tolist()
     [[0.0, 0.0]]
     """
-    network = mlp(in_shape, out_shape, width, depth, partial(nn.ReLU, inplace=True), slope)
+    network = mlp(in_shape, out_shape, width, depth, partial(nn.ReLU, inplace=True))
     zero_init(next(layer for layer in reversed(network) if isinstance(layer, nn.Linear)))
     return network
 

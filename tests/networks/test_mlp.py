@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from genmodels.networks.mlp import coupling_mlp, mlp
+from genmodels.networks.mlp import mlp
 
 
 def test_depth_counts_hidden_layers():
@@ -27,9 +27,3 @@ def test_a_slope_spreads_the_bends_of_the_first_layer_over_standardized_inputs()
     assert (distance > 1).float().mean() > 0.6 and distance.median() < 3
     plain = mlp((2,), (1,), width=4000)[1].requires_grad_(False)
     assert ((plain.bias / plain.weight.norm(dim=1)).abs() > 2).float().mean() < 0.2
-
-
-def test_a_coupling_with_a_slope_starts_as_the_identity_too():
-    network = coupling_mlp((1,), (2,), width=4000, slope=4.0)
-    assert network[1].weight.detach().abs().mean() == pytest.approx(2, rel=0.05)  # of U(-4, 4)
-    assert (network(torch.randn(5, 1)) == 0).all()
