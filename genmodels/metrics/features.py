@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from genmodels.core import Score
@@ -45,6 +46,10 @@ class FeatureSpace:
         self.extractor = extractor.to(subject.model.device)
         self.subject = subject
         self.cache = StatisticsCache(subject.data.root / "statistics", str(subject.data.name), extractor.protocol)
+
+    def head(self) -> nn.Module:
+        """A copy of the extractor's output layer, on the CPU; the layer itself belongs to all metrics of the run."""
+        return deepcopy(self.extractor.head).cpu()
 
     def of_samples(self, n: int, index: int = 0) -> Tensor:
         """Features ``[n, d]`` of set number ``index`` of n samples, on the CPU."""

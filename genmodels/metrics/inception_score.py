@@ -40,5 +40,5 @@ class InceptionScoreEvaluation(ClassEvaluation):
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
         """The score of the samples alone; training data are not used."""
-        head = space.extractor.head.cpu()
+        head = space.head()
         return lambda features: {"is": Measured(inception_score(head(features)))}, {}

@@ -51,7 +51,7 @@ class LabelAccuracyEvaluation(ClassEvaluation):
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
         """The accuracy on the samples alone; training data are not used."""
-        head = space.extractor.head.cpu()
+        head = space.head()
 
         def compare(features: Tensor) -> dict[str, Measured]:
             return {"label_accuracy": accuracy(head(features[:, :-1]), features[:, -1].long())}

@@ -72,7 +72,7 @@ class RecognizedEvaluation(ClassEvaluation):
 
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
         """The share of the samples alone; training data are not used."""
-        head, smoothing = space.extractor.head.cpu(), space.extractor.label_smoothing
+        head, smoothing = space.head(), space.extractor.label_smoothing
 
         def compare(features: Tensor) -> dict[str, Measured]:
             return {"recognized": recognized(head(features), self.threshold, smoothing)}

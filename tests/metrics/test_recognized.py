@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from metrics.test_fd import Model, Pixels, evaluate
@@ -9,6 +11,7 @@ from metrics.test_fd import Model, Pixels, evaluate
 from genmodels.metrics import InDomainClassifier, RecognizedEvaluation, recognized
 from genmodels.metrics.classifier_files import file_of
 from genmodels.metrics.classifier_files import read as read_classifier
+from genmodels.metrics.features import FeatureSpace
 from genmodels.metrics.train_classifier import read
 
 
@@ -54,6 +57,13 @@ def test_digits_are_recognized_and_noise_is_not(tmp_path):
         assert score.protocol["real"] == pytest.approx(share) and score.beside == {"real data": score.protocol["real"]}
         assert score.protocol["error"] == "binomial" and ("threshold", "0.9") in score.conditions
         assert score.value == pytest.approx(share) if wanted else score.value < share - 0.2
+
+
+def test_the_classifier_that_metrics_share_stays_as_it_is(tmp_path):
+    data = read("digits", tmp_path)
+    space = FeatureSpace(InDomainClassifier(data), SimpleNamespace(model=Model(None), data=data))
+    space.head().half()
+    assert space.extractor.head.weight.dtype == torch.float32
 
 
 def test_it_needs_a_classifier(tmp_path):
