@@ -67,6 +67,8 @@ class DiffusionProcess(nn.Module):
         x0_weight: the coefficient of x_0 in the posterior mean (eq. 7).
         xt_weight: the coefficient of x_t in the posterior mean (eq. 7).
         uniform: probabilities of drawing t uniformly from 1 .. T.
+        cosine: probabilities proportional to the growth of the angle ``arccos √ᾱ_t`` in step t, by which noise levels
+            are drawn as under the cosine schedule, whose angle grows evenly.
         reciprocal: probabilities proportional to 1 / t, which is about how the terms of the bound fall with t.
 
     Args:
@@ -88,6 +90,7 @@ class DiffusionProcess(nn.Module):
     xt_weight: Tensor
     times: Tensor
     uniform: Tensor
+    cosine: Tensor
     reciprocal: Tensor
 
     def __init__(self, betas: Tensor, times: Sequence[int] | None = None) -> None:
@@ -101,6 +104,8 @@ class DiffusionProcess(nn.Module):
         weights = torch.cat([beta[:1], 1 / torch.arange(1, self.steps + 1)])
         self._keep("uniform", (weights > 0) / self.steps)
         self._keep("reciprocal", weights / weights.sum())
+        angles = self.alpha_bar64.sqrt().clamp(max=1).acos()
+        self._keep("cosine", torch.cat([beta[:1], torch.diff(angles) / angles[-1]]))
 
     def _keep_coefficients(self, beta: Tensor, alpha_bar: Tensor) -> None:
         before = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])  # ᾱ_{t-1}; its entry at t = 0 is never read

@@ -488,6 +488,29 @@ def test_hybrid_loss_trains_the_variance_alone_by_the_bound():
     assert (gradients[0][1] == 0).all() and (gradients[1][1] != 0).all()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_the_law_of_times_weighs_the_errors_and_leaves_the_bound_unbiased(share):
+    torch.manual_seed(0)
+    spec = DataSpec((3,), 17)
+    model, x = tiny(spec, variance=Learned(), objective=Simple(cosine_share=share)), torch.randint(0, 17, (20_000, 3))
+    loss = model.loss(x.to(torch.uint8))
+    errors = torch.stack([squared_error(model, x.to(torch.uint8), t) for t in range(1, 11)])
+    probability = (1 - share) * model.process.uniform + share * model.process.cosine
+    torch.testing.assert_close(loss.terms["mse"], (errors * probability[1:]).sum(), rtol=0.03, atol=0)
+    model.clip_x0 = False  # as in training
+    expected = model.bound(x[:2000].to(torch.uint8)).terms.sum(1).mean() / 3
+    torch.testing.assert_close(loss.terms["bound"].detach(), expected, rtol=0.05, atol=0)
+
+
+def squared_error(model, x, t):
+    """The mean squared error ``[]`` of the prediction at time t."""
+    times = torch.full((len(x),), t)
+    noised = model.noised(x, times)
+    output, _ = model.predict(noised.x_t, times)
+    target = model.prediction.target(noised.x0, noised.eps, model.process.at(times, noised.x0))
+    return (output - target).square().mean().detach()
+
+
 def test_variational_loss_is_the_bound_per_dimension():
     torch.manual_seed(0)
     spec = DataSpec((3,), 17)
