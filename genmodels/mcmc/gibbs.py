@@ -197,10 +197,17 @@ class Bipartite:
             self.visible_field(h)
         )
 
-    def sweep(self, v: Tensor) -> Tensor:
-        """One sweep of block Gibbs sampling, v -> h -> v, ``[N, D]``."""
-        h = bernoulli(torch.sigmoid(scaled(self.hidden_field(v), self.scale)))
+    def draw_hidden(self, field: Tensor) -> Tensor:
+        """A draw of ``h [N, m]``, zeros and ones, at hidden fields ``[N, m]``."""
+        return bernoulli(torch.sigmoid(scaled(field, self.scale)))
+
+    def draw_visible(self, h: Tensor) -> Tensor:
+        """A draw of ``v [N, D]`` given ``h [N, m]``."""
         return self.visible.sample(self.visible_field(h))
+
+    def sweep(self, h: Tensor) -> Tensor:
+        """One sweep of block Gibbs sampling, h -> v -> h, ``[N, m]``."""
+        return self.draw_hidden(self.hidden_field(self.draw_visible(h)))
 
 
 class GibbsState(NamedTuple):

@@ -150,9 +150,16 @@ class RBM(EnergyModel, Encodes):
             self.visible_bias.copy_(self.base_bias())
         self.chains = self.initial_chains()
 
+    @torch.no_grad()
     def initial_chains(self) -> dict[str, Tensor]:
-        """Persistent chains, if there are any, at draws of the base-rate machine."""
-        return {"v": self.chains_of_noise(self.n_chains)} if self.n_chains else {}
+        """Persistent chains, if there are any: hidden units at given draws of the base-rate machine.
+
+        A chain is kept at its hidden units, since the gradient is taken at its visible ones, where it has their field.
+        """
+        if not self.n_chains:
+            return {}
+        machine = self.machine()
+        return {"h": machine.draw_hidden(machine.hidden_field(self.chains_of_noise(self.n_chains)))}
 
     def base_bias(self) -> Tensor:
         """Biases ``[D]`` of the base-rate machine, whose independent units have the means of the data."""
@@ -184,13 +191,17 @@ class RBM(EnergyModel, Encodes):
         Its gradient is that of the mean ``-log p(x)``, in nats per dimension, if the chains have the law of the model.
         """
         machine, data = self.machine(), self.embed(x)
-        v = self.chains["v"] if self.n_chains else data
         with torch.no_grad():
-            for _ in range(self.sweeps):
-                v = machine.sweep(v)
+            h = self.chains["h"] if self.n_chains else machine.draw_hidden(machine.hidden_field(data))
+            for _ in range(self.sweeps - 1):
+                h = machine.sweep(h)
+            v = machine.draw_visible(h)
+        both = torch.cat([data, v])
+        field = machine.hidden_field(both)
         if self.n_chains:
-            self.chains = {"v": v}
-        positive, negative = machine.log_f(data).mean(), machine.log_f(v).mean()
+            self.chains = {"h": machine.draw_hidden(field[len(data) :].detach())}
+        log_f = machine.log_visible(both) + machine.log_hidden(field)
+        positive, negative = log_f[: len(data)].mean(), log_f[len(data) :].mean()
         terms = {"free_energy_data": -positive, "free_energy_chains": -negative}
         return Loss((negative - positive) / self.spec.dims, terms, is_objective=False)
 

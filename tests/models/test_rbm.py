@@ -154,13 +154,13 @@ def test_the_gradient_of_the_likelihood_is_the_clamped_phase_less_the_free_one(u
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-def test_the_loss_has_that_gradient_if_its_chains_are_all_states_in_proportion():
+def test_the_loss_has_that_gradient_if_its_chains_have_the_law_of_the_model():
     model = machine_of(BITS)
     x = states(BITS)[[3, 3, 17, 40]].byte()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.zero_()  # every state is equally likely, so that one sweep keeps all of them in proportion
-    model.chains = {"v": states(BITS).repeat(200, 1)}
+            parameter.zero_()  # every state is equally likely, whatever the hidden units
+    model.chains = {"h": torch.zeros(12_800, model.hidden, dtype=torch.float64)}
     torch.manual_seed(0)
     loss = model.loss(x)
     assert not loss.is_objective
@@ -236,11 +236,11 @@ def test_few_temperatures_are_another_law():
     assert distance[0] > 2 * distance[1] > 4 * distance[2] > 0
 
 
-def fitted(chains, batches=1000):
+def fitted(chains, seed, batches=1000):
     """KL(truth, model) in nats, by enumeration, of a machine trained on bars and stripes."""
     truth = Bars()
     x = truth.load(None).train
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = RBM(DataSpec((1, 4, 4), 2), 12, lambda p: torch.optim.Adam(p, 0.01), chains=chains)
     model.initialize(x[:512])
     (optimizer,) = make_optimizers(model)
@@ -253,7 +253,8 @@ def fitted(chains, batches=1000):
 
 def test_chains_from_the_data_are_biased_and_persistent_ones_less():
     """CD-1 leaves mass on states that its chains never reach in one sweep; at equal cost PCD finds them."""
-    assert fitted(chains=500) < 0.5 < 0.8 < fitted(chains=0)
+    persistent, from_data = (sum(fitted(chains, seed) for seed in range(3)) / 3 for chains in (500, 0))
+    assert persistent < 0.65 < 0.8 < from_data
 
 
 def test_what_is_remembered_of_the_states_is_forgotten_when_a_parameter_changes():
