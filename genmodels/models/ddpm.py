@@ -74,14 +74,14 @@ class Simple(Objective):
     it. Then the loss is ``L_hybrid = L_simple + λ L_vlb`` of Nichol & Dhariwal 2021 (eq. 16, arXiv:2102.09672), where
     L_vlb, in nats/dim, trains the variance only: the mean is held fixed in it.
 
-    Times need not be uniform: another law of t weighs the noise levels differently in the same loss. Of ``cosine_share``
-    of the examples the log SNR is drawn by the density ``sech(log SNR / 2)`` that the cosine schedule would give it
-    (Kingma & Gao 2023, arXiv:2303.00848, table 1), which in the prediction of the velocity weighs levels as flow
-    matching does: samples improve, since coarse structure is learned first, and the bound is looser.
+    Another law of t weighs the noise levels differently in the same loss. For ``cosine_share`` of the examples the log
+    SNR is drawn by the density that the cosine schedule would give it, ``sech(log SNR / 2)`` (Kingma & Gao 2023,
+    arXiv:2303.00848), which for the prediction of the velocity is the weight of flow matching: the coarse levels that
+    make a sample are learned sooner, at the cost of the bound, most of which lies in the fine ones.
 
     Args:
         variational_weight: λ.
-        cosine_share: the share of the examples, in [0, 1].
+        cosine_share: the share, in [0, 1].
 
     Raises:
         ValueError: if the weight is negative or the share out of range.
