@@ -61,43 +61,48 @@ class RationalQuadraticSpline(ConditionalMap):
         A bin has the size ``least + free * share``, and the shares sum to 1. The knots themselves are found without
         gradients, which are cheaper through one sum over the bins before than through all partial sums.
         """
-        raw, raw_slopes = params.split([2 * self.bins, self.bins - 1], dim=1)
+        K, bound = self.bins, self.bound
+        raw, raw_slopes = params.split([2 * K, K - 1], dim=1)
         shares = torch.softmax(raw.unflatten(1, (2, -1)), dim=2)
-        least, free = 2 * self.bound * LEAST, 2 * self.bound * (1 - LEAST * self.bins)
+        least, free = 2 * bound * LEAST, 2 * bound * (1 - LEAST * K)
         with torch.no_grad():
-            ends = torch.cumsum(least + free * shares[:, axis], dim=1) - self.bound
-            ends[:, -1] = math.inf
-            before = (value[:, None] >= ends).to(value.dtype)
+            ends = torch.linspace(least, K * least, K, dtype=value.dtype, device=value.device) - bound
+            ends[-1] = math.inf
+            ends = ends.view(-1, *[1] * (value.ndim - 1)).add(shares[:, axis].cumsum(1), alpha=free)
+            before = ends.le_(value[:, None])  # 1 for a bin that ends before the value, 0 for another
             number = before.sum(1, keepdim=True)
             k = number.long()
-        x, y = (free * (shares * before[:, None]).sum(2) + (least * number - self.bound)).unbind(1)
+            corner = least * number - bound
+        x, y = torch.add(corner, (shares * before[:, None]).sum(2), alpha=free).unbind(1)
         own = shares.gather(2, k[:, None].expand(-1, 2, *[-1] * value.ndim)).squeeze(2)
         w, h = (least + free * own).unbind(1)
-        raw_slopes = F.pad(raw_slopes, [0, 0] * (value.ndim - 1) + [1, 1])  # slope 1 at both ends
-        raw_slopes = raw_slopes.gather(1, torch.cat([k, k + 1], dim=1))
+        outer = torch.zeros_like(corner)  # slope 1 at both ends
+        raw_slopes = torch.cat([outer, raw_slopes, outer], dim=1).gather(1, torch.cat([k, k + 1], dim=1))
         left, right = (LEAST + F.softplus(raw_slopes + math.log(math.expm1(1 - LEAST)))).unbind(1)
         return Bins(x, w, y, h, left, right)
 
+    def inside(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether each ``value [B, *shape]`` is in the interval, and the nearest value that is."""
+        nearest = F.hardtanh(value, -self.bound, self.bound)  # a clamp, whose gradient is one kernel
+        return nearest == value, nearest
+
     @override
     def encode(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        inside = x.abs() < self.bound
-        x_inside = torch.where(inside, x, 0.0)
-        at = self.find(x_inside, params, axis=0)
-        s, ξ = at.s, (x_inside - at.x) / at.w
-        η = 1 - ξ
-        squared, mixed = ξ.square(), ξ * η
-        share = s / torch.addcmul(s, at.left + at.right - 2 * s, mixed)
-        z = at.y + at.w * share * torch.addcmul(s * squared, at.left, mixed)
-        slope = at.right * squared + 2 * s * mixed + at.left * η.square()
-        log_slope = torch.log(slope * share.square())
-        return torch.where(inside, z, x), torch.where(inside, log_slope, 0.0)
+        inside, nearest = self.inside(x)
+        at = self.find(nearest, params, axis=0)
+        s, ξ = at.s, (nearest - at.x) / at.w
+        # All quadratic polynomials of §3.1 by linear interpolations, of which no term is negative (de Casteljau)
+        low, high = torch.lerp(at.left, s, ξ), torch.lerp(s, at.right, ξ)
+        share = s / torch.lerp(high, low, ξ)
+        z = torch.addcmul(at.y, at.w * share, ξ * low)
+        log_slope = torch.log(torch.lerp(low, high, ξ) * share.square())
+        return torch.where(inside, z, x), log_slope * inside
 
     @override
     def decode(self, z: Tensor, params: Tensor) -> Tensor:
-        inside = z.abs() < self.bound
-        z_inside = torch.where(inside, z, 0.0)
-        at = self.find(z_inside, params, axis=1)
-        s, rise = at.s, z_inside - at.y
+        inside, nearest = self.inside(z)
+        at = self.find(nearest, params, axis=1)
+        s, rise = at.s, nearest - at.y
         bend = rise * (at.right + at.left - 2 * s)
         a, b, c = at.h * (s - at.left) + bend, at.h * at.left - bend, -s * rise
         ξ = 2 * c / (-b - torch.sqrt(b.square() - 4 * a * c))
