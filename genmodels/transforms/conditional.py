@@ -81,7 +81,7 @@ class BoundedAffine(ConditionalMap):
     @override
     def encode(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         s, t = self.scale_and_shift(params)
-        return x * torch.exp(s) + t, s
+        return torch.addcmul(t, x, torch.exp(s)), s
 
     @override
     def decode(self, z: Tensor, params: Tensor) -> Tensor:

@@ -140,15 +140,14 @@ class ChannelCoupling(Coupling):
     ) -> None:
         channels, *resolution = shape
         ensure(channels >= 2, f"shape must have at least two channels to couple, got {tuple(shape)}.")
-        sizes = [channels - channels // 2, channels // 2]
-        stays, moves = sizes if parity == 0 else reversed(sizes)
+        halves = channels - channels // 2, channels // 2
+        stays, moves = halves if parity == 0 else reversed(halves)
         super().__init__((stays, *resolution), (moves, *resolution), network, conditional_map)
-        self.sizes = sizes
         self.first_stays = parity == 0
 
     @override
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = torch.split(x, self.sizes, dim=1)
+        first, second = x.chunk(2, dim=1)
         return (first, second) if self.first_stays else (second, first)
 
     @override
@@ -186,7 +185,8 @@ class OddEvenCoupling(ChannelCoupling):
         vector = len(shape) == 1 and shape[0] >= 2
         ensure(vector, f"shape must be (D,) with at least two dimensions, got {tuple(shape)}.")
         super().__init__(shape, network, parity, conditional_map)
-        self.sorts, self.restores = sorts, restores
+        several = shape[0] > 2  # two are in order as they are
+        self.sorts, self.restores = sorts and several, restores and several
 
     @override
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,8 +35,8 @@ class ActNorm(Transform):
         return (x + self.shift) * torch.exp(self.log_scale), log_det.expand(x.shape[0])
 
     def decode(self, z: Tensor) -> Tensor:
-        """``x = z exp(-log_scale) - shift [B, *shape]``."""
-        return torch.addcmul(-self.shift, z, torch.exp(-self.log_scale))
+        """``x = z / exp(log_scale) - shift [B, *shape]``."""
+        return torch.addcdiv(-self.shift, z, torch.exp(self.log_scale))
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> Tensor:

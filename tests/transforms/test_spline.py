@@ -59,6 +59,28 @@ def test_it_is_the_identity_beyond_the_bound_and_meets_it_with_slope_one():
     torch.testing.assert_close(log_slope, torch.zeros_like(x), atol=1e-5, rtol=0)
 
 
+def test_gradients_are_those_of_finite_differences_and_none_reach_the_parameters_from_beyond_the_bound():
+    spline, x, params = case((3,), bins=4, batch=10)
+    beyond = x.abs() >= 3
+    assert beyond.any() and not beyond.all()
+    x.requires_grad_()
+    params.requires_grad_()
+    assert torch.autograd.gradcheck(spline.encode, (x, params))
+    assert torch.autograd.gradcheck(spline.decode, (x, params))
+    z, log_slope = spline.encode(x, params)
+    to_x, to_params = torch.autograd.grad((z + log_slope)[beyond].sum(), (x, params))
+    assert torch.equal(to_x, beyond.double()) and not to_params.any()
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_what_is_no_number_stays_so_and_leaves_the_others_alone(value):
+    spline, x, params = case()
+    x[0] = value
+    z, log_slope = spline.encode(x, params)
+    assert torch.equal(z[0].nan_to_num(7.0), x[0].nan_to_num(7.0))
+    assert z[1:].isfinite().all() and log_slope[1:].isfinite().all()
+
+
 def knots(spline, params):
     """x, y and the slope at the ends of all bins but the last."""
     raw, raw_slopes = params[:, : 2 * spline.bins].unflatten(1, (2, -1)), params[:, 2 * spline.bins :]
