@@ -299,6 +299,7 @@ def test_a_checkpoint_that_is_none(fails, copy, content, capsys):
     assert "code ran" not in capsys.readouterr().out + err
 
 
+@pytest.mark.slow
 def test_annealing_that_is_killed_continues_where_it_was(copy, capsys):
     annealing = ["metrics=[ais]", "metrics.ais.images=4", "metrics.ais.batch_size=1", "metrics.ais.simulated=1",
                  "metrics.ais.temperatures=40"]  # fmt: skip

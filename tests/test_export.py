@@ -31,6 +31,7 @@ def exported(trained, tmp_path):
     return genmodels.export(trained, tmp_path / "model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_gives_equal_samples_for_equal_seeds(name, tmp_path):
     run(settings(name, "gray images", tmp_path))

@@ -7,7 +7,7 @@ calls a few commands on it. Whatever the files hold, a command
 - gives the numbers of the untouched run under their names, or refuses, or names what is different;
 - leaves a run.json that can be read, unless the mutation made it unreadable.
 
-The first mutations of each kind are tried by default, all of them with ``-m slow``.
+The first mutations of each kind are tried by default, all of them with ``-m exhaustive``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ PATIENCE = 10  # seconds
 KINDS = {"record": 700, "config": 600, "checkpoint": 250, "samples": 250, "curves": 80, "file": 120}
 BY_DEFAULT = 9  # one in so many mutations of each kind
 CASES = [
-    pytest.param(kind, number, marks=pytest.mark.slow if number >= count // BY_DEFAULT else (), id=f"{kind}-{number}")
+    pytest.param(
+        kind, number, marks=pytest.mark.exhaustive if number >= count // BY_DEFAULT else (), id=f"{kind}-{number}"
+    )
     for kind, count in KINDS.items()
     for number in range(count)
 ]
@@ -442,6 +444,7 @@ def check_compare(folder, chance):
         assert {group.label for group in results.groups} <= {*labels} and labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "number"), CASES)
 def test_a_mutation(kind, number, original, tmp_path):
     chance = random.Random(f"{kind} {number}")

@@ -46,6 +46,7 @@ print(faults())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc")
 def test_freed_memory_is_used_again():
     """Pages that are mapped anew when four tensors of 24 MB are allocated and freed ten times."""

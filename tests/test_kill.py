@@ -74,7 +74,7 @@ def test_a_run_that_was_killed_once_equals_an_uninterrupted_one(name, moment, wh
     assert check(name, *moment, whole, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: f"{'after' if moment[1] else 'before'}-{moment[0]}")
 @pytest.mark.parametrize("name", MODELS)
 def test_a_run_that_is_killed_at_any_moment_equals_an_uninterrupted_one(name, moment, whole, tmp_path):

@@ -49,6 +49,7 @@ def test_likelihoods_have_a_name_of_their_own_and_other_metrics_decline(name, ru
     assert monitored <= set(json.loads((run.path / "run.json").read_text())["validation"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_samples_of_a_label_and_of_all(name, runs):
     run, spec = runs[name], DataSpec((1, 8, 8), 17)
@@ -71,6 +72,7 @@ def test_samples_of_a_label_and_of_all(name, runs):
         assert torch.equal(other.sample(10), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_resumed_equals_uninterrupted(name, runs, tmp_path):
     run = genmodels.train(*words(name, tmp_path / "run", "budget.max_batches=2"))

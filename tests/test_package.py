@@ -75,6 +75,7 @@ def test_the_wheel_holds_the_configuration_as_it_is_in_the_checkout(wheel):
     assert own and own.items() <= held.items()
 
 
+@pytest.mark.slow
 def test_sweeps_evaluates_samples_and_trains_in_an_empty_folder(call, genmodels, installed, tmp_path):
     done = genmodels("train", "-m", "model=gan,vae", *FAST)
     assert "Comparison of 2 runs" in done.stdout
@@ -133,6 +134,7 @@ def test_a_shell_installs_the_completion_of_both_scripts(genmodels):
     assert subprocess.run(words, cwd=ROOT, env=environment, capture_output=True).stdout.split() == [b"model=vae"]
 
 
+@pytest.mark.slow
 def test_a_package_with_an_entry_point_brings_options_of_every_group(call, genmodels, installed, tmp_path):
     project, site = shutil.copytree(OWN, tmp_path / "project"), tmp_path / "site"
     (project / "pyproject.toml").write_text(PROJECT)
@@ -162,12 +164,14 @@ def suite(call, folder, *words, **options):
     return call(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, *words, **options).stdout
 
 
+@pytest.mark.slow
 def test_the_suite_holds_a_model_of_another_package_to_the_requirements(call, tmp_path):
     own = shutil.copytree(OWN, tmp_path / "own")
     out = suite(call, own, "--own", str(own / "mine_in_the_suite.py"))
     assert " passed" in out and "failed" not in out and "mine-gray-images" not in out
 
 
+@pytest.mark.slow
 def test_the_suite_notices_a_wrong_likelihood(call, tmp_path):
     own = shutil.copytree(OWN, tmp_path / "own")
     file = own / "mypkg" / "models" / "mine.py"

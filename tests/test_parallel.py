@@ -84,6 +84,7 @@ def score_alone(folder):
     return json.loads((folder / "run.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vae", "ddpm"])  # which between them have all of these metrics
 def test_every_metric_has_one_value_on_one_and_on_two_processes(name, tmp_path):
     small = ["budget.max_batches=4", "validations=1", "callbacks.samples.n=4", "data.batch_size=8", "data.limit=61"]
@@ -103,6 +104,7 @@ def test_every_metric_has_one_value_on_one_and_on_two_processes(name, tmp_path):
         assert again["n"] == score["n"]
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_and_resume_is_exact(tmp_path):
     """The noise of a VAE comes from another stream of random numbers in each process."""
     small = ["metrics=[likelihood]", "budget.max_batches=60", "validations=2", "callbacks.samples.n=4"]

@@ -37,6 +37,7 @@ def test_which_models_have_parts():
     assert {name for name, kind in kinds.items() if issubclass(kind, Exports)} == set(PARTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 def test_a_program_has_the_values_of_the_model_for_any_number_of_rows(name, tmp_path):
     model = awake(model_on(name, KINDS["gray images" if name in IMAGES else "points"])).eval()
@@ -72,6 +73,7 @@ def trained(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_an_export_has_programs_that_its_card_loads_with_torch_alone(trained, tmp_path):
     main(["export", f"run={trained}", f"out={tmp_path / 'model'}", "format=torch.export"])
     card = (tmp_path / "model" / "README.md").read_text()

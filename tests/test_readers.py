@@ -50,6 +50,7 @@ def found(tmp_path_factory):
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPECS)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_images_are_read_as_they_were_written(found, program, kind):
@@ -59,7 +60,7 @@ def test_images_are_read_as_they_were_written(found, program, kind):
     assert others[program]["pixels"] == own
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.realdata
 def test_torch_fidelity_finds_our_distances(real_data, tmp_path):
     """With one network: its reading, resizing, moments, square roots and kernels are its own."""

@@ -33,6 +33,7 @@ def test_the_model_is_three_files():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_suite_finds_the_model_and_passes(house):
     places = ["tests/conformance", "tests/theory/test_planes.py", "tests/test_structure.py"]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not realdata", "-k", "independent"]
@@ -41,6 +42,7 @@ def test_the_suite_finds_the_model_and_passes(house):
     assert "tests/conformance" in done.stdout or "passed" in done.stdout or "[100%]" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_command_line_finds_the_model(house):
     words = ["model=independent", "debug=fast", "trainer.accelerator=cpu", f"run_dir={house / 'run'}"]
     done = subprocess.run([sys.executable, "train.py", *words], cwd=house, capture_output=True, text=True)

@@ -129,6 +129,7 @@ def narrow(node):
             node[key] = min(value, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_first_batch_trains(name, real_data, tmp_path):

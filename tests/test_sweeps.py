@@ -45,6 +45,7 @@ def records(folder):
     return {re.sub("_[0-9a-f]{8}_", "_", path.parent.name): json.loads(path.read_text()) for path in found}
 
 
+@pytest.mark.slow
 def test_the_same_command_again_trains_nothing_and_another_seed_is_added(sweep, tmp_path):
     status, _, err, first = sweep("model=vae", "seed=0,1")
     assert status == 0, err
@@ -61,6 +62,7 @@ def test_the_same_command_again_trains_nothing_and_another_seed_is_added(sweep, 
     assert "Comparison of 3 runs" in out
 
 
+@pytest.mark.slow
 def test_a_sweep_sets_a_key_that_its_models_have_and_the_default_one_lacks(sweep):
     status, _, err, found = sweep("model=rbm,ebm", "model.temperatures=5", "test=false")
     assert status == 0, err
@@ -72,6 +74,7 @@ def test_a_sweep_sets_a_key_that_its_models_have_and_the_default_one_lacks(sweep
         assert err == "error: unknown key 'model.temperatures'; it is a key of model=ebm and of model=rbm\n"
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_told_once_and_tried_again_only_if_asked(sweep, tmp_path):
     def by_status():
         every = [json.loads(path.read_text()) for path in tmp_path.glob("runs/sweeps/mine/*/run.json")]
@@ -126,6 +129,7 @@ def test_one_device_starts_no_processes(devices):
     refuse_nested_processes(OmegaConf.create({"trainer": trainer}))
 
 
+@pytest.mark.slow
 def test_a_job_that_another_process_is_at_is_left_to_it(sweep, tmp_path):
     _, _, _, found = sweep("seed=0")
     folder = next(tmp_path.glob("runs/sweeps/*/vae*"))
@@ -161,6 +165,7 @@ def test_a_sweep_in_the_place_of_a_file_is_refused(sweep, tmp_path):
     assert err == "error: runs/sweeps/mine cannot be read or written: File exists; choose another name.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [["joblib", "hydra.launcher.n_jobs=2"], ["submitit_local"]], ids=" ".join)
 def test_jobs_of_other_processes_are_told_of_from_their_folders(launcher, sweep, tmp_path):
     words = ("sweep=mine", f"hydra/launcher={launcher[0]}", *launcher[1:], "model.optimizer.lr=1e-3,-1")
@@ -223,7 +228,7 @@ def test_a_sweep_that_is_killed_equals_an_uninterrupted_one(tmp_path):
     assert check_kills(words, 3, 2.0, tmp_path) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_four_models_killed_at_twenty_moments_equal_an_uninterrupted_sweep(tmp_path):
     words = ["-m", *TINY, *LONG, "model=gan,vae,realnvp,ddpm", "seed=0,1"]
     assert check_kills(words, 20, 2.0, tmp_path) >= 15

@@ -13,6 +13,7 @@ from genmodels.core.abilities import DecodesLatent, HasLikelihood, HasObservatio
 from genmodels.metrics import AISEvaluation, SampleSets, Subject, noise_width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["integer pairs", "points", "gray images"], ids=lambda kind: kind.replace(" ", "-"))
 @pytest.mark.parametrize("name", MODELS)
 def test_decoders_are_annealed_and_others_refused(name, kind, tmp_path, monkeypatch):

@@ -94,6 +94,7 @@ def keep(folder, model, scores, **record):
     (folder / "run.json").write_text(json.dumps({"model": model, "data": "toy", "metrics": metrics, **record}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gray images", "points"], ids=lambda kind: kind.replace(" ", "-"))
 def test_every_metric_compares_all_models_to_which_it_applies(kind, tmp_path):
     names = set()

@@ -61,6 +61,7 @@ def assert_same_law(model):
         assert ((found / ROWS - p).abs() < 4 * error + 0.01).all(), f"{found / ROWS} for {p} given {value}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPLETING)
 def test_completions_follow_the_conditional_law(name):
     model = copy.copy(trained(name))

@@ -123,6 +123,7 @@ def test_likelihood_is_one_finite_number_per_example(name, kind):
         assert likelihood.nats.mean() < 0, "a probability above one"
 
 
+@pytest.mark.slow
 @every_model
 def test_bits_do_not_depend_on_the_scale_that_the_model_works_on(name):
     """Each model's test file computes the same likelihood independently, on the scale of the integers."""
@@ -193,6 +194,7 @@ def test_state_survives_a_file(name):
     assert torch.equal(other.eval().sample(3), expected)
 
 
+@pytest.mark.slow
 @every_model
 @pytest.mark.parametrize("kind", ["gray images", "points"])
 def test_fits_one_batch(name, kind):

@@ -61,6 +61,7 @@ def pairs():
         yield from ((name, kind) for kind in (KINDS if CHOSEN else ("gray images", "points", third)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), pairs(), ids=lambda value: value.replace(" ", "-"))
 def test_two_steps_and_a_test(name, kind, tmp_path):
     try:

@@ -60,11 +60,13 @@ def assert_runs(name, *overrides):
         spec.check(model.eval().sample(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "data"), pairs(set(options("data")) - ON_DISK - USERS_OWN))
 def test_embedded_and_synthetic(name, data):
     assert_runs(name, f"data={data}")
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.parametrize(("name", "data"), pairs(ON_DISK))
 def test_real(name, data, real_data):
@@ -88,11 +90,13 @@ def pictures(tmp_path_factory):
     return ["data=image_folder", f"data.source.path={folder}", f"data.root={folder.parent}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_folder_of_images(name, pictures):
     assert_runs(name, *pictures, COLOR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BY_DEPTH)
 def test_a_folder_of_images_of_the_usual_size(name, pictures):
     assert_runs(name, *pictures)
@@ -106,6 +110,7 @@ def archive(tmp_path_factory):
     return ["data=npz", f"data.source.path={file}", "data.spec.shape=[5]"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_an_archive(name, archive):
     assert_runs(name, *archive)

@@ -87,6 +87,7 @@ def test_sums_to_one(name, models):
 WITHIN_THE_CUBE = ["vae", *(name for name in VARIANTS if name != BY_SOLVING), "realnvp"]  # have no mass beyond
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITHIN_THE_CUBE)
 def test_importance_samples_close_the_gap(name, models):
     """With many importance samples the bound approaches the frequency."""

@@ -66,6 +66,7 @@ def linear(sigma=1.0, examples=8, chains=8):
     return problem, truth.double(), weight, bias
 
 
+@pytest.mark.slow
 def test_both_directions_meet_at_the_closed_form_of_a_linear_decoder():
     torch.manual_seed(0)
     problem, truth, weight, bias = linear(chains=1024)

@@ -201,6 +201,7 @@ def log_normalizer(normal):
     return math.log(2 * math.pi) + 0.5 * torch.logdet(normal.covariance_matrix).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASES)
 @pytest.mark.parametrize("transition", [partial(hmc, leapfrogs=5), mala], ids=["hmc", "mala"])
 def test_gradient_kernels_anneal_between_gaussians(name, transition):

@@ -91,6 +91,7 @@ def measure(model, data, **options):
     return score
 
 
+@pytest.mark.slow
 def test_a_linear_gaussian_decoder_is_scored_within_a_twentieth_of_a_nat(careful, data):
     score = careful
     chosen = data.split("test")[torch.linspace(0, 29, 12).round().long()]
@@ -101,6 +102,7 @@ def test_a_linear_gaussian_decoder_is_scored_within_a_twentieth_of_a_nat(careful
     assert 0.4 < score.protocol["acceptance"] < 0.9
 
 
+@pytest.mark.slow
 def test_a_generator_is_scored_under_noise_whose_width_validation_data_choose(data):
     score = measure(Generator(), data)
     assert score.name == "ais_gaussian_nats" and score.protocol["observation"] == "spherical Gaussian"
@@ -122,6 +124,7 @@ def test_few_temperatures_leave_a_gap_that_the_score_owns_up_to(careful, data):
     assert hasty.value < careful.value - 0.1
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_batch(data):
     measure_briefly = partial(measure, temperatures=20, chains=2)
     whole = measure_briefly(Decoder(), data)

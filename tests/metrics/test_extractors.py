@@ -24,12 +24,13 @@ STORED = [[0.056105, 0.309383, 0.025003, 0.0], [0.254940, 0.593208, 0.079345, 0.
 DIGITS = described("digits", (1, 8, 8), 17)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
         "digits",
         *(pytest.param(name, marks=pytest.mark.realdata) for name in ("mnist", "fashion_mnist")),
-        pytest.param("cifar10", marks=[pytest.mark.realdata, pytest.mark.slow]),
+        pytest.param("cifar10", marks=[pytest.mark.realdata, pytest.mark.exhaustive]),
     ],
 )
 def test_shipped_classifier_is_as_accurate_as_it_says(name, request):

@@ -186,6 +186,7 @@ def test_digits_score_better_than_noisy_digits_than_noise(tmp_path):
         assert scores[0].value < scores[1].value / 2 < scores[2].value / 4
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.parametrize(("name", "n", "floor"), [("mnist", 1000, 2.55205), ("cifar10", 250, 0.826670)])
 def test_floor_of_real_data(name, n, floor, real_data, tmp_path):

@@ -28,9 +28,12 @@ class FirstFeatures(InceptionV3):
         return super().features(x)[:, : self.dims]
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.parametrize(
-    ("n", "kind"), [(12, FirstFeatures), pytest.param(2500, InceptionV3, marks=pytest.mark.slow)], ids=["12", "2500"]
+    ("n", "kind"),
+    [(12, FirstFeatures), pytest.param(2500, InceptionV3, marks=pytest.mark.exhaustive)],
+    ids=["12", "2500"],
 )
 def test_cifar10_test_against_train(n, kind, real_data, tmp_path):
     cifar = read("cifar10", real_data)

@@ -232,6 +232,7 @@ class StandardNormal(HasDensity):
         return torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(1)
 
 
+@pytest.mark.slow
 def test_divergence_from_the_truth_is_zero_for_the_truth_and_known_between_gaussians():
     truth = torch.distributions.Normal(0.0, 1.0)
     test = torch.randn(10_000, 2, generator=torch.Generator().manual_seed(0))

@@ -66,6 +66,7 @@ def test_the_standard_error_of_log_z_is_that_of_repeated_runs():
     assert spread == pytest.approx(sum(each.se for each in found) / 500, rel=0.15)
 
 
+@pytest.mark.slow
 def test_of_many_repetitions_the_mean_is_an_upper_bound_and_that_of_the_weights_unbiased():
     exact, model = measured(machine(True, 2.0)), machine(False, 2.0)
     found = [measured(model, seed=seed, temperatures=5, chains=3, max_passes=50) for seed in range(300)]

@@ -104,6 +104,7 @@ def subject(model, data, folder):
     return Subject(model.eval(), data, SampleSets(model, 0), 0, folder)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_annealing_a_linear_autoencoder_agrees_with_its_density(tmp_path):
     """``x = W z + b + σ ε`` with ``z ~ N(m, S)`` has the law ``N(W m + b, W S Wᵀ + σ² I)``."""
@@ -167,6 +168,7 @@ def digits(tmp_path_factory):
     return load(folder / "run"), build(config.data, "data", DataModule), folder
 
 
+@pytest.mark.slow
 def test_on_digits_it_beats_as_many_principal_components(digits):
     score = json.loads((digits[2] / "run" / "run.json").read_text())["metrics"]["reconstruction"]
     assert score["protocol"]["code_dims"] == 4 and score["n"] == 360

@@ -335,6 +335,7 @@ def test_the_velocity_in_closed_form_has_the_density_of_the_gaussian():
     torch.testing.assert_close(model.sample(50_000).T.cov(), COVARIANCE, atol=0.05, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", [False, True])
 def test_flow_matching_learns_a_gaussian(transport):
     model = tiny(PLANE, objective=FlowMatching(transport), sampler=RK4(10))
@@ -392,6 +393,7 @@ def test_the_gradient_of_the_likelihood_is_that_of_finite_differences():
         assert gradient[i, j].item() == pytest.approx((values[1] - values[0]) / 2e-5, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_maximum_likelihood_learns_a_gaussian():
     model = tiny(PLANE, objective=MaximumLikelihood(2))
     train(model, lambda: GAUSSIAN.sample((128,)), 80, lr=2e-2)
@@ -401,6 +403,7 @@ def test_maximum_likelihood_learns_a_gaussian():
         assert model.monitor(x).kind is Kind.ESTIMATE
 
 
+@pytest.mark.slow
 def test_few_steps_do_not_teach_a_velocity_that_is_right_for_them_only():
     """Of a grid that stays, two steps would be exploited: the loss falls, and the accurate likelihood with it."""
     circle = Mixture(train_size=2048, test_size=500)

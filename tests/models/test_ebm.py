@@ -147,6 +147,7 @@ def test_the_loss_has_the_gradient_of_the_likelihood_if_chains_have_the_law_of_t
         torch.testing.assert_close(a, b, atol=0.01, rtol=0)
 
 
+@pytest.mark.slow
 def test_on_the_plane_lower_bound_quadrature_and_training_agree():
     """After brief training: bound <= log p by quadrature, AIS at it, and the contrast is the gradient of log p."""
     source = Mixture(components=2, scale=0.6, train_size=4000, test_size=500)

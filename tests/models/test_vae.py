@@ -218,6 +218,7 @@ def test_with_a_learned_prior_samples_are_decoded_from_its_draws(prior):
     torch.testing.assert_close(torch.cov(means.T) + torch.eye(3), torch.cov(x.T), atol=0.15, rtol=0.1)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("prior", PRIORS)
 def test_annealing_starts_from_a_learned_prior(prior):

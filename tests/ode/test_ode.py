@@ -34,6 +34,7 @@ def curved(t, x):
     return torch.tanh(x @ A.T + t) + 0.5 * (2 * t).sin() * x.sin()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t0, t1", [(0.0, 1.0), (1.5, -0.2)])
 @pytest.mark.parametrize(
     "solver, atol",
@@ -131,6 +132,7 @@ def test_gradients_through_the_adaptive_solver_are_those_of_many_small_steps():
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver, atol", [(Midpoint(4), 1e-7), (Dopri5(1e-10), 1e-6)])
 @pytest.mark.parametrize("probes", [None, torch.tensor([[[1.0, -1.0, 1.0]] * 2, [[-1.0, -1.0, 1.0]] * 2])])
 def test_gradient_of_the_log_det_is_that_of_finite_differences(solver, atol, probes):

@@ -26,6 +26,7 @@ def command(train_py):
     return lambda *words: train_py(*words, *TINY)
 
 
+@pytest.mark.slow
 def test_a_search_trains_by_validation_and_scores_the_best_on_test(command, tmp_path):
     words = ("-m", "hparams_search=optuna", f"hydra.sweep.dir={tmp_path}", "model.latent_dim=choice(1,2)",
              "model.optimizer.lr=choice(1e-3,-1)", "hydra/sweeper/sampler=grid")  # fmt: skip

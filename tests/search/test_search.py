@@ -158,6 +158,7 @@ def test_a_second_call_continues_to_n_trials_in_all(search, tmp_path):
     assert len(more) == 5 and len(launcher.jobs) == 3 and launcher.jobs[-1]["trial.of"] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
 def test_an_interrupted_search_proposes_what_it_would_have_proposed(sampler, loader, tmp_path):
     whole, parts = [], []
@@ -279,6 +280,7 @@ def test_a_grid_has_every_combination_once(search):
                   n_trials=50, sampler="grid")[0].jobs[0]["test"] is True  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_space_that_is_used_up_ends_the_search(search, capsys):
     launcher, trials = search("model.latent_dim=range(1,4)", n_trials=10)
     assert sorted(trial.params["model.latent_dim"] for trial in trials if trial.values) == [1, 2, 3]
