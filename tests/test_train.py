@@ -206,6 +206,7 @@ def test_groups_may_be_empty(nothing, command):
     assert status == 0, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])  # SIGTERM: in a sweep below, and callbacks/test_interrupt.py
 def test_a_signal_saves_and_marks_the_run_interrupted(name, tmp_path):
     run = tmp_path / "run"
@@ -226,6 +227,7 @@ def test_a_signal_saves_and_marks_the_run_interrupted(name, tmp_path):
     assert (run / "checkpoints" / "last.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_a_signal_in_a_sweep_ends_in_tables_of_what_is_done_and_names_the_rest(tmp_path):
     words = [sys.executable, "train.py", "-m", "seed=0,1,2,3", f"hydra.sweep.dir={tmp_path}", "data=gaussian", *SMALL]
     heed = partial(signal.signal, signal.SIGTERM, signal.SIG_DFL)

@@ -120,6 +120,7 @@ PLACES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["evaluate", "resume", "sample"])
 @pytest.mark.parametrize("place", PLACES)
 def test_no_link_leads_out_of_the_run_folder(refusal, foreign, precious, place, command):

@@ -44,6 +44,7 @@ def test_places_of_objects_are_known_without_torch():
     assert set(typed.BUILT) == set(PLACES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", WRONG)
 def test_what_training_refuses_is_refused_in_the_same_sentence(words, train_py, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -22,12 +22,21 @@ One part of a model exchanged, all else equal. Every figure is from a `run.json`
 QUESTIONS = {
     "couplings": """## Which map in a coupling?
 
-`python train.py -m experiment=realnvp_digits,nice_digits model/coupling=affine,additive,matrix,spline`
+`python train.py -m experiment=realnvp_digits,nice_digits model/coupling=affine,additive,matrix,spline seed=0,1,2`
 
 The affine map is that of RealNVP, the additive one that of NICE; the others are an invertible matrix for each position,
 and monotone rational-quadratic splines (Durkan et al. 2019). Networks differ by as many outputs as the map has
-parameters. No option was tuned: rates and widths are those of the two recipes. One seed each; the seconds say nothing,
-since other work had the machine.
+parameters. No option was tuned: rates and widths are those of the two recipes. The seconds say nothing, since other
+work had the machine.
+""",
+    "predictions": """## What should the network of a DDPM predict?
+
+`python train.py -m experiment=ddpm_digits model/schedule=linear model/prediction=mean,velocity,data,noise seed=0,1,2`
+
+The mean of the reverse step, the velocity (Salimans & Ho 2022), the data x_0, or the noise ε, which Ho et al. 2020
+chose (§3.2), each by L_simple: the squared error of what is predicted, at uniform times. So the options differ in the
+weights of the noise levels too. The schedule is that of the paper, where the recipe's begins at the spacing of the
+levels of the pixels.
 """,
 }
 """Text of every question, by the name of its folder."""

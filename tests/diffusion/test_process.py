@@ -120,7 +120,7 @@ def test_cosine_times_have_the_noise_levels_of_the_cosine_schedule():
     torch.testing.assert_close(process.cosine[1:-1], process.uniform[1:-1], atol=0, rtol=2e-3)  # β_T is clipped
     process = DiffusionProcess(log_snr(1000, highest=13.0, lowest=-5.0))
     ratio = torch.logit(process.alpha_bar64[1:])  # falls evenly, so that probabilities are a density of it
-    density = 1 / torch.cosh(ratio / 2)  # Kingma & Gao 2023, table 1
+    density = 1 / torch.cosh(ratio / 2)  # of log cot² φ for an even angle φ
     relative = process.cosine[2:].double() / process.cosine[500] / (density[1:] / density[499])
     torch.testing.assert_close(relative, torch.ones(999, dtype=torch.float64), atol=0.02, rtol=0)
     torch.testing.assert_close(process.cosine.sum(), torch.tensor(1.0))

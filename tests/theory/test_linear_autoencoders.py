@@ -66,6 +66,7 @@ def points():
     return x @ torch.linalg.qr(torch.randn(8, 8, generator=generator))[0] + 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_linear_autoencoder_is_principal_component_analysis(points, k):
     """Its loss is the sum of the discarded eigenvalues, its decoder spans the eigenvectors that are kept."""

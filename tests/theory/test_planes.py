@@ -43,6 +43,7 @@ def divergence(model, test) -> float:
     return float((TRUTH.log_prob(test) - model.log_likelihood(test.repeat(4, 1)).nats.view(4, -1).mean(0)).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", with_likelihood())
 def test_density_integrates_to_one_or_a_bound_to_less_and_training_approaches_the_truth(name):
     torch.manual_seed(0)
