@@ -264,20 +264,3 @@ def pairs(x: Tensor, y: Tensor, spec: DataSpec) -> Image.Image:
     """Each example of ``x [N, *shape]`` before its counterpart in ``y [N, *shape]``; of points one scatter plot."""
     both = torch.stack([x, y], dim=1).flatten(0, 1)
     return image_grid(both, spec, columns=8) if spec.is_image else picture(both, spec)
-
-
-def side_by_side(pictures: Mapping[str, Image.Image], height: int = 300) -> Image.Image:
-    """Pictures in a row, scaled to the same height, each below its title."""
-    from PIL import ImageDraw, ImageFont
-
-    nearest = Image.Resampling.NEAREST
-    scaled = {title: p.resize((p.width * height // p.height, height), nearest) for title, p in pictures.items()}
-    gap, title_height = 12, 24
-    width = sum(p.width for p in scaled.values()) + gap * (len(scaled) - 1)
-    canvas = Image.new("RGB", (width, height + title_height), "white")
-    pen, left = ImageDraw.Draw(canvas), 0
-    for title, image in scaled.items():
-        pen.text((left, 2), title, fill="black", font=ImageFont.load_default(size=16))
-        canvas.paste(image, (left, title_height))
-        left += image.width + gap
-    return canvas

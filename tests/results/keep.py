@@ -10,15 +10,14 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from scipy.stats import t
 
 from genmodels.compare import Run, find_runs, markdown
-from genmodels.plots import side_by_side
 
 HERE = Path(__file__).parent
 ORDER = ("GAN", "VAE", "RealNVP", "DDPM", "RBM", "EBM", "NICE", "MAF", "AE", "CNF", "Nonequilibrium")
@@ -29,6 +28,7 @@ FAMILIES = {  # ends of the names of pictures; the others share one
     **dict.fromkeys(("CNF", "Nonequilibrium"), "_others"),
 }
 PLANE = "checkerboard"  # of the picture that the README's command draws, whose runs are not kept
+HEIGHT, GAP, TITLE_HEIGHT = 300, 12, 24  # of the panels of a picture, in pixels
 EVALUATED = "evaluated.json"  # scores of later evaluations, beside run.json
 PATHS = ("data.root=", "run_dir=", "hydra.")  # overrides that say where, not what
 FOREWORD = """# Results
@@ -76,7 +76,7 @@ draws from the training set itself score 1.6 to 1.9 at n = 360).
 
 
 def main(folders: list[Path]) -> None:
-    """Keep the runs, their pictures, for which all models of a family must be given at once, and the tables."""
+    """Keep the runs, their samples in the picture of their family, and the tables."""
     pictures: dict[str, dict[str, Image.Image]] = {}
     for folder in folders:
         record = json.loads((folder / "run.json").read_text())
@@ -91,13 +91,36 @@ def main(folders: list[Path]) -> None:
         grid = Image.open(folder / "samples" / "final.png")
         name = record["data"] + FAMILIES.get(record["model"], "")
         pictures.setdefault(name, {}).setdefault(f"{record['model']}, {record['data']}", grid)
-    for name, by_title in pictures.items():
-        row = {title: by_title[title] for title in sorted(by_title, key=lambda title: ORDER.index(title.split(",")[0]))}
-        side_by_side(row).save(HERE / f"{name}.png", optimize=True)
     runs = find_runs(HERE)
+    for name, by_title in pictures.items():
+        all_of_them = {(run.model, run.data) for run in runs if run.data + FAMILIES.get(run.model, "") == name}
+        titles = [", ".join(pair) for pair in sorted(all_of_them, key=lambda pair: ORDER.index(pair[0]))]
+        row = {title: by_title[title] if title in by_title else panel(name, titles, title) for title in titles}
+        side_by_side(row).save(HERE / f"{name}.png", optimize=True)
     (HERE / "README.md").write_text(readme(runs))
     for (data, model, metric), values in values_of(runs).items():
         print(f"{data} {model} {metric}: value {statistics.fmean(values):.5g}, tolerance {tolerance(values):.2g}")
+
+
+def side_by_side(pictures: Mapping[str, Image.Image]) -> Image.Image:
+    """Pictures in a row, scaled to the same height, each below its title."""
+    nearest = Image.Resampling.NEAREST
+    scaled = {title: p.resize((p.width * HEIGHT // p.height, HEIGHT), nearest) for title, p in pictures.items()}
+    width, left = sum(p.width for p in scaled.values()) + GAP * (len(scaled) - 1), 0
+    canvas = Image.new("RGB", (width, HEIGHT + TITLE_HEIGHT), "white")
+    pen = ImageDraw.Draw(canvas)
+    for title, image in scaled.items():
+        pen.text((left, 2), title, fill="black", font=ImageFont.load_default(size=16))
+        canvas.paste(image, (left, TITLE_HEIGHT))
+        left += image.width + GAP
+    return canvas
+
+
+def panel(name: str, titles: list[str], title: str) -> Image.Image:
+    """The samples of one model, cut out of the kept picture of a family, whose panels are squares."""
+    picture = Image.open(HERE / f"{name}.png")
+    left, top = titles.index(title) * (HEIGHT + GAP), TITLE_HEIGHT
+    return picture.crop((left, top, left + HEIGHT, top + HEIGHT))
 
 
 def without_places(record: dict[str, Any]) -> dict[str, Any]:
