@@ -22,7 +22,7 @@ One part of a model exchanged, all else equal. Every figure is from a `run.json`
 QUESTIONS = {
     "couplings": """## Which map in a coupling?
 
-`python train.py -m experiment=realnvp_digits,nice_digits model/coupling=affine,additive,matrix,spline seed=0,1,2`
+`python train.py -m experiment=realnvp_digits,nice_digits model/coupling=affine,additive,matrix,spline seed=0,1`
 
 The affine map is that of RealNVP, the additive one that of NICE; the others are an invertible matrix for each position,
 and monotone rational-quadratic splines (Durkan et al. 2019). Networks differ by as many outputs as the map has
@@ -34,17 +34,16 @@ work had the machine.
 `python train.py experiment=realnvp_mnist` and
 `python train.py experiment=realnvp_mnist model/coupling=spline budget.max_examples=300k`
 
-Splines train on about half as many examples in the same time. They guarantee a shorter code, and draw worse
-samples.
+Splines train on 0.6 times as many examples in the same time. They guarantee a shorter code, and draw worse samples.
 """,
     "predictions": """## What should the network of a DDPM predict?
 
-`python train.py -m experiment=ddpm_digits model/schedule=linear model/prediction=mean,velocity,data,noise seed=0,1,2`
+`python train.py -m experiment=ddpm_digits model/schedule=linear model/prediction=mean,velocity,data,noise`
 
 The mean of the reverse step, the velocity (Salimans & Ho 2022), the data x_0, or the noise ε, which Ho et al. 2020
 chose (§3.2), each by L_simple: the squared error of what is predicted, at uniform times. So the options differ in the
-weights of the noise levels too. The schedule is that of the paper, where the recipe's begins at the spacing of the
-levels of the pixels.
+weights of the noise levels too: a small error of the data itself, or of the mean, is large for the bound. The schedule
+is that of the paper, where the recipe's begins at the spacing of the levels of the pixels. One seed each.
 """,
 }
 """Text of every question, by the name of its folder."""
