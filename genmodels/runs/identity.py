@@ -17,7 +17,7 @@ from genmodels.settings import NOT_IN_HASH
 MEASURED = ("model", "data", "seed", "weights", "channels_last", "trainer.precision")  # keys that can change a score
 NOT_MEASURED = ("data.batch_size", "data.eval_batch_size", "data.on_device", "data.root")  # ... but for these
 NO_WARM_UP = {"_target_": "genmodels.callbacks.WarmUp", "attribute": "beta", "share": 0.0}
-LATER = {"labels": False, "classes": None, "label_dropout": 0.0, "guidance": 0.0, "kl": NO_WARM_UP}
+LATER = {"labels": False, "classes": None, "label_dropout": 0.0, "guidance": 0.0, "kl": NO_WARM_UP, "cosine_share": 0.0}
 """Keys that options have gained since runs were made, with the values that mean what was before them."""
 OF_THE_SUBJECT = ("weights", "data_sha256", "limit")  # conditions of a score that say what was measured, not how
 
