@@ -104,7 +104,7 @@ class DiffusionProcess(nn.Module):
         weights = torch.cat([beta[:1], 1 / torch.arange(1, self.steps + 1)])
         self._keep("uniform", (weights > 0) / self.steps)
         self._keep("reciprocal", weights / weights.sum())
-        angles = self.alpha_bar64.sqrt().clamp(max=1).acos()
+        angles = self.alpha_bar64.sqrt().acos()
         self._keep("cosine", torch.cat([beta[:1], torch.diff(angles) / angles[-1]]))
 
     def _keep_coefficients(self, beta: Tensor, alpha_bar: Tensor) -> None:

@@ -152,9 +152,9 @@ class RBM(EnergyModel, Encodes):
 
     @torch.no_grad()
     def initial_chains(self) -> dict[str, Tensor]:
-        """Persistent chains, if there are any: hidden units at given draws of the base-rate machine.
+        """Persistent chains, if there are any, at draws of the base-rate machine.
 
-        A chain is kept at its hidden units, since the gradient is taken at its visible ones, where it has their field.
+        What is kept of a chain is its hidden units: of the visible ones the gradient computes the next hidden field.
         """
         if not self.n_chains:
             return {}

@@ -492,13 +492,14 @@ def test_hybrid_loss_trains_the_variance_alone_by_the_bound():
 def test_the_law_of_times_weighs_the_errors_and_leaves_the_bound_unbiased(share):
     torch.manual_seed(0)
     spec = DataSpec((3,), 17)
-    model, x = tiny(spec, variance=Learned(), objective=Simple(cosine_share=share)), torch.randint(0, 17, (20_000, 3))
-    loss = model.loss(x.to(torch.uint8))
-    errors = torch.stack([squared_error(model, x.to(torch.uint8), t) for t in range(1, 11)])
+    model = tiny(spec, variance=Learned(), objective=Simple(cosine_share=share))
+    x = torch.randint(0, 17, (20_000, 3), dtype=torch.uint8)
+    loss = model.loss(x)
+    errors = torch.stack([squared_error(model, x, t) for t in range(1, 11)])
     probability = (1 - share) * model.process.uniform + share * model.process.cosine
     torch.testing.assert_close(loss.terms["mse"], (errors * probability[1:]).sum(), rtol=0.03, atol=0)
     model.clip_x0 = False  # as in training
-    expected = model.bound(x[:2000].to(torch.uint8)).terms.sum(1).mean() / 3
+    expected = model.bound(x[:2000]).terms.sum(1).mean() / 3
     torch.testing.assert_close(loss.terms["bound"].detach(), expected, rtol=0.05, atol=0)
 
 
