@@ -151,6 +151,7 @@ class Experiment:
                 for each in self.callbacks:
                     if each.state_key in state["callbacks"]:
                         each.load_state_dict(state["callbacks"][each.state_key])
+            self.check_trains_on()
         self.data.setup("fit")
         self.model.check_batch(len(self.data.first_train(self.data.batch_size)))
         if checkpoint is None:
@@ -167,6 +168,19 @@ class Experiment:
 
         self.callbacks.append(cb.Begin(start, self.callback(cb.Validate)))
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint)
+
+    def check_trains_on(self) -> None:
+        """Check that a continued run has budget left for what is new in its config, which is else not what trained it.
+
+        Raises:
+            UserError: if it has none.
+        """
+        spent, batches = self.budget.fraction >= 1, round(self.budget.spent["batches"])
+        require(
+            not spent or config_hash(self.config) == config_hash(self.folder.config),
+            f"the run was trained for {batches} batches, which spends this budget: nothing would be trained under the "
+            f"new settings; give it more, such as budget.max_batches={2 * batches}, or train a new run.",
+        )
 
     def initialize(self, n: int) -> None:
         """Set the data-dependent initial values of the model from the first ``n`` training examples."""

@@ -204,6 +204,14 @@ def test_a_refused_resume_leaves_the_folder_as_it_was(copy, fails, word):
     assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("word", ["budget.max_batches=2", "budget.max_examples=8", "model.beta=3"])
+def test_a_spent_budget_is_no_training_under_other_settings(copy, fails, word):
+    """The scores of the weights that are there would else be those of a config that never trained them."""
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert "nothing would be trained under the new settings" in fails("resume", f"run={copy}", word)
+    assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+
 def test_a_folder_that_was_moved_is_resumed_where_it_is(copy, trained):
     pictures = sorted((trained / "samples").iterdir())
     main(["resume", f"run={copy}", "budget.max_batches=8", "callbacks.samples.n=4"])
