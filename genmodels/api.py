@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,9 +151,8 @@ def evaluate(
     Raises:
         UserError: for bad input, or a folder that is not a run.
     """
-    chosen = [] if metrics is None else [f"metrics=[{','.join(metrics)}]"]
     with called():
-        folder = located(run)
+        folder, chosen = located(run), choice_of(metrics)
         evaluate_again(folder, [*chosen, *overrides], checkpoint, None if samples is None else os.fspath(samples))
         return read(folder)
 
@@ -267,10 +267,16 @@ def restored(place: Path, overrides: list[str]) -> tuple[BaseModel, DictConfig, 
     return model, config, record
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer, of NumPy too, and neither true nor false."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def draw(place: Path, n: int, overrides: list[str], label: int | None = None) -> Drawn:
     """What :func:`sample` does."""
-    require(type(n) is int and 0 < n < MOST, f"n must be a positive integer, got {n}.")
-    require(label is None or type(label) is int, f"label must be an integer, got {label}.")
+    require(is_whole(n) and 0 < n < MOST, f"n must be a positive integer, got {n!r}.")
+    require(label is None or is_whole(label), f"label must be an integer, got {label!r}.")
+    n, label = int(n), None if label is None else int(label)
 
     from genmodels.core.abilities import Samples
     from genmodels.metrics import SampleSets
@@ -298,9 +304,21 @@ def score(samples: Place, name: str, *overrides: str, metrics: Sequence[str] | N
     Raises:
         UserError: for bad input, before anything is written.
     """
-    chosen = [] if metrics is None else [f"metrics=[{','.join(metrics)}]"]
     with called():
-        return scored(Path(samples), name, [*chosen, *overrides])
+        return scored(Path(samples), name, [*choice_of(metrics), *overrides])
+
+
+def choice_of(metrics: Sequence[str] | None) -> list[str]:
+    """The word, if any, that chooses metrics by the names of their options.
+
+    Raises:
+        UserError: for a single name, whose letters would be taken for names, or for what is no name.
+    """
+    if metrics is None:
+        return []
+    names = not isinstance(metrics, str) and all(isinstance(name, str) for name in metrics)
+    require(names, f"metrics must be a list of names such as ['likelihood'], got {metrics!r}.")
+    return [f"metrics=[{','.join(metrics)}]"]
 
 
 def scored(samples: Path, name: str, words: list[str]) -> Run:
@@ -349,8 +367,8 @@ def train_extractor(*overrides: str, epochs: int | None = None, features: int | 
 def trained_extractor(words: list[str], epochs: int | None, features: int | None) -> Path:
     """What :func:`train_extractor` does."""
     for name, value in (("epochs", epochs), ("features", features)):
-        fits = value is None or (type(value) is int and 0 < value <= MOST_FEATURES)
-        require(fits, f"{name} must be an integer from 1 to {MOST_FEATURES}, got {value}.")
+        fits = value is None or (is_whole(value) and 0 < value <= MOST_FEATURES)
+        require(fits, f"{name} must be an integer from 1 to {MOST_FEATURES}, got {value!r}.")
     check_roots(words, OF_DATA, "a classifier of data")
     config = training(words)
 

@@ -25,7 +25,13 @@ Compose = Callable[[list[str]], DictConfig]
 
 
 def parse(words: list[str]) -> list[Override]:
-    """The words in Hydra's grammar: ``key=value``, ``group=option``, ``+key=value``, ``~key``."""
+    """The words in Hydra's grammar: ``key=value``, ``group=option``, ``+key=value``, ``~key``.
+
+    Raises:
+        UserError: for what is no word, as a list of words in the place of one.
+    """
+    for word in words:
+        require(isinstance(word, str), f"overrides are words such as 'seed=1', each by itself, got {word!r}.")
     return OverridesParser.create().parse_overrides(words)
 
 

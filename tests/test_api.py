@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -52,6 +53,10 @@ def test_evaluates_again(trained):
 def test_samples_are_the_same_for_the_same_seed(trained):
     first, again, other = (genmodels.sample(trained, 5, f"seed={seed}").x for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_number_may_be_numpys(trained):
+    assert genmodels.sample(trained, np.int64(3)).x.shape == (3, 2)
 
 
 def test_resumes(trained, tmp_path):
@@ -106,6 +111,14 @@ BAD = {
     "no folder": (lambda: genmodels.compare("/nowhere"), "there is no /nowhere"),
     "nothing": (lambda: genmodels.compare(), "name one or more folders"),
     "no samples": (lambda: genmodels.sample("/nowhere", 0), "n must be a positive integer, got 0."),
+    "a text for a number": (lambda: genmodels.sample("/nowhere", "3"), "n must be a positive integer, got '3'."),
+    "a text for a label": (lambda: genmodels.sample("/nowhere", 3, label="3"), "label must be an integer, got '3'."),
+    "words in a list": (lambda: genmodels.train(["model=vae"]), "overrides are words such as 'seed=1', each by itself"),
+    "no text": (lambda: genmodels.train(None), "overrides are words such as 'seed=1', each by itself, got None."),
+    "a metric by itself": (
+        lambda: genmodels.evaluate("/nowhere", metrics="fd"),
+        "metrics must be a list of names such as ['likelihood'], got 'fd'.",
+    ),
 }
 
 
