@@ -115,7 +115,7 @@ class FeatureEvaluation(Evaluation):
     """Compares sets of samples with the training data; the scores' names contain statistic, feature space and n.
 
     The value is the mean over ``repeats`` independent sets of samples, with the standard error of this mean. The value
-    of n real test examples is reported with it as a baseline.
+    of n real test examples is reported with it as a baseline, or of all if they are fewer, which its label then says.
 
     Args:
         extractor: builds the network for a data module.
@@ -233,7 +233,7 @@ class FeatureEvaluation(Evaluation):
                 *("repeats", "error", *space.extractor.incidental, *space.extractor.provenance),
                 *SampleSets.incidental,
             ),
-            "baselines": {self.baseline: self.baseline_words},
+            "baselines": {self.baseline: self.baseline_words + ("" if n <= len(test) else f" at n={len(test)}")},
             "distance": self.distance,
         }
         scores = []

@@ -108,6 +108,13 @@ def test_score_is_the_mean_over_sets_and_the_floor_that_of_test_data(data, monke
     assert score.to_dict()["protocol"]["extractor"] == "pixels@0"
 
 
+def test_a_floor_of_fewer_examples_than_samples_says_so(data):
+    """The distance falls with n, so that the floor of 30 examples is none for 60 samples."""
+    as_many, fewer = (evaluate(FrechetEvaluation(Pixels, n=n), Model(images(5 * n, 3)), data) for n in (30, 60))
+    assert set(as_many.beside) == {"floor"} and set(fewer.beside) == {"floor at n=30"}
+    assert fewer.remark.startswith("floor at n=30 ") and fewer.protocol["real_n"] == 30
+
+
 def test_n_is_the_size_of_the_test_split_by_default_and_dear_samples_are_drawn_once(data):
     score = evaluate(FrechetEvaluation(Pixels, max_passes=2 * 30 * 7 - 1), Model(images(50, 3), passes=7), data)
     assert score.name == "fd_toy_30" and score.protocol["repeats"] == 1
