@@ -88,8 +88,9 @@ class MemorizationEvaluation(Evaluation):
             **subject.samples.protocol(n),
         }
         ratio, ratio_se = ratio_of_means(distance, held_out)
-        copies = float((distance < held_out.quantile(QUANTILE)).double().mean())
-        copies_se = math.sqrt(copies * (1 - copies) / n)
+        k = int((distance < held_out.quantile(QUANTILE)).sum())
+        copies, smoothed = k / n, (k + 1) / (n + 2)  # so that the error is not zero if none or all are copies
+        copies_se = math.sqrt(smoothed * (1 - smoothed) / n)
         ratios: dict[str, Any] = {"protocol": protocol, "incidental": SampleSets.incidental, "better": None}
         protocol_of_copies = protocol | {"real": QUANTILE}
         shares = ratios | {"protocol": protocol_of_copies, "baselines": {"real": "real data"}, "better": "lower"}

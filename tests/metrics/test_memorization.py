@@ -27,7 +27,7 @@ def measure(samples, data, **options):
 def test_copies(data):
     ratio, copies = measure(data.split("train")[:200], data)
     assert ratio.name == "nearest_ratio_200" and ratio.value < 1e-3 and ratio.better is None
-    assert copies.name == "copies_200" and copies.value == 1
+    assert copies.name == "copies_200" and copies.value == 1 and 0 < copies.se < 1 / 200
 
 
 def test_half_copies(data):
