@@ -120,7 +120,7 @@ def lucidrains_unet() -> nn.Module:
     """A U-Net of denoising-diffusion-pytorch as near to the size of ours as its widths allow."""
     from denoising_diffusion_pytorch import Unet
 
-    return Unet(dim=32, dim_mults=(1, 2, 3), channels=1, flash_attn=False)
+    return Unet(dim=44, dim_mults=(1, 2, 3), channels=1, flash_attn=False)
 
 
 def unets(table: Table) -> None:
