@@ -175,9 +175,9 @@ class Experiment:
         Raises:
             UserError: if it has none.
         """
-        spent, batches = self.budget.fraction >= 1, round(self.budget.spent["batches"])
+        batches, unchanged = self.budget.batches, config_hash(self.config) == config_hash(self.folder.config)
         require(
-            not spent or config_hash(self.config) == config_hash(self.folder.config),
+            unchanged or self.budget.fraction < 1,
             f"the run was trained for {batches} batches, which spends this budget: nothing would be trained under the "
             f"new settings; give it more, such as budget.max_batches={2 * batches}, or train a new run.",
         )
@@ -378,7 +378,7 @@ def go_on(folder: RunFolder, config: DictConfig, overrides: list[str]) -> Experi
 
     def write() -> None:
         details = {"data_sha256": experiment.data.sha256, "computing": experiment.computing.entry}
-        experiment.folder.proceed(config, overrides, details)
+        experiment.folder.proceed(config, overrides, details, experiment.budget.batches)
         open_loggers(experiment)
 
     if is_rank_zero():

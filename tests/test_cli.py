@@ -192,6 +192,7 @@ def test_resume_continues_to_the_new_budget(copy):
     assert record(copy)["status"] == "finished"
     assert record(copy)["overrides"] == [*before["overrides"], "budget.max_batches=7"]
     assert record(copy)["config_hash"] != before["config_hash"]
+    assert "continued" not in before and record(copy)["continued"] == [f"{before['config_hash']} until batch 4"]
 
 
 REFUSED = ["model.latent_dim=5", "data.limit=0", "model.optimizer.lr=-1", "model/optimizer=sgd", "data.source.path=x"]

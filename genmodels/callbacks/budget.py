@@ -88,6 +88,11 @@ class Budget(Callback):
         """Fraction of the budget spent, in [0, 1]: the largest over its limits."""
         return min(1.0, max(self.spent[key] / limit for key, limit in self.limits.items()))
 
+    @property
+    def batches(self) -> int:
+        """Number of batches trained on."""
+        return round(self.spent["batches"])
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; stop at once if a resumed run has no budget left."""
         self._mark = time.perf_counter()

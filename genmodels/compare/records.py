@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -93,8 +94,19 @@ class Run:
 
     @property
     def config_hash(self) -> str:
-        """Hash that runs share if they differ only in their seed; a run without one is a group of its own."""
-        return str(self.record.get("config_hash", self.path))
+        """Hash that runs share if they differ only in their seed, and changed their config, if at all, likewise.
+
+        A run without one is a group of its own.
+        """
+        own = str(self.record.get("config_hash", self.path))
+        if not self.continued:
+            return own
+        return hashlib.sha256("\n".join([*self.continued, own]).encode()).hexdigest()[: len(own)]
+
+    @property
+    def continued(self) -> list[str]:
+        """The hashes of its former configs, each with the batch until which it held."""
+        return [str(each) for each in self.record.get("continued", [])]
 
     @property
     def seed(self) -> str:

@@ -366,6 +366,7 @@ def labeled(groups: Iterable[tuple[Run, ...]]) -> list[Group]:
         siblings = [other[0] for other in groups if (other[0].model, other[0].data) == (runs[0].model, runs[0].data)]
         own = short(runs[0].overrides, [run.overrides for run in siblings])
         status = [] if runs[0].status == "finished" else [f"({runs[0].status})"]
+        status += ["(continued)"] if runs[0].continued else []
         status += ["(external)"] if runs[0].record.get("external") else []
         given = [f"given {runs[0].given}"] if runs[0].given else []
         found.append(" ".join([runs[0].model, *given, *own, *status]))

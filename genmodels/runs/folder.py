@@ -118,15 +118,21 @@ class RunFolder:
         known = {"config_sha256": [text_sha256(text)]}
         self.write({"status": "running", **details, **known, "started": now(), "metrics": {}, "refusals": {}})
 
-    def proceed(self, config: DictConfig, overrides: Iterable[str], details: Mapping[str, Any]) -> None:
-        """Write the config and new ``details`` of a run that is continued, and set its status to ``running``."""
+    def proceed(self, config: DictConfig, overrides: Iterable[str], details: Mapping[str, Any], batches: int) -> None:
+        """Write the config and new ``details`` of a run that is continued, and set its status to ``running``.
+
+        If its config changes after ``batches`` of training, the record keeps which one these had, as ``continued``.
+        """
         text, before = OmegaConf.to_yaml(config, resolve=True), read_text(self.config_file)
         self.begun = True
         self.update(config_sha256=[text_sha256(text), text_sha256(before)])  # the process may end before the next line
         write_whole(self.config_file, text)
         record = self.read()
         every = [*record.get("overrides", []), *overrides]
-        record |= {"status": "running", "error": None, "overrides": every, "config_hash": config_hash(config)}
+        former, latter = record.get("config_hash"), config_hash(config)
+        if batches and former != latter:
+            record["continued"] = [*record.get("continued", []), f"{former} until batch {batches}"]
+        record |= {"status": "running", "error": None, "overrides": every, "config_hash": latter}
         self.write({**record, **details})
 
     def read(self) -> dict[str, Any]:

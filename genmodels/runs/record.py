@@ -27,7 +27,7 @@ MAPPINGS = (
 )  # fmt: skip
 MIRRORS = {"wandb": ("id", "project", "entity", "sweep", "group"), "mlflow": ("id",)}  # names of runs on dashboards
 NO_NAME = re.compile(r"[^\w .~@-]")
-LISTS = ("overrides", "config_sha256")
+LISTS = ("overrides", "config_sha256", "continued")
 FIELDS = ("value", "unit", "kind", "se", "n", "better", "protocol")
 COMPUTING = {"precision": one_of(*PRECISIONS), "channels_last": SWITCH, "why": TEXT}
 NUMBER, WORDS = (int, float), {dict: "a mapping", list: "a list", str: "text", int: "an integer"}

@@ -156,6 +156,16 @@ def test_different_configs_are_rows_labeled_by_their_difference(tmp_path):
     assert [group.label for group in compared(find_runs(tmp_path)).groups] == ["A beta=4", "A", "A (interrupted)"]
 
 
+def test_a_run_whose_config_was_changed_on_the_way_shares_a_row_with_seeds_changed_likewise(tmp_path):
+    for seed, until in enumerate((None, 4, 4, 8)):
+        changed = {} if until is None else {"continued": [f"0 until batch {until}"]}
+        write_run(tmp_path / f"{seed}", "A", bits(1.0 + seed), seed=seed, config_hash="c0ffee", **changed)
+    plain, twice, once = compared(find_runs(tmp_path)).groups
+    assert [len(group.runs) for group in (plain, twice, once)] == [1, 2, 1]
+    assert plain.label == "A" and twice.label != once.label
+    assert all(group.label.startswith("A (continued) [") for group in (twice, once))
+
+
 def test_a_model_that_is_given_labels_says_so_and_its_likelihood_has_a_column_of_its_own(tmp_path):
     write_run(tmp_path / "a", "A", bits(1.0))
     write_run(tmp_path / "b", "A", bits(0.5, name="bits_per_dim_given_label"), config_hash="2", given="labels")
