@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from genmodels.diffusion.laws import Law, per_example
+from genmodels.diffusion.laws import Law, Normal, per_example
+from genmodels.diffusion.process import DiffusionProcess, extract
 
 
 class DiffusionChain(NamedTuple):
@@ -44,6 +45,28 @@ class DiffusionChain(NamedTuple):
             log_w = log_w + per_example(self.reverse(x_t, t).log_prob(x) - self.step(x, t).log_prob(x_t))
             x = x_t
         return log_w + per_example(self.equilibrium(x).log_prob(x))
+
+
+def gaussian_chain(process: DiffusionProcess, reverse: Callable[[Tensor, int], Normal]) -> DiffusionChain:
+    """The chain whose q is the ``process``, and whose p the law ``reverse`` of x_{t-1} given x_t and t."""
+
+    def at(x: Tensor, t: int) -> Tensor:
+        return torch.full((len(x),), t, device=x.device)
+
+    def step(x: Tensor, t: int) -> Normal:
+        return Normal(process.forward_mean(x, at(x, t)), extract(process.log_beta, at(x, t), x))
+
+    def forward(x0: Tensor) -> Normal:
+        last = process.at(at(x0, process.steps), x0)
+        return Normal(last.sqrt_alpha_bar * x0, 2 * last.sigma.log())
+
+    def posterior(x0: Tensor, x_t: Tensor, t: int) -> Normal:
+        return Normal(*process.posterior(x0, x_t, at(x_t, t)))
+
+    def equilibrium(x: Tensor) -> Normal:
+        return Normal(torch.zeros_like(x), x.new_zeros(()))
+
+    return DiffusionChain(process.steps, equilibrium, step, forward, posterior, reverse)
 
 
 def evenly_spaced(path: Iterable[Tensor], frames: int) -> list[Tensor]:

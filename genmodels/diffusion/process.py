@@ -37,6 +37,25 @@ class Coefficients:
     posterior: tuple[Tensor, Tensor] | None = None
 
 
+@dataclass(frozen=True)
+class Noised:
+    """Data at time ``t [B]``, everything else ``[B, *shape]``.
+
+    Attributes:
+        x: raw data.
+        x0: the same on the scale of the process, see :func:`genmodels.core.quantization.to_symmetric`.
+        t: one time for each example.
+        eps: standard normal noise.
+        x_t: ``√ᾱ_t x_0 + √(1 - ᾱ_t) ε``.
+    """
+
+    x: Tensor
+    x0: Tensor
+    t: Tensor
+    eps: Tensor
+    x_t: Tensor
+
+
 def random_times(batch: int, probability: Tensor) -> Tensor:
     """Times ``[batch]``, each drawn by ``probability [T + 1]`` over ``0 .. T``, stratified over the batch.
 

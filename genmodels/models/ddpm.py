@@ -8,178 +8,41 @@ the steps. Training minimizes a reweighted variational bound; the bound itself i
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
-from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.abilities import (
-    Completes,
-    Denoises,
-    Exports,
-    HasImportanceWeights,
-    HasProbabilityFlow,
-    HasStepwiseBound,
-    Program,
-    Samples,
-)
-from genmodels.core.candidates import chosen
+from genmodels.core import DataSpec, Kind, Likelihood
+from genmodels.core.abilities import Exports, HasProbabilityFlow, Program
 from genmodels.core.observation import discretized_gaussian
 from genmodels.core.quantization import from_symmetric, to_symmetric
-from genmodels.core.stepwise import repeated, terms_by_step, weighted_sum
+from genmodels.core.stepwise import terms_by_step, weighted_sum
 from genmodels.diffusion import (
     Ancestral,
     Coefficients,
     DiffusionProcess,
+    Noised,
+    Objective,
     Prediction,
     ReverseVariance,
     Sampler,
-    extract,
     random_times,
 )
-from genmodels.diffusion.chain import DiffusionChain, evenly_spaced
+from genmodels.diffusion.chain import DiffusionChain, gaussian_chain
 from genmodels.diffusion.gaussian import kl_divergence, log_prob
-from genmodels.diffusion.guidance import guided
 from genmodels.diffusion.laws import DiscretizedNormal, Normal, per_example
+from genmodels.diffusion.objectives import Simple as Simple  # configs name both objectives here
+from genmodels.diffusion.objectives import Variational as Variational
 from genmodels.diffusion.probability_flow import flow_log_prob
-from genmodels.errors import ensure, ensure_counts, ensure_numbers
-from genmodels.models.base import GenerativeModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory, solving
-
-VLB = Callable[[Tensor, Tensor | None], Tensor]
-"""From the network's output and v ``[B, *shape]`` to an estimate ``[]`` of the bound less L_T, in nats/dim."""
+from genmodels.errors import ensure, ensure_numbers
+from genmodels.models.base import DiffusionModel, Loss, NetworkFactory, OptimizerFactory, SchedulerFactory, solving
 
 
-class Objective(ABC):
-    """What training minimizes, for a batch in which every example is at one random time t."""
-
-    @abstractmethod
-    def time_probability(self, process: DiffusionProcess) -> Tensor:
-        """The probabilities ``[T + 1]`` by which t is drawn."""
-
-    @abstractmethod
-    def __call__(self, output: Tensor, v: Tensor | None, target: Tensor, vlb: VLB) -> Loss:
-        """The loss of the network's ``output`` and ``v``, given the ``target`` of the output: all ``[B, *shape]``."""
-
-
-class Simple(Objective):
-    """``L_simple = E |ε - ε_θ(x_t, t)|²`` per dimension, with t uniform (eq. 14, algorithm 1).
-
-    For another prediction than ε it is the squared error of that prediction. A learned variance gets no gradient from
-    it. Then the loss is ``L_hybrid = L_simple + λ L_vlb`` of Nichol & Dhariwal 2021 (eq. 16, arXiv:2102.09672), where
-    L_vlb, in nats/dim, trains the variance only: the mean is held fixed in it.
-
-    Another law of t weighs the noise levels differently in the same loss. For ``cosine_share`` of the examples the log
-    SNR is drawn by the density that the cosine schedule would give it, ``sech(log SNR / 2)`` (Kingma & Gao 2023,
-    arXiv:2303.00848), which for the prediction of the velocity is the weight of flow matching: the coarse levels that
-    make a sample are learned sooner, at the cost of the bound, most of which lies in the fine ones.
-
-    Args:
-        variational_weight: λ.
-        cosine_share: the share, in [0, 1].
-
-    Raises:
-        ValueError: if the weight is negative or the share out of range.
-    """
-
-    def __init__(self, variational_weight: float = 0.001, cosine_share: float = 0.0) -> None:
-        ensure_numbers(at_least=0, variational_weight=variational_weight)
-        ensure_numbers(at_least=0, at_most=1, cosine_share=cosine_share)
-        self.variational_weight = variational_weight
-        self.cosine_share = cosine_share
-
-    @override
-    def time_probability(self, process: DiffusionProcess) -> Tensor:
-        return torch.lerp(process.uniform, process.cosine, self.cosine_share)
-
-    def __call__(self, output: Tensor, v: Tensor | None, target: Tensor, vlb: VLB) -> Loss:
-        """Loss with the term ``mse``, and ``bound`` (nats/dim) if the variance is learned."""
-        mse = (output - target).square().mean()
-        if v is None:
-            return Loss(mse, {"mse": mse})
-        bound = vlb(output.detach(), v)
-        return Loss(mse + self.variational_weight * bound, {"mse": mse, "bound": bound})
-
-
-class Variational(Objective):
-    """``L_vlb``: the bound in nats/dim, from one random term per example (eq. 5), the large ones drawn more often.
-
-    With t uniform the gradient would be too noisy (Nichol & Dhariwal 2021, §3.3).
-    """
-
-    @override
-    def time_probability(self, process: DiffusionProcess) -> Tensor:
-        return process.reciprocal
-
-    def __call__(self, output: Tensor, v: Tensor | None, target: Tensor, vlb: VLB) -> Loss:
-        """Loss with the term ``bound`` (nats/dim)."""
-        bound = vlb(output, v)
-        return Loss(bound, {"bound": bound})
-
-
-@dataclass(frozen=True)
-class Noised:
-    """Data at time ``t [B]``, everything else ``[B, *shape]``.
-
-    Attributes:
-        x: raw data.
-        x0: the same on the scale of the process, see :func:`genmodels.core.quantization.to_symmetric`.
-        t: one time for each example.
-        eps: standard normal noise.
-        x_t: ``√ᾱ_t x_0 + √(1 - ᾱ_t) ε``.
-    """
-
-    x: Tensor
-    x0: Tensor
-    t: Tensor
-    eps: Tensor
-    x_t: Tensor
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The bound of eq. 5 for a batch, in nats, and its terms.
-
-    Attributes:
-        prior: L_T ``[B]``.
-        terms: ``[B, T]``; column ``i`` is L_{t-1} at t = i + 1, NaN if it was not drawn.
-        squared_error: |x_0 - x̂_0(x_t)|² ``[B, T]`` on the scale of the process, likewise.
-        inclusion: probabilities ``[T]`` by which the terms were drawn; ``None`` if all of them were computed.
-    """
-
-    prior: Tensor
-    terms: Tensor
-    squared_error: Tensor
-    inclusion: Tensor | None = None
-
-    @property
-    def total(self) -> Tensor:
-        """``L_T + sum_{t=2}^T L_{t-1} + L_0 [B]``, or an unbiased estimate: an upper bound on ``-log p(x)``."""
-        return self.rate + self.reconstruction
-
-    @property
-    def rate(self) -> Tensor:
-        """The cost ``[B]`` of sending x_1, ``L_T + sum_{t=2}^T L_{t-1}`` (§4.3)."""
-        return self.prior + self.sum_over(slice(1, None))
-
-    @property
-    def reconstruction(self) -> Tensor:
-        """L_0 ``[B]``, the distortion of §4.3."""
-        return self.sum_over(slice(0, 1))
-
-    def sum_over(self, steps: slice) -> Tensor:
-        """The sum ``[B]`` of the terms in columns ``steps``, or an unbiased estimate of it."""
-        return weighted_sum(self.terms[:, steps], None if self.inclusion is None else self.inclusion[steps])
-
-
-class DDPM(
-    GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, HasProbabilityFlow, Denoises, Completes, Exports
-):
+class DDPM(DiffusionModel, HasProbabilityFlow, Exports):
     """Diffusion model on images or vectors, of integers (scaled to [-1, 1]) or reals (taken as they are).
 
     Args:
@@ -187,7 +50,7 @@ class DDPM(
         network: factory ``(in_shape, out_shape) -> net(x_t [B, *in_shape], t [B]) -> [B, *out_shape]``.
         schedule: ``betas [T]``, see :mod:`genmodels.diffusion.schedules`.
         prediction: what the network predicts, see :mod:`genmodels.diffusion.predictions`.
-        objective: :class:`Simple` or :class:`Variational`.
+        objective: what training minimizes, see :mod:`genmodels.diffusion.objectives`.
         variance: variance of the reverse process, see :mod:`genmodels.diffusion.variances`.
         sampler: see :mod:`genmodels.diffusion.samplers`.
         optimizer: see :class:`GenerativeModel`.
@@ -205,9 +68,7 @@ class DDPM(
             there is guidance without dropped labels, or these without labels.
     """
 
-    family = "diffusion"
     takes_labels = True
-    draws = "trajectories"
 
     def __init__(
         self,
@@ -245,10 +106,6 @@ class DDPM(
         self.label_dropout = label_dropout
         self.guidance = guidance
 
-    def compiled_networks(self) -> Iterable[nn.Module]:
-        """The network; the process is a table of coefficients."""
-        return (self.network,)
-
     # Training: algorithm 1 --------------------------------------------------------------------------------------------
 
     def loss(self, x: Tensor) -> Loss:
@@ -272,11 +129,15 @@ class DDPM(
     # The bound: eq. 5 -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def bound(self, x: Tensor, inclusion: Tensor | None = None) -> Bound:
-        """``L_T + sum_{t=2}^T L_{t-1} + L_0`` and its terms, in nats, for raw data ``x [B, *shape]`` (eq. 5).
+    def stepwise_likelihood(self, x: Tensor, inclusion: Tensor | None = None) -> Likelihood:
+        """``-(L_T + sum_{t=2}^T L_{t-1} + L_0) [B]`` in nats, for raw data ``x [B, *shape]`` (eq. 5).
 
         Of the last T terms only some are computed if there are probabilities ``inclusion [T]`` to draw them by, see
-        :mod:`genmodels.core.stepwise`.
+        :mod:`genmodels.core.stepwise`; the bound is then unbiased, and the curves of the other terms are NaN.
+
+        It comes with the terms ``rate``, the cost of sending x_1, and ``distortion`` (nats) and, against t, the curves
+        ``nats`` (L_{t-1}) and ``squared_error`` (|x_0 - x̂_0(x_t)|² on the scale of the process): progressive coding
+        (§4.3, fig. 5).
         """
         # 1. L_T = KL(q(x_T | x_0) || p(x_T)), in closed form.
         prior = self.process.prior_divergence(to_symmetric(x, self.spec))  # [B]
@@ -284,8 +145,13 @@ class DDPM(
         # Every other term is taken at its own x_t ~ q(x_t | x_0), from which the network estimates x_0.
         # 2. L_{t-1} = KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t = 2 .. T.
         # 3. L_0 = -log p(x_0 | x_1).
-        at = terms_by_step(self.terms_at, x, self.process.steps, inclusion)
-        return Bound(prior, at["nats"], at["squared_error"], inclusion)
+        curves = terms_by_step(self.terms_at, x, self.process.steps, inclusion)  # column t - 1 is L_{t-1}
+
+        def total(steps: slice) -> Tensor:
+            return weighted_sum(curves["nats"][:, steps], None if inclusion is None else inclusion[steps])
+
+        rate, distortion = prior + total(slice(1, None)), total(slice(1))
+        return Likelihood(-(rate + distortion), Kind.LOWER_BOUND, {"rate": rate, "distortion": distortion}, curves)
 
     def terms_at(self, x: Tensor, t: Tensor) -> dict[str, Tensor]:
         """``nats``, L_{t-1}, and ``squared_error``, |x_0 - x̂_0|², both ``[B]``, at one x_t for each ``t [B]``."""
@@ -311,7 +177,31 @@ class DDPM(
             return -per_example(log_prob(x.float(), mean, log_variance))
         return -per_example(discretized_gaussian(x, mean, 0.5 * log_variance, self.spec.levels))
 
+    @torch.no_grad()
+    def validation_likelihood(self, x: Tensor) -> Likelihood:
+        """Unbiased estimate of the bound from one pass per example: L_T, and one random term over its probability.
+
+        Single values are noisy; their mean over a batch is less so, because the times are stratified over it.
+        """
+        t = random_times(len(x), self.process.reciprocal)
+        prior = self.process.prior_divergence(to_symmetric(x, self.spec))
+        term = self.terms_at(x, t)["nats"]
+        return Likelihood(-(prior + term / self.process.reciprocal[t]), Kind.LOWER_BOUND)
+
+    @property
+    def passes_per_example(self) -> int:
+        """T: the bound has a term for every step."""
+        return self.process.steps
+
     # The two processes at time t --------------------------------------------------------------------------------------
+
+    def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x_0 ``[B, *shape]`` of raw data ``x [B, *shape]``, whose probability is that of x, and zeros ``[B]``."""
+        return to_symmetric(x, self.spec), x.new_zeros(len(x), dtype=torch.float32)
+
+    def unembed(self, x0: Tensor) -> Tensor:
+        """Raw data ``[B, *shape]`` of x_0; an integer is the level nearest to it."""
+        return from_symmetric(x0, self.spec)
 
     def noised(self, x: Tensor, t: Tensor) -> Noised:
         """``x_t ~ q(x_t | x_0) [B, *shape]`` for raw data ``x [B, *shape]`` at times ``t [B]`` (eq. 4)."""
@@ -343,48 +233,38 @@ class DDPM(
         """Mean ``[B, *shape]`` and log σ_t² of ``p(x_{t-1} | x_t)``: the posterior's mean at x̂_0 (eq. 7 and §3.2)."""
         return self.process.posterior_mean(x0_hat, x_t, t), self.variance.log(self.process, x_t, t, v)
 
-    @override
-    def programs(self) -> Mapping[str, Program]:
-        def denoise(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    # Samples: algorithm 2 ---------------------------------------------------------------------------------------------
+
+    def path(self, n: int) -> Iterator[Tensor]:
+        """The sampler's states ``[n, *shape]``, from x_T to x_0, on the scale of the process."""
+        x_T = torch.randn(n, *self.spec.shape, device=self.process.beta.device)
+        yield x_T
+        estimate_x0 = partial(self.estimate_x0, guidance=self.guidance)
+        yield from self.sampler.path(self.process, estimate_x0, self.variance, x_T)
+
+    @property
+    def sampling_protocol(self) -> dict[str, Any]:
+        """The sampler's settings, in plain types, and the guidance if there is any."""
+        guidance = {"guidance": self.guidance} if self.guidance > 0 else {}
+        return self.sampler.protocol(self.process.steps) | guidance
+
+    @property
+    def passes_per_sample(self) -> int:
+        """The steps that the sampler takes, each of two passes under guidance."""
+        return len(self.sampler.times(self.process.steps)) * (2 if self.guidance > 0 else 1)
+
+    # Trajectories: eq. 3 ----------------------------------------------------------------------------------------------
+
+    def chain(self) -> DiffusionChain:
+        """The laws of q and p, step by step; of integers, x_0 is the level nearest to a draw of the last Gaussian."""
+
+        def reverse(x_t: Tensor, step: int) -> Normal:
+            t = torch.full((len(x_t),), step, device=x_t.device)
             mean, log_variance = self.reverse(x_t, t, *self.estimate_x0(x_t, t))
-            return mean, log_variance.expand_as(mean)
+            rounds = step == 1 and self.spec.is_discrete
+            return DiscretizedNormal(mean, log_variance, self.spec) if rounds else Normal(mean, log_variance)
 
-        about = "x_t [B, *shape] and t [B] of 1 .. T to the mean and the log-variance of p(x_{t-1} | x_t)"
-        inputs = torch.zeros(2, *self.spec.shape), torch.ones(2, dtype=torch.long)
-        return {"denoise": Program(denoise, inputs, (self.network, self.process), about)}
-
-    # Likelihoods ------------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
-        """A lower bound on ``log p(x) [B]``: that of eq. 5, or with K > 1 ``samples`` the importance-weighted bound.
-
-        The latter is ``log (1/K) sum_k w_k`` over K whole trajectories (Burda et al. 2016, eq. 8). It tightens with K
-        but starts from a noisier estimate, since eq. 5 has its Gaussians integrated out.
-
-        Eq. 5 comes with its terms ``rate`` and ``distortion`` (nats) and, against t, the curves ``nats`` (L_{t-1}) and
-        ``squared_error`` (|x_0 - x̂_0(x_t)|² on the scale of the process): progressive coding (§4.3, fig. 5).
-
-        Raises:
-            ValueError: if samples is less than 1.
-        """
-        ensure_counts(samples=samples)
-        if samples == 1:
-            return self.stepwise_likelihood(x)
-        return Likelihood(log_mean_exp(self.log_weights(x, samples)), Kind.LOWER_BOUND)
-
-    def stepwise_likelihood(self, x: Tensor, inclusion: Tensor | None = None) -> Likelihood:
-        """Eq. 5 with its terms and curves; unbiased with drawn terms, where the curves of the others are NaN."""
-        bound = self.bound(x, inclusion)
-        terms = {"rate": bound.rate, "distortion": bound.reconstruction}
-        curves = {"nats": bound.terms, "squared_error": bound.squared_error}
-        return Likelihood(-bound.total, Kind.LOWER_BOUND, terms, curves)
-
-    @torch.no_grad()
-    def log_weights(self, x: Tensor, samples: int) -> Tensor:
-        """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [K, B]`` in nats, on K trajectories of the forward chain (eq. 3)."""
-        chain, parts = self.chain(), repeated(to_symmetric(x, self.spec), samples)
-        return torch.cat([chain.log_weight(x0, chain.forward_path(x0)) for x0 in parts]).view(samples, -1)
+        return gaussian_chain(self.process, reverse)
 
     @torch.no_grad()
     def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
@@ -402,21 +282,7 @@ class DDPM(
         *trajectory, x0 = (x_T, *chain)
         return from_symmetric(x0, self.spec), torch.stack(trajectory[::-1], dim=1)
 
-    @torch.no_grad()
-    def validation_likelihood(self, x: Tensor) -> Likelihood:
-        """Unbiased estimate of the bound from one pass per example: L_T, and one random term over its probability.
-
-        Single values are noisy; their mean over a batch is less so, because the times are stratified over it.
-        """
-        t = random_times(len(x), self.process.reciprocal)
-        prior = self.process.prior_divergence(to_symmetric(x, self.spec))
-        term = self.terms_at(x, t)["nats"]
-        return Likelihood(-(prior + term / self.process.reciprocal[t]), Kind.LOWER_BOUND)
-
-    @property
-    def passes_per_example(self) -> int:
-        """T: the bound has a term for every step."""
-        return self.process.steps
+    # Beyond the paper: the probability flow, and a part for other programs --------------------------------------------
 
     @property
     def no_flow_reason(self) -> str | None:
@@ -437,68 +303,12 @@ class DDPM(
         with torch.autocast(y.device.type, enabled=False), solving():
             return flow_log_prob(eps, self.process, y, tolerance, probes)
 
-    # Samples: algorithm 2 ---------------------------------------------------------------------------------------------
+    @override
+    def programs(self) -> Mapping[str, Program]:
+        def denoise(x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            mean, log_variance = self.reverse(x_t, t, *self.estimate_x0(x_t, t))
+            return mean, log_variance.expand_as(mean)
 
-    @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
-        """``n`` examples ``[n, *shape]`` in data space, by the configured sampler."""
-        *_, x0 = self.path(n)
-        return from_symmetric(x0, self.spec)
-
-    @torch.no_grad()
-    def denoising_strip(self, n: int, frames: int) -> Tensor:
-        """``[frames, n, *shape]`` in data space: states from pure noise to data, evenly spaced on the sampler's way."""
-        return torch.stack([from_symmetric(x, self.spec) for x in evenly_spaced(self.path(n), frames)])
-
-    def path(self, n: int) -> Iterator[Tensor]:
-        """The sampler's states ``[n, *shape]``, from x_T to x_0, on the scale of the process."""
-        x_T = torch.randn(n, *self.spec.shape, device=self.process.beta.device)
-        yield x_T
-        estimate_x0 = partial(self.estimate_x0, guidance=self.guidance)
-        yield from self.sampler.path(self.process, estimate_x0, self.variance, x_T)
-
-    @torch.no_grad()
-    def complete(self, x: Tensor, known: Tensor, candidates: int = 8) -> Tensor:
-        """Raw data ``[N, *shape]``: known values as they are, the others drawn by all T steps, see :func:`guided`."""
-        ensure_counts(candidates=candidates)
-        rows, mask = (part.repeat_interleave(candidates, 0) for part in (x, known))
-        with self.labels.in_a_row(candidates):
-            x0, log_w = guided(self.chain(), to_symmetric(rows, self.spec), mask)
-        return torch.where(known, x, from_symmetric(x0[chosen(log_w, candidates)], self.spec))
-
-    def chain(self) -> DiffusionChain:
-        """The laws of q and p, step by step."""
-
-        def at(x: Tensor, t: int) -> Tensor:
-            return torch.full((len(x),), t, device=x.device)
-
-        def step(x: Tensor, t: int) -> Normal:
-            return Normal(self.process.forward_mean(x, at(x, t)), extract(self.process.log_beta, at(x, t), x))
-
-        def forward(x0: Tensor) -> Normal:
-            last = self.process.at(at(x0, self.process.steps), x0)
-            return Normal(last.sqrt_alpha_bar * x0, 2 * last.sigma.log())
-
-        def posterior(x0: Tensor, x_t: Tensor, t: int) -> Normal:
-            return Normal(*self.process.posterior(x0, x_t, at(x_t, t)))
-
-        def reverse(x_t: Tensor, t: int) -> Normal:
-            mean, log_variance = self.reverse(x_t, at(x_t, t), *self.estimate_x0(x_t, at(x_t, t)))
-            rounds = t == 1 and self.spec.is_discrete
-            return DiscretizedNormal(mean, log_variance, self.spec) if rounds else Normal(mean, log_variance)
-
-        def equilibrium(x: Tensor) -> Normal:
-            return Normal(torch.zeros_like(x), x.new_zeros(()))
-
-        return DiffusionChain(self.process.steps, equilibrium, step, forward, posterior, reverse)
-
-    @property
-    def sampling_protocol(self) -> dict[str, Any]:
-        """The sampler's settings, in plain types, and the guidance if there is any."""
-        guidance = {"guidance": self.guidance} if self.guidance > 0 else {}
-        return self.sampler.protocol(self.process.steps) | guidance
-
-    @property
-    def passes_per_sample(self) -> int:
-        """The steps that the sampler takes, each of two passes under guidance."""
-        return len(self.sampler.times(self.process.steps)) * (2 if self.guidance > 0 else 1)
+        about = "x_t [B, *shape] and t [B] of 1 .. T to the mean and the log-variance of p(x_{t-1} | x_t)"
+        inputs = torch.zeros(2, *self.spec.shape), torch.ones(2, dtype=torch.long)
+        return {"denoise": Program(denoise, inputs, (self.network, self.process), about)}

@@ -21,26 +21,25 @@ three terms are kept, so that K is a bound for any data and for every example al
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from genmodels.core import DataSpec, Kind, Likelihood, log_mean_exp
-from genmodels.core.abilities import Completes, Denoises, HasImportanceWeights, HasStepwiseBound, Samples
+from genmodels.core import DataSpec, Kind, Likelihood
 from genmodels.core.candidates import chosen
 from genmodels.core.quantization import dequantize, from_symmetric, to_symmetric, unit_to_symmetric
-from genmodels.core.stepwise import repeated, terms_by_step, weighted_sum
+from genmodels.core.stepwise import terms_by_step, weighted_sum
 from genmodels.diffusion import extract, random_times
-from genmodels.diffusion.chain import DiffusionChain, evenly_spaced
+from genmodels.diffusion.chain import DiffusionChain
 from genmodels.diffusion.guidance import guided
 from genmodels.diffusion.kernels import BinomialKernel, GaussianKernel, Kernel
 from genmodels.diffusion.laws import Factor, Law, per_example
 from genmodels.diffusion.learned_schedule import LearnedSchedule
 from genmodels.errors import UserError, ensure, ensure_counts, ensure_numbers
 from genmodels.models.base import (
-    GenerativeModel,
+    DiffusionModel,
     Loss,
     NetworkFactory,
     OptimizerFactory,
@@ -50,7 +49,7 @@ from genmodels.models.base import (
 )
 
 
-class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWeights, Denoises, Completes):
+class Nonequilibrium(DiffusionModel):
     """Binomial diffusion of data of two levels, Gaussian diffusion of all others.
 
     Reals are standardized, each channel by its mean and standard deviation; integers are dequantized, which makes the
@@ -70,8 +69,6 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         ValueError: if the rate is not between 0 and 1, or a fixed β outside of (0, 1).
     """
 
-    family = "diffusion"
-    draws = "trajectories"
     mean: Tensor
     std: Tensor
     time_probability: Tensor
@@ -101,10 +98,6 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         self.register_buffer("std", torch.ones(channels))
         chosen = torch.cat([torch.zeros(2), torch.full((self.steps - 1,), 1 / (self.steps - 1))])
         self.register_buffer("time_probability", chosen, persistent=False)  # t = 2 .. T
-
-    def compiled_networks(self) -> Iterable[nn.Module]:
-        """The network."""
-        return (self.network,)
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
@@ -147,8 +140,9 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         beta = torch.cat([self.betas().new_zeros(1), self.betas()])
         return beta.float(), -torch.expm1(torch.log1p(-beta).cumsum(0)).float()
 
+    @in_float32
     def reverse(self, x_t: Tensor, t: Tensor, beta: Tensor) -> Law[Any]:
-        """``p(x_{t-1} | x_t)`` at ``x_t [B, *shape]`` for t >= 2, given β_t ``[B, 1, ...]``."""
+        """``p(x_{t-1} | x_t)`` at ``x_t [B, *shape]`` for t >= 2, given β_t ``[B, 1, ...]``; float32 under autocast."""
         inputs = to_symmetric(x_t, self.spec) if isinstance(self.kernel, BinomialKernel) else x_t
         perturbed: Law[Any] = self.kernel.perturbed(x_t, self.network(inputs, t).float(), beta)
         return perturbed
@@ -174,7 +168,6 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         potential = last.expected_log_prob(equilibrium) - first.expected_log_prob(equilibrium)
         return per_example(entropy + potential + equilibrium.log_prob(x0))
 
-    @in_float32
     def loss(self, x: Tensor) -> Loss:
         """``-K / D`` in nats per dimension for raw data ``x [B, *shape]``, by one divergence per example.
 
@@ -191,23 +184,6 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         return self.divergence(x0, t) / self.time_probability[t], self.entropies(x0) + log_volume
 
     @torch.no_grad()
-    @in_float32
-    def log_likelihood(self, x: Tensor, samples: int = 1) -> Likelihood:
-        """A lower bound on ``log p(x) [B]``: K, or with more ``samples`` the importance-weighted bound over as many.
-
-        The latter is the logarithm of an average over whole trajectories, eq. 9 as it stands. K comes with its terms,
-        and against t with the curve ``nats`` of its divergences.
-
-        Raises:
-            ValueError: if samples is less than 1.
-        """
-        ensure_counts(samples=samples)
-        if samples == 1:
-            return self.stepwise_likelihood(x)
-        return Likelihood(log_mean_exp(self.log_weights(x, samples)), Kind.LOWER_BOUND)
-
-    @torch.no_grad()
-    @in_float32
     def stepwise_likelihood(self, x: Tensor, inclusion: Tensor | None = None) -> Likelihood:
         """K and its terms; unbiased with drawn divergences. Column t - 1 of the curve is the divergence at t + 1."""
         nats = terms_by_step(self.terms_at, x, self.passes_per_example, inclusion)["nats"]
@@ -215,13 +191,11 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         terms = {"divergence": weighted_sum(nats, inclusion), "entropies": self.entropies(x0) + log_volume}
         return Likelihood(terms["entropies"] - terms["divergence"], Kind.LOWER_BOUND, terms, {"nats": nats})
 
-    @in_float32
     def terms_at(self, x: Tensor, t: Tensor) -> dict[str, Tensor]:
         """``nats [B]``: the divergence of the step from t + 1 to t, for ``t [B]`` of 1 .. T - 1."""
         return {"nats": self.divergence(self.embed(x)[0], t + 1)}
 
     @torch.no_grad()
-    @in_float32
     def validation_likelihood(self, x: Tensor) -> Likelihood:
         """Unbiased estimate of K from one pass per example; times are stratified over the batch."""
         divergence, rest = self.one_term(x)
@@ -233,7 +207,6 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
         return self.steps - 1
 
     @torch.no_grad()
-    @in_float32
     def entropy_bounds(self, x: Tensor, t: int) -> tuple[Tensor, Tensor]:
         """Bounds ``[B]`` in nats whose means over data are bounds on ``H_q(X_{t-1} | X_t)`` of a reverse step (eq. 24).
 
@@ -252,15 +225,6 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
     # Trajectories: eq. 9 ----------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    @in_float32
-    def log_weights(self, x: Tensor, samples: int) -> Tensor:
-        """``log p(x_{0:T}) - log q(x_{1:T} | x_0) [K, B]`` in nats, on K trajectories of the forward chain."""
-        chain, embedded = self.chain(), (self.embed(rows) for rows in repeated(x, samples))
-        parts = [chain.log_weight(x0, chain.forward_path(x0)) + log_volume for x0, log_volume in embedded]
-        return torch.cat(parts).view(samples, -1)
-
-    @torch.no_grad()
-    @in_float32
     def log_weight_at(self, x: Tensor, z: Tensor) -> Tensor:
         """``log w [B]`` in nats on trajectories ``z = x_{0:T} [B, T + 1, *shape]``, whose x_0 is in the bins of x."""
         _, log_volume = self.embed(x)
@@ -285,20 +249,6 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
             yield x
 
     @torch.no_grad()
-    @in_float32
-    def sample(self, n: int) -> Tensor:
-        """``n`` examples ``[n, *shape]`` in data space."""
-        *_, x0 = self.path(n)
-        return self.unembed(x0)
-
-    @torch.no_grad()
-    @in_float32
-    def denoising_strip(self, n: int, frames: int) -> Tensor:
-        """``[frames, n, *shape]`` in data space: states from pure noise to data, evenly spaced on the way."""
-        return torch.stack([self.unembed(x) for x in evenly_spaced(self.path(n), frames)])
-
-    @torch.no_grad()
-    @in_float32
     def simulate(self, n: int) -> tuple[Tensor, Tensor]:
         """``x [n, *shape]``, raw data, and the trajectories ``x_{0:T} [n, T + 1, *shape]`` drawn with them from p.
 
@@ -325,16 +275,6 @@ class Nonequilibrium(GenerativeModel, Samples, HasStepwiseBound, HasImportanceWe
     # Posteriors: §2.5 -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    @in_float32
-    def complete(self, x: Tensor, known: Tensor, candidates: int = 8) -> Tensor:
-        """Raw data ``[N, *shape]``: known values as they are, the others drawn given these, see :func:`guided`."""
-        ensure_counts(candidates=candidates)
-        rows, mask = (part.repeat_interleave(candidates, 0) for part in (x, known))
-        x0, log_w = guided(self.chain(), self.embed(rows)[0], mask)
-        return torch.where(known, x, self.unembed(x0[chosen(log_w, candidates)]))
-
-    @torch.no_grad()
-    @in_float32
     def posterior_sample(self, n: int, log_r: Factor, candidates: int = 8) -> Tensor:
         """``n`` draws ``[n, *shape]`` of ``p(x) r(x)``, normalized, where r is a product over dimensions.
 

@@ -12,9 +12,9 @@ from torch import nn
 from genmodels.core import DataSpec
 from genmodels.core.candidates import chosen
 from genmodels.data.sources import Gaussian, Mixture
-from genmodels.diffusion import Ancestral, Data, FixedSmall, log_snr, reciprocal
+from genmodels.diffusion import Ancestral, Data, FixedSmall, Simple, log_snr, reciprocal
 from genmodels.diffusion.guidance import guided
-from genmodels.models.ddpm import DDPM, Simple
+from genmodels.models.ddpm import DDPM
 from genmodels.models.nonequilibrium import Nonequilibrium
 
 STEPS = 60

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from models.test_ddpm import Beta, Linear, tiny
+from models.ddpms import Beta, Linear, tiny
 from models.test_vae import linear_gaussian
 
 from genmodels.core import DataSpec, Kind

@@ -2,42 +2,34 @@
 
 import itertools
 import math
-from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 
 import pytest
 import torch
 from hydra.utils import instantiate
+from models.ddpms import POINTS, TRUE, exact, shaken, tiny, train
 from omegaconf import OmegaConf
-from torch import nn
 
-from genmodels.callbacks.plane import Window, density
 from genmodels.core import DataSpec, Kind
-from genmodels.core.abilities import HasProbabilityFlow
 from genmodels.core.quantization import to_symmetric
 from genmodels.core.stepwise import inclusion_probabilities
 from genmodels.diffusion import (
     DDIM,
     Ancestral,
-    Coefficients,
     Data,
     FixedLarge,
     FixedSmall,
     Learned,
     Mean,
     Noise,
-    ReverseVariance,
+    Noised,
+    Simple,
+    Variational,
     Velocity,
     cosine,
-    extract,
     linear,
 )
 from genmodels.launch import compose
-from genmodels.metrics import LikelihoodEvaluation, ProbabilityFlowEvaluation, Subject
-from genmodels.models.ddpm import DDPM, Noised, Simple, Variational
-from genmodels.networks.time_conditioned import time_conditioned
+from genmodels.models.ddpm import DDPM
 
 TINY = [
     "model.network.width=8",
@@ -65,49 +57,6 @@ def nats_in_pixels(model, x):
 
     model.decoder_nll = decoder_nll
     return model.log_likelihood(x).nats
-
-
-SMALL = partial(time_conditioned, width=8, depth=1)
-
-
-def tiny(spec, steps=10, **parts):
-    parts = {
-        "network": SMALL,
-        "schedule": linear(steps),
-        "prediction": Noise(),
-        "objective": Simple(),
-        "variance": FixedSmall(),
-        "sampler": Ancestral(),
-        "optimizer": partial(torch.optim.Adam, lr=5e-3),
-    } | parts
-    return DDPM(spec, **parts)
-
-
-class Linear(nn.Module):
-    """The best prediction of ε for standard normal x_0: E[ε | x_t] = √(1 - ᾱ_t) x_t."""
-
-    def __init__(self, in_shape, out_shape, steps):
-        super().__init__()
-        self.sigma = (1 - torch.cumprod(1 - linear(steps), 0)).sqrt().float()
-
-    def forward(self, x_t, t):
-        return self.sigma[t - 1][:, None] * x_t
-
-
-class Beta(ReverseVariance):
-    """σ_t² = β_t at every t, where FixedLarge makes an exception of t = 1."""
-
-    def log(self, process, x_t, t, v):
-        return extract(process.log_beta, t, x_t)
-
-
-def exact(steps=50):
-    """With the best denoiser and σ_t² = β_t the reverse process of a standard normal is exact (Ho et al., §3.2)."""
-    return tiny(DataSpec((1,)), steps, network=partial(Linear, steps=steps), variance=Beta())
-
-
-POINTS = torch.tensor([[-1.5], [0.0], [0.4], [2.0]])
-TRUE = torch.distributions.Normal(0, 1).log_prob(POINTS).squeeze(1)
 
 
 def test_bound_is_tight_where_the_model_is_exact():
@@ -145,13 +94,14 @@ def test_validation_estimate_is_unbiased():
 def test_bound_terms_add_up_and_passes_are_counted():
     spec = DataSpec((1, 4, 4), 5)
     model, x = tiny(spec), torch.randint(0, 5, (3, 1, 4, 4), dtype=torch.uint8)
-    bound = model.bound(x)
-    assert bound.prior.shape == bound.reconstruction.shape == (3,) and bound.terms.shape == (3, 10)
-    assert (bound.prior > 0).all() and (bound.terms > 0).all()
     torch.manual_seed(0)
-    nats = model.log_likelihood(x).nats
+    bound = model.log_likelihood(x)
+    assert bound.nats.shape == bound.terms["distortion"].shape == (3,) and bound.curves["nats"].shape == (3, 10)
+    prior = model.process.prior_divergence(to_symmetric(x, spec))
+    assert (prior > 0).all() and (bound.curves["nats"] > 0).all()
+    assert torch.equal(bound.terms["rate"], prior + bound.curves["nats"][:, 1:].sum(1))
     torch.manual_seed(0)
-    torch.testing.assert_close(nats, -model.bound(x).total)
+    assert torch.equal(model.stepwise_likelihood(x).nats, bound.nats)
     assert model.passes_per_example == 10
 
 
@@ -192,63 +142,6 @@ def test_a_term_does_not_depend_on_the_times_beside_it():
         torch.testing.assert_close(model.vlb_term(alone, x0[i : i + 1], v[i : i + 1]), together[i : i + 1])
     mean, log_variance = model.reverse(noised.x_t, t, x0, v)
     torch.testing.assert_close(together[t == 1], model.decoder_nll(x, mean, log_variance)[t == 1])
-
-
-class BestForNormal(nn.Module):
-    """What is best for x_0 ~ N(0, 0.5²) at real times: each estimate is a multiple of x_t that depends on t alone."""
-
-    def __init__(self, in_shape, out_shape, steps, prediction):
-        super().__init__()
-        alpha_bar = torch.cumprod(1 - linear(steps), 0)
-        self.log_ratio = 0.5 * (torch.log1p(-alpha_bar) - alpha_bar.log())
-        self.prediction = prediction
-
-    def forward(self, x_t, t):
-        before = (t.long() - 1).clamp(max=len(self.log_ratio) - 2)
-        log_ratio = torch.lerp(self.log_ratio[before], self.log_ratio[before + 1], t.double() - 1 - before)[:, None]
-        signal, sigma = torch.sigmoid(-2 * log_ratio).sqrt(), torch.sigmoid(2 * log_ratio).sqrt()
-        variance = 0.25 * signal.square() + sigma.square()
-        x0, eps = 0.25 * signal / variance * x_t, sigma / variance * x_t
-        return self.prediction.target(x0, eps, Coefficients(signal, sigma))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("prediction", [Noise(), Data(), Velocity()], ids=lambda p: type(p).__name__)
-def test_flow_of_every_prediction_has_the_density_of_its_samples(prediction, dtype):
-    network = partial(BestForNormal, steps=100, prediction=prediction)
-    model, y = tiny(DataSpec((1,)), 100, network=network, prediction=prediction), POINTS.to(dtype)
-    with torch.autocast("cpu", torch.bfloat16):  # which the flow does without
-        nats, evaluations = model.flow_log_density(y, tolerance=1e-5)
-    assert isinstance(model, HasProbabilityFlow) and nats.dtype is dtype and 20 < evaluations < 1000
-    signal, sigma = model.process.sqrt_alpha_bar[1].double(), model.process.sigma[1].double()
-    true = torch.distributions.Normal(0.0, (0.25 * signal**2 + sigma**2).sqrt()).log_prob(y.double()).squeeze(1)
-    torch.testing.assert_close(nats.double(), true, atol=1e-3, rtol=0)
-
-
-def shaken(model):
-    """The model with an output that is no longer zero."""
-    for parameter in model.parameters():
-        parameter.data += 0.05 * torch.randn_like(parameter)
-    return model.eval()
-
-
-def test_flow_through_a_network_by_probes_is_unbiased():
-    torch.manual_seed(0)
-    model, y = shaken(tiny(DataSpec((2,)), variance=Learned())), torch.randn(3, 2)
-    signs = torch.tensor([[1.0, 1.0], [1.0, -1.0]])[:, None].expand(2, 3, 2)  # all of them, but for a common sign
-    exact, _ = model.flow_log_density(y, tolerance=1e-5)
-    estimate, _ = model.flow_log_density(y, tolerance=1e-5, probes=signs)
-    assert exact.shape == (3,) and not exact.requires_grad
-    torch.testing.assert_close(estimate, exact, atol=1e-3, rtol=0)
-
-
-def test_flow_of_images_is_repeatable():
-    torch.manual_seed(0)
-    spec = DataSpec((1, 4, 4), 17)
-    model, y = shaken(tiny(spec)), torch.rand(2, 1, 4, 4) * 2 - 1
-    probes = torch.randn(1, *y.shape).sign()
-    first, second = (model.flow_log_density(y, tolerance=1e-2, probes=probes)[0] for _ in range(2))
-    assert first.isfinite().all() and torch.equal(first, second)
 
 
 def test_last_term_is_the_mass_of_a_bin_or_a_density():
@@ -364,50 +257,6 @@ def test_gradients_of_the_bound_are_finite_for_wild_predictions():
     assert x0.grad.isfinite().all() and v.grad.isfinite().all() and (x0.grad.flatten(1).abs().sum(1) > 0).all()
 
 
-def scored(model, test, **options):
-    """The score of :class:`LikelihoodEvaluation` on data ``test [N, *shape]``, with others held out."""
-    held_out = torch.randn(500, *test.shape[1:], generator=torch.Generator().manual_seed(1))
-    splits = {"test": test, "val": held_out}
-    data = SimpleNamespace(split=splits.__getitem__, eval_batch_size=1000)
-    evaluation = LikelihoodEvaluation(**options)
-    model.eval()
-    with TemporaryDirectory() as folder, torch.no_grad():
-        (score,) = evaluation.measure(Subject(model, data, None, 0, Path(folder)))
-        rows = (Path(folder) / "timesteps.csv").read_text().splitlines()
-    assert len(rows) == 1 + model.process.steps
-    return score
-
-
-def test_drawn_terms_have_a_fifth_of_the_error_of_the_full_sum_at_equal_passes():
-    torch.manual_seed(0)
-    model = exact(1000)
-    model.variance = FixedSmall()
-    test = torch.randn(10_000, 1)
-    drawn, full = scored(model, test, max_passes=100_000), scored(model, test, terms=1000, max_passes=100_000)
-    print(f"100 000 passes: drawn {drawn.text} (n={drawn.n}), full sum {full.text} (n={full.n})")
-    assert (drawn.n, full.n) == (10_000, 100) and drawn.kind is full.kind is Kind.LOWER_BOUND
-    assert drawn.se < full.se / 5
-    assert abs(drawn.value - full.value) < 3 * math.hypot(drawn.se, full.se)
-    assert drawn.conditions == full.conditions and drawn.quantity == full.quantity
-    passes = drawn.protocol["terms"]
-    assert passes["drawn"] * drawn.n + passes["passes_to_learn_it"] <= 100_000 and passes["of"] == 1000
-    assert full.protocol["terms"] == {"drawn": 1000, "of": 1000}
-    assert scored(model, test, max_passes=100_000) == drawn  # the draw is seeded
-
-
-def test_the_error_of_drawn_terms_is_that_of_repeated_evaluations():
-    """The stated standard error against the spread of the score over seeds, on the same examples."""
-    torch.manual_seed(0)
-    model, x = exact(100), torch.randn(100, 1)
-    model.variance = FixedSmall()
-    inclusion = inclusion_probabilities(1 / torch.arange(1, 101), 4)
-    x = x[:1].expand(200_000, 1)  # the draw alone
-    nats = model.stepwise_likelihood(x, inclusion).nats.double()
-    means = nats.view(500, 400).mean(1)
-    stated = nats.view(500, 400).std(1).mean() / 20
-    assert means.std().item() == pytest.approx(stated.item(), rel=0.15)
-
-
 def test_chunks_do_not_change_the_bound(monkeypatch):
     torch.manual_seed(0)
     model, x = exact(), POINTS.repeat(500, 1)
@@ -416,25 +265,17 @@ def test_chunks_do_not_change_the_bound(monkeypatch):
     torch.testing.assert_close(nats, TRUE, atol=0.1, rtol=0)
 
 
-def train(model, x, batches):
-    optimizer = model.optimizer_factory(model.parameters())
-    for _ in range(batches):
-        optimizer.zero_grad()
-        model.loss(x).total.backward()
-        optimizer.step()
-    return model
-
-
 def test_bound_over_all_points_sums_to_at_most_one():
     torch.manual_seed(0)
     spec = DataSpec((2,), 3)
     data = torch.tensor([[0, 0], [1, 2], [1, 2], [2, 1]], dtype=torch.uint8).repeat(64, 1)
     model = train(tiny(spec, 20, sampler=Ancestral()), data, 250).eval()
     points = torch.tensor(list(itertools.product(range(3), repeat=2)), dtype=torch.uint8)
-    terms = model.bound(points.repeat(400, 1))
-    mass = torch.exp(-terms.total.view(400, 9).mean(0))
+    bound = model.stepwise_likelihood(points.repeat(400, 1))
+    mass = torch.exp(bound.nats.view(400, 9).mean(0))
     assert 0.1 < mass.sum() <= 1.0
-    partial_sum = (terms.prior + terms.reconstruction).view(400, 9).mean(0)
+    prior = model.process.prior_divergence(to_symmetric(points.repeat(400, 1), spec))
+    partial_sum = (prior + bound.terms["distortion"]).view(400, 9).mean(0)
     assert torch.exp(-partial_sum).sum() > 1.5  # what forgetting L_{t-1} would look like
     drawn = model.sample(4000).long()
     frequency = torch.bincount(3 * drawn[:, 0] + drawn[:, 1], minlength=9) / 4000
@@ -461,65 +302,6 @@ def test_a_predicted_mean_is_the_mean_of_ancestral_steps():
     output, _ = model.predict(x_t, t)
     mean, _ = model.reverse(x_t, t, *model.estimate_x0(x_t, t))
     torch.testing.assert_close(mean, output)
-
-
-def test_a_model_of_means_has_no_flow_and_is_drawn_by_its_bound():
-    torch.manual_seed(0)
-    model = tiny(DataSpec((2,)), prediction=Mean())
-    reason = ProbabilityFlowEvaluation().unsupported_reason(model, None)
-    assert reason.count(".") == 1 and "between" in reason
-    assert ProbabilityFlowEvaluation().unsupported_reason(tiny(DataSpec((2,))), None) is None
-    _, words = density(model, Window(0.0, 0.0, 1.0), pixels=4)
-    assert "importance samples" in words
-
-
-def test_hybrid_loss_trains_the_variance_alone_by_the_bound():
-    torch.manual_seed(0)
-    spec = DataSpec((3,), 17)
-    x = torch.randint(0, 17, (64, 3), dtype=torch.uint8)
-    gradients = []
-    for weight in (0.0, 10.0):
-        torch.manual_seed(1)
-        model = tiny(spec, variance=Learned(), objective=Simple(weight))
-        torch.manual_seed(2)
-        model.loss(x).total.backward()
-        gradients.append(model.network.out[-1].bias.grad.chunk(2))
-    torch.testing.assert_close(gradients[0][0], gradients[1][0])
-    assert (gradients[0][1] == 0).all() and (gradients[1][1] != 0).all()
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
-def test_the_law_of_times_weighs_the_errors_and_leaves_the_bound_unbiased(share):
-    torch.manual_seed(0)
-    spec = DataSpec((3,), 17)
-    model = tiny(spec, variance=Learned(), objective=Simple(cosine_share=share))
-    x = torch.randint(0, 17, (20_000, 3), dtype=torch.uint8)
-    loss = model.loss(x)
-    errors = torch.stack([squared_error(model, x, t) for t in range(1, 11)])
-    probability = (1 - share) * model.process.uniform + share * model.process.cosine
-    torch.testing.assert_close(loss.terms["mse"], (errors * probability[1:]).sum(), rtol=0.03, atol=0)
-    model.clip_x0 = False  # as in training
-    expected = model.bound(x[:2000]).terms.sum(1).mean() / 3
-    torch.testing.assert_close(loss.terms["bound"].detach(), expected, rtol=0.05, atol=0)
-
-
-def squared_error(model, x, t):
-    """The mean squared error ``[]`` of the prediction at time t."""
-    times = torch.full((len(x),), t)
-    noised = model.noised(x, times)
-    output, _ = model.predict(noised.x_t, times)
-    target = model.prediction.target(noised.x0, noised.eps, model.process.at(times, noised.x0))
-    return (output - target).square().mean().detach()
-
-
-def test_variational_loss_is_the_bound_per_dimension():
-    torch.manual_seed(0)
-    spec = DataSpec((3,), 17)
-    model, x = tiny(spec, objective=Variational()), torch.randint(0, 17, (20_000, 3), dtype=torch.uint8)
-    model.clip_x0 = False  # as in training
-    bound = model.bound(x[:2000])
-    expected = bound.terms.sum(1).mean() / 3
-    torch.testing.assert_close(model.loss(x).total.detach(), expected, rtol=0.03, atol=0)
 
 
 def test_bound_is_float32_under_autocast():
@@ -558,79 +340,3 @@ def test_yaml_builds_the_model(shape, levels):
     model = instantiate(config.model)
     assert isinstance(model, DDPM) and model.process.steps == 1000
     assert math.isfinite(model.loss(torch.zeros(2, *shape).to(torch.uint8 if levels else torch.float32)).total.item())
-
-
-class Told(nn.Module):
-    """Output ``a x_t + b y``, with y the first entry of the label's code: affine, as ε of a Gaussian of mean b y is."""
-
-    def __init__(self, labels):
-        super().__init__()
-        self.labels = labels
-        self.frequencies = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x_t, t):
-        return 0.3 * x_t + 0.7 * self.labels.code(len(x_t))[:, :1]
-
-
-def told(**parts):
-    model = tiny(DataSpec((2,), classes=2), label_dropout=0.1, **parts)
-    model.network = Told(model.labels)
-    return model
-
-
-@pytest.mark.parametrize("prediction", [Noise(), Data(), Velocity(), Mean()], ids=lambda p: type(p).__name__)
-def test_guided_samplers_see_the_combination_of_two_predictions_of_the_noise(prediction):
-    """Ho & Salimans 2022, eq. 6, in ε, whatever the network predicts; and none of it in likelihoods."""
-    torch.manual_seed(0)
-    model, x_t, t, w = told(prediction=prediction, guidance=2.5), torch.randn(10, 2), torch.arange(1, 11), 2.5
-
-    def eps(output):
-        return prediction.eps(x_t, output, model.process.at(t, x_t))
-
-    with model.given(torch.tensor([0])):
-        with_label, guided_x0 = model.predict(x_t, t)[0], model.estimate_x0(x_t, t, model.guidance)[0]
-        with model.labels.left_out():
-            without = model.predict(x_t, t)[0]
-        combined = (1 + w) * eps(with_label) - w * eps(without)
-        torch.testing.assert_close(model.process.implied_eps(x_t, guided_x0, t), combined, atol=1e-4, rtol=1e-4)
-        torch.manual_seed(1)
-        nats = model.log_likelihood(x_t).nats
-        model.guidance = 0.0
-        torch.manual_seed(1)
-        assert torch.equal(model.log_likelihood(x_t).nats, nats)
-
-
-@pytest.mark.parametrize("sampler", [Ancestral(), DDIM(4)], ids=lambda s: type(s).__name__)
-def test_guidance_reaches_every_sampler_and_its_protocol(sampler):
-    plain, led = told(sampler=sampler), told(sampler=sampler, guidance=3.0)
-    drawn = []
-    for model in (plain, led):
-        torch.manual_seed(0)
-        with model.given(torch.tensor([0])):
-            drawn.append(model.sample(5))
-    assert (drawn[1] - drawn[0]).abs().min() > 0.1
-    assert led.sampling_protocol == plain.sampling_protocol | {"guidance": 3.0}
-    assert led.passes_per_sample == 2 * plain.passes_per_sample
-
-
-def test_labels_are_dropped_in_training_alone():
-    torch.manual_seed(0)
-    model, seen = told(), []
-    model.network.register_forward_hook(lambda network, *_: seen.append(network.labels.codes.sum(1).mean().item()))
-    x = torch.zeros(5000, 2)
-    with model.given(torch.ones(5000, dtype=torch.int64)):
-        model.loss(x)
-        model.validation_likelihood(x)
-    assert seen[0] == pytest.approx(0.9, abs=0.02) and seen[1] == 1
-
-
-def test_guidance_needs_labels_that_were_dropped():
-    labelled = DataSpec((2,), classes=2)
-    for spec, options, words in (
-        (labelled, {"guidance": 1.0}, "label_dropout=0.1"),
-        (DataSpec((2,)), {"label_dropout": 0.1}, "data.labels=true"),
-        (labelled, {"label_dropout": 1.0}, "label_dropout must be"),
-        (labelled, {"label_dropout": 0.1, "guidance": -1.0}, "guidance must be"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            tiny(spec, **options)

@@ -236,3 +236,29 @@ def test_values_out_of_range_are_refused_in_one_sentence(words):
     with pytest.raises(UserError, match=words[0].split("=")[0].removeprefix("model.")) as refused:
         build(config.model, "model", BaseModel)
     assert str(refused.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("levels", [None, 2, 17])
+def test_autocast_changes_no_number(levels):
+    """The network runs in float32, and nothing else is of low precision."""
+    torch.manual_seed(0)
+    model = tiny(DataSpec((3,), levels), schedule=LearnedSchedule(5, 3, levels))
+    x = torch.randint(levels, (8, 3), dtype=torch.uint8) if levels else torch.randn(8, 3)
+    model.initialize(x)
+    numbers = {
+        "loss": lambda: model.loss(x).total.detach(),
+        "bound": lambda: model.log_likelihood(x).nats,
+        "trajectories": lambda: model.log_likelihood(x, 3).nats,
+        "validation": lambda: model.validation_likelihood(x).nats,
+        "samples": lambda: model.sample(8),
+        "strip": lambda: model.denoising_strip(2, 3),
+        "completions": lambda: model.complete(x, torch.tensor([True, False, False]).expand(8, 3), 4),
+        "latents": lambda: model.simulate(4)[1],
+    }
+    for name, compute in numbers.items():
+        found = []
+        for low in (False, True):
+            torch.manual_seed(1)
+            with torch.autocast("cpu", torch.bfloat16, enabled=low):
+                found.append(compute())
+        assert torch.equal(*found), name

@@ -11,9 +11,19 @@ import torch
 from torch import nn
 
 from genmodels.core import DataSpec
-from genmodels.diffusion import Ancestral, DiffusionProcess, FixedSmall, Mean, Noise, ReverseVariance, extract, linear
-from genmodels.models.ddpm import DDPM, Simple
-from genmodels.models.ddpm import Noised as NoisedData
+from genmodels.diffusion import (
+    Ancestral,
+    DiffusionProcess,
+    FixedSmall,
+    Mean,
+    Noise,
+    ReverseVariance,
+    Simple,
+    extract,
+    linear,
+)
+from genmodels.diffusion import Noised as NoisedData
+from genmodels.models.ddpm import DDPM
 
 STEPS, DIMS = 50, 3
 BETA = linear(STEPS)

@@ -1,12 +1,13 @@
-"""Base classes of all models: those with one loss, those trained as a game, normalizing flows, and energy models."""
+"""Base classes of all models: with one loss or trained as a game, and of the families with more in common."""
 
+from genmodels.core import Loss
+from genmodels.models.base.diffusion import DiffusionModel
 from genmodels.models.base.energy import EnergyModel
 from genmodels.models.base.flow import NormalizingFlow, to_reals
 from genmodels.models.base.given import Batch, examples_and_labels
 from genmodels.models.base.model import AdversarialModel, BaseModel, GenerativeModel
 from genmodels.models.base.numerics import in_float32, moments, solving
 from genmodels.models.base.training import (
-    Loss,
     OptimizerFactory,
     Player,
     SchedulerFactory,
@@ -22,6 +23,7 @@ __all__ = [
     "BaseDistribution",
     "BaseModel",
     "Batch",
+    "DiffusionModel",
     "EnergyModel",
     "GenerativeModel",
     "Loss",

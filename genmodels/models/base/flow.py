@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from genmodels.core import DataSpec, Kind, Likelihood, bits_per_dim
+from genmodels.core import DataSpec, Kind, Likelihood, Loss, bits_per_dim
 from genmodels.core.abilities import Encodes, Exports, HasImportanceWeights, Program, Samples
 from genmodels.core.quantization import ensure_alpha, log_mass, mass_weights, quantize
 from genmodels.errors import UserError, ensure
 from genmodels.models.base.model import GenerativeModel
-from genmodels.models.base.training import Loss, OptimizerFactory, SchedulerFactory
+from genmodels.models.base.training import OptimizerFactory, SchedulerFactory
 from genmodels.networks.labelled import Labels
 from genmodels.transforms import DequantizationFactory, Logit, Transform, UniformDequantization
 from genmodels.transforms.distributions import BaseDistribution, StandardNormal

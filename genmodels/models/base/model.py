@@ -14,7 +14,7 @@ import torch
 from lightning import Trainer
 from torch import Tensor, nn
 
-from genmodels.core import DataSpec, Likelihood
+from genmodels.core import DataSpec, Likelihood, Loss
 from genmodels.core.abilities import HasLikelihood, Samples
 from genmodels.core.distances import energy_distance
 from genmodels.core.processes import gather, rank_and_world
@@ -22,7 +22,6 @@ from genmodels.core.quantization import to_symmetric
 from genmodels.errors import UserError, ensure_numbers, require
 from genmodels.models.base.given import Batch, GivenLabels, examples_and_labels
 from genmodels.models.base.training import (
-    Loss,
     OptimizerFactory,
     Player,
     SchedulerFactory,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,28 +12,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from genmodels.core import Loss
+
 if TYPE_CHECKING:
     from genmodels.models.base.model import BaseModel
 
 FUSED_ON = ("cpu", "cuda")  # devices on which PyTorch's optimizers have a kernel for all parameters together
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Loss of one training step.
-
-    Attributes:
-        total: scalar to differentiate.
-        terms: further scalars to log, by name.
-        is_objective: whether the value of ``total`` falls as the model improves. It is false for the surrogate loss of
-            a contrastive gradient, which fluctuates around zero; the likelihood then measures progress instead.
-    """
-
-    total: Tensor
-    terms: Mapping[str, Tensor] = field(default_factory=dict)
-    is_objective: bool = True
 
 
 @dataclass(frozen=True)
