@@ -16,7 +16,7 @@ from genmodels.metrics.likelihood import GeneralizationEvaluation, LikelihoodEva
 from genmodels.metrics.memorization import MemorizationEvaluation
 from genmodels.metrics.ode import ProbabilityFlowEvaluation
 from genmodels.metrics.partition import PartitionEvaluation
-from genmodels.metrics.precision_recall import PRDC, PRDCEvaluation, prdc
+from genmodels.metrics.precision_recall import PRDC, Balls, PRDCEvaluation
 from genmodels.metrics.recognized import RecognizedEvaluation, recognized
 from genmodels.metrics.reconstruction import ReconstructionEvaluation
 from genmodels.metrics.sample_sets import SampleSets
@@ -24,6 +24,7 @@ from genmodels.metrics.sample_sets import SampleSets
 __all__ = [
     "PRDC",
     "AISEvaluation",
+    "Balls",
     "ChainsEvaluation",
     "CodesEvaluation",
     "Evaluation",
@@ -52,6 +53,5 @@ __all__ = [
     "frechet_distance",
     "inception_score",
     "kernel_distance",
-    "prdc",
     "recognized",
 ]

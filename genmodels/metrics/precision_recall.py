@@ -39,40 +39,52 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x.double(), y.double())
 
 
-def prdc(fake: Tensor, real: Tensor, pr_neighbors: int = 3, dc_neighbors: int = 5) -> PRDC:
-    """Precision, recall, density and coverage.
-
-    Every data point has a ball, whose radius is the distance to its k-th nearest neighbor among the data. Precision is
-    the fraction of samples in at least one ball; recall is the same with the roles of samples and data exchanged
-    (Kynkäänniemi et al. 2019, eq. 1-2, arXiv:1904.06991). Density is the mean number of balls that contain a sample,
-    divided by k; coverage is the fraction of balls that contain at least one sample (Naeem et al. 2020, eq. 3-4,
-    arXiv:2002.09797).
+class Balls:
+    """Balls around data, whose radius is the distance to the k-th nearest neighbor among the data.
 
     Args:
-        fake: features of samples ``[n, d]``.
         real: features of data ``[m, d]``.
         pr_neighbors: k of precision and recall.
         dc_neighbors: k of density and coverage.
 
     Raises:
-        UserError: if samples or data are not more than the neighbors.
+        UserError: if the data are not more than the neighbors.
     """
-    most = max(pr_neighbors, dc_neighbors)
-    least = min(len(fake), len(real))
-    require(least > most, f"{most} nearest neighbors need more than {most} examples of each, got {least}.")
-    real_pr, real_dc = radii(real, pr_neighbors, dc_neighbors)
-    (fake_pr,) = radii(fake, pr_neighbors)
-    precise, inside, recalled, covered = 0, 0, torch.zeros(len(real)).bool(), torch.zeros(len(real)).bool()
-    pairs = list(zip(fake.split(ROWS), fake_pr.split(ROWS), strict=True))
-    for part, radius in track(pairs, len(pairs), "samples among the data"):
-        between = distances(part, real)
-        precise += int((between <= real_pr).any(1).sum())
-        recalled |= (between <= radius[:, None]).any(0)
-        within = between <= real_dc
-        inside += int(within.sum())
-        covered |= within.any(0)
-    precision, density = precise / len(fake), inside / (dc_neighbors * len(fake))
-    return PRDC(precision, float(recalled.double().mean()), density, float(covered.double().mean()))
+
+    def __init__(self, real: Tensor, pr_neighbors: int = 3, dc_neighbors: int = 5) -> None:
+        self.real, self.pr_neighbors, self.dc_neighbors = real, pr_neighbors, dc_neighbors
+        self._require_more_than_neighbors(real)
+        self.radii_pr, self.radii_dc = radii(real, pr_neighbors, dc_neighbors)
+
+    def prdc(self, fake: Tensor) -> PRDC:
+        """Precision, recall, density and coverage of samples with features ``fake [n, d]``.
+
+        Precision is the fraction of samples in at least one ball; recall is the same with the roles of samples and data
+        exchanged (Kynkäänniemi et al. 2019, eq. 1-2, arXiv:1904.06991). Density is the mean number of balls that
+        contain a sample, divided by k; coverage is the fraction of balls that contain at least one sample (Naeem et al.
+        2020, eq. 3-4, arXiv:2002.09797).
+
+        Raises:
+            UserError: if the samples are not more than the neighbors.
+        """
+        self._require_more_than_neighbors(fake)
+        (fake_pr,) = radii(fake, self.pr_neighbors)
+        precise, inside = 0, 0
+        recalled, covered = torch.zeros(len(self.real)).bool(), torch.zeros(len(self.real)).bool()
+        pairs = list(zip(fake.split(ROWS), fake_pr.split(ROWS), strict=True))
+        for part, radius in track(pairs, len(pairs), "samples among the data"):
+            between = distances(part, self.real)
+            precise += int((between <= self.radii_pr).any(1).sum())
+            recalled |= (between <= radius[:, None]).any(0)
+            within = between <= self.radii_dc
+            inside += int(within.sum())
+            covered |= within.any(0)
+        precision, density = precise / len(fake), inside / (self.dc_neighbors * len(fake))
+        return PRDC(precision, float(recalled.double().mean()), density, float(covered.double().mean()))
+
+    def _require_more_than_neighbors(self, x: Tensor) -> None:
+        most = max(self.pr_neighbors, self.dc_neighbors)
+        require(len(x) > most, f"{most} nearest neighbors need more than {most} examples of each, got {len(x)}.")
 
 
 class PRDCEvaluation(FeatureEvaluation):
@@ -112,9 +124,9 @@ class PRDCEvaluation(FeatureEvaluation):
     def against(self, space: FeatureSpace, n: int) -> tuple[Comparison, dict[str, Any]]:
         """Precision, recall, density and coverage with respect to ``n`` training examples."""
         reference = space.of_training(n)
+        balls = Balls(reference, **self.neighbors)
 
         def compare(features: Tensor) -> dict[str, Measured]:
-            found = prdc(features, reference, **self.neighbors)
-            return {name: Measured(value) for name, value in found._asdict().items()}
+            return {name: Measured(value) for name, value in balls.prdc(features)._asdict().items()}
 
         return compare, {"reference": "train+val", "reference_n": len(reference), **self.neighbors}
