@@ -23,6 +23,8 @@ random walk 23 % (Roberts & Rosenthal 1998, https://doi.org/10.1111/1467-9868.00
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 from typing_extensions import override
@@ -165,7 +167,7 @@ class LangevinAnnealed(AnnealedLaw[State]):
         log_g: ``x [N, D] -> log f_1/f_0 [N]``, differentiable.
         reference: ``f_0``.
         betas: inverse temperatures ``[T + 1]``.
-        step_size: η at ``b = 1``.
+        step_size: η at ``b = 1``, or a tensor ``[]`` with it, which steps at ``b = 1`` do not read from its device.
         adjusted: accept and reject steps (:func:`mala`); if not, every step is taken and its defect enters the weights.
         largest: largest norm of the gradient in a step, see :func:`force`; ``None`` for no limit.
         first: η at ``b = 0``, from which it goes to that at ``b = 1`` in equal ratios, since densities narrow on the
@@ -179,15 +181,14 @@ class LangevinAnnealed(AnnealedLaw[State]):
         log_g: LogDensity[Tensor],
         reference: NormalDensity,
         betas: Tensor,
-        step_size: float,
+        step_size: float | Tensor,
         adjusted: bool,
         largest: float | None = None,
         first: float | None = None,
     ) -> None:
         super().__init__(DifferentiablePath(log_g, reference), betas, reference.log_z0)
         self.reference = reference
-        self.step_size, self.adjusted, self.largest = step_size, adjusted, largest
-        self.first = step_size if first is None else first
+        self.step_size, self.adjusted, self.largest, self.first = step_size, adjusted, largest, first
 
     @override
     def draw(self, n: int) -> State:
@@ -213,5 +214,12 @@ class LangevinAnnealed(AnnealedLaw[State]):
         return defect(self.path, before, after, beta, self._step_sizes(before, beta), largest=self.largest)
 
     def _step_sizes(self, state: State, beta: float) -> Tensor:
-        eta = self.step_size if self.first == self.step_size else self.first ** (1 - beta) * self.step_size**beta
+        eta = self.step_size if self.first is None or beta == 1 else self.first ** (1 - beta) * self._last**beta
+        if isinstance(eta, Tensor):
+            return eta.to(state.log_g).expand(len(state.x))
         return state.log_g.new_full((len(state.x),), eta)
+
+    @cached_property
+    def _last(self) -> float:
+        """η at ``b = 1``, as a number of double precision."""
+        return float(self.step_size)

@@ -232,9 +232,9 @@ class EBM(EnergyModel):
         return -energy / self.temperature
 
     @property
-    def eta(self) -> float:
-        """Size η of a Langevin step, adapted or fixed."""
-        return self.step_size if self.acceptance is None else float(self.adapted)
+    def eta(self) -> float | Tensor:
+        """Size η of a Langevin step: fixed, or adapted, ``[]``, of which training reads no number from its device."""
+        return self.step_size if self.acceptance is None else self.adapted.clone()
 
     @property
     def reference(self) -> Reference:
@@ -255,9 +255,8 @@ class EBM(EnergyModel):
         self, log_g: LogDensity[Tensor], reference: NormalDensity, temperatures: int
     ) -> LangevinAnnealed:
         """Chains of single Langevin steps from a reference density to its tilt by ``log_g``."""
-        betas = sigmoid_schedule(temperatures)
-        sizes = (self.eta, self.adjusted, self.largest_gradient, self.step_size)
-        return LangevinAnnealed(log_g, reference, betas, *sizes)
+        betas, first = sigmoid_schedule(temperatures), None if self.acceptance is None else self.step_size
+        return LangevinAnnealed(log_g, reference, betas, self.eta, self.adjusted, self.largest_gradient, first)
 
     @override
     def clamped(self, y: Tensor, known: Tensor) -> LangevinAnnealed:

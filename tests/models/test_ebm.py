@@ -9,6 +9,7 @@ import torch
 from conformance.test_laboratory import settings as config_of
 from torch import nn
 from torch.distributions import MultivariateNormal
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from genmodels.core import DataSpec, Kind
 from genmodels.data.sources import Mixture
@@ -353,10 +354,10 @@ def test_training_adapts_the_step_size_to_an_acceptance_and_what_it_ends_with_is
     model = quadratic(Persistent(512, restart=0.0), steps=5, step_size=1.9, acceptance=0.7)
     x = torch.randn(256, 2)
     model.initialize(x)
-    assert model.eta == pytest.approx(1.9)
+    assert float(model.eta) == pytest.approx(1.9)
     found = [model.loss(x).terms["acceptance"].item() for _ in range(150)]
     assert found[0] < 0.5 and sum(found[-20:]) / 20 == pytest.approx(0.7, abs=0.03)
-    assert 0.05 < model.eta < 1.5 and model.annealed(5).step_size == model.eta == float(model.state_dict()["adapted"])
+    assert 0.05 < model.eta < 1.5 and model.annealed(5).step_size == model.eta == model.state_dict()["adapted"]
     before = model.eta
     model.sample(5), model.log_likelihood(x[:5]), model.run_chains(x, 3)
     assert model.eta == before
@@ -365,6 +366,28 @@ def test_training_adapts_the_step_size_to_an_acceptance_and_what_it_ends_with_is
     fixed.initialize(x)
     fixed.loss(x)
     assert fixed.eta == 0.1 == fixed.law["step_size"] and "adapted" not in fixed.state_dict()
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that are read from tensors, for each of which a processor waits for its device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("start", [Data(), Noise(), Persistent(512)], ids=lambda start: type(start).__name__)
+def test_a_batch_waits_for_no_number(start):
+    model, x = quadratic(start, steps=5, acceptance=0.7), torch.randn(64, 2)
+    model.initialize(x)
+    with Reads() as reads:
+        model.loss(x)
+    assert reads.count == 0
+    with reads:
+        float(model.eta)
+    assert reads.count == 1
 
 
 def test_a_copula_of_reals_has_their_covariance():
