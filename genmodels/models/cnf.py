@@ -36,8 +36,8 @@ from genmodels.models.base import (
     NetworkFactory,
     OptimizerFactory,
     SchedulerFactory,
+    Standardizes,
     in_float32,
-    moments,
     solving,
 )
 from genmodels.ode import (
@@ -138,7 +138,7 @@ class MaximumLikelihood(Objective):
         return Loss(-nats / dims + self.kinetic * kinetic + self.jacobian * jacobian, terms)
 
 
-class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, Denoises, Exports):
+class CNF(GenerativeModel, Standardizes, Samples, HasLikelihood, HasProbabilityFlow, Encodes, Denoises, Exports):
     """Continuous flow of images or vectors, of integers (scaled to [-1, 1]) or reals (standardized).
 
     Integers are dequantized uniformly: the flow is trained on points of the bins around the levels, and a sample is the
@@ -163,8 +163,6 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
     family = "flows"
     draws = "dequantization_samples"
     takes_labels = True
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -189,8 +187,7 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
         self.sampler = sampler
         self.tolerance = tolerance
         self.probes = probes
-        self.register_buffer("mean", torch.zeros(spec.shape))
-        self.register_buffer("std", torch.ones(spec.shape))
+        self.hold_moments(*spec.shape)
 
     def compiled_networks(self) -> Iterable[nn.Module]:
         """The network."""
@@ -198,28 +195,20 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
 
     # Between raw data and the scale of the flow -----------------------------------------------------------------------
 
-    @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Take the moments by which reals are standardized from ``x [B, *shape]``."""
         if not self.spec.is_discrete:
-            mean, std = moments(x.float().flatten(1))
-            self.mean.copy_(mean.view(self.spec.shape))
-            self.std.copy_(std.view(self.spec.shape))
-
-    def standardized(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """``u = (y - mean) / std [B, *shape]`` and ``log |du/dy| [B]``; on integers ``u = y``."""
-        return (y - self.mean) / self.std, -self.std.log().sum().expand(len(y))
+            self.take_moments(x.float().flatten(1))
 
     def to_flow(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A draw ``u [B, *shape]`` in the bins of raw data ``x [B, *shape]``, and the log-determinants ``[B]``."""
         point, log_volume = dequantize(x, self.spec)
         y, log_slope = unit_to_symmetric(point, self.spec)
-        u, log_det = self.standardized(y)
-        return u, log_volume + log_slope + log_det
+        return self.standardized(y), log_volume + log_slope + self.log_det_standardized
 
     def from_flow(self, u: Tensor) -> Tensor:
         """Raw data ``[B, *shape]`` at ``u [B, *shape]``."""
-        return from_symmetric(self.mean + self.std * u, self.spec)
+        return from_symmetric(self.restored(u), self.spec)
 
     # The flow ---------------------------------------------------------------------------------------------------------
 
@@ -309,9 +298,8 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
 
     def flow_log_density(self, y: Tensor, tolerance: float, probes: Tensor | None = None) -> tuple[Tensor, int]:
         """Density of the flow's ends."""
-        u, log_det = self.standardized(y)
-        nats, evaluations = self.log_density(u, Dopri5(tolerance), probes)
-        return nats + log_det, evaluations
+        nats, evaluations = self.log_density(self.standardized(y), Dopri5(tolerance), probes)
+        return nats + self.log_det_standardized, evaluations
 
     # Samples and codes ------------------------------------------------------------------------------------------------
 
@@ -336,7 +324,7 @@ class CNF(GenerativeModel, Samples, HasLikelihood, HasProbabilityFlow, Encodes, 
     @in_float32
     def encode(self, x: Tensor) -> Tensor:
         """Code ``z [B, D]`` of raw data ``x [B, *shape]``; an integer is represented by its level."""
-        u, _ = self.standardized(to_symmetric(x, self.spec))
+        u = self.standardized(to_symmetric(x, self.spec))
         return self.solve(u, 1.0, 0.0, Dopri5(self.tolerance)).flatten(1)
 
     @torch.no_grad()

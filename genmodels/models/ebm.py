@@ -50,8 +50,8 @@ from genmodels.models.base import (
     NetworkFactory,
     OptimizerFactory,
     SchedulerFactory,
+    Standardizes,
     in_float32,
-    moments,
 )
 
 FEWEST_ACCEPTED = 0.01  # of the steps of chains that move
@@ -61,7 +61,7 @@ AT_A_TIME = 4096  # examples
 ADAPTATION = 0.1  # of the logarithm of a step size at a batch, times what acceptance lacks
 
 
-class EBM(EnergyModel):
+class EBM(EnergyModel, Standardizes):
     """A network f of the energy, trained by contrast with Langevin chains.
 
     Integers are dequantized and mapped to the reals by the logit (as for a flow, Dinh et al. 2017, §4.1), and all
@@ -99,8 +99,6 @@ class EBM(EnergyModel):
     """
 
     remedies = "lower model.step_size, at which chains diverge, or model.optimizer.lr, or set model.largest_gradient"
-    mean: Tensor
-    std: Tensor
     root: Tensor
     precision: Tensor
     adapted: Tensor
@@ -143,8 +141,7 @@ class EBM(EnergyModel):
         self.temperature, self.energy_decay, self.alpha = temperature, energy_decay, alpha
         self.start = start
         self.network = energy(spec.shape, (1,))
-        self.register_buffer("mean", torch.zeros(spec.dims))
-        self.register_buffer("std", torch.ones(spec.dims))
+        self.hold_moments(spec.dims)
         self.acceptance = acceptance
         if acceptance is not None:
             self.register_buffer("adapted", torch.tensor(step_size))
@@ -170,9 +167,9 @@ class EBM(EnergyModel):
         """Take the moments of raw data ``x [B, *shape]``, or their copula, and start the chains."""
         if self.scores is not None:
             self.scores.fit(x.flatten(1))
-        mean, std = moments(self.to_reals(x) if self.scores is None else dequantize(x, self.spec)[0].flatten(1))
-        self.mean.copy_(mean)
-        self.std.copy_(std if self.scores is None else std.square().mean().sqrt())  # pixels keep their contrast
+        self.take_moments(self.to_reals(x) if self.scores is None else dequantize(x, self.spec)[0].flatten(1))
+        if self.scores is not None:
+            self.std.fill_(self.std.square().mean().sqrt())  # pixels keep their contrast
         if self.copula:
             c = correlations(self.embed(part) for part in x.split(AT_A_TIME))
             self.root.copy_(torch.linalg.cholesky(c))
@@ -200,23 +197,23 @@ class EBM(EnergyModel):
     def embed(self, x: Tensor) -> Tensor:
         if self.scores is not None:
             return self.scores.encode(x.flatten(1))
-        return (self.to_reals(x) - self.mean) / self.std
+        return self.standardized(self.to_reals(x))
 
     def log_volume(self, y: Tensor) -> Tensor:
         """Log-determinant ``[B]`` of standardizing, of the logit, and log-volume of a bin, at ``y [B, D]``."""
         if self.scores is not None:
             return self.scores.log_volume(y).sum(1)
-        log_det = -self.std.log().sum().expand(len(y))
+        log_det = self.log_det_standardized.expand(len(y))
         if self.spec.levels is None:
             return log_det
-        log_det = log_det + logit_log_det(self.mean + self.std * y, self.alpha)
+        log_det = log_det + logit_log_det(self.restored(y), self.alpha)
         return log_det - self.spec.dims * math.log(self.spec.levels)
 
     def unembed(self, y: Tensor) -> Tensor:
         """Raw data ``x [B, *shape]`` of ``y [B, D]``; an integer is the level whose bin contains its point."""
         if self.scores is not None:
             return self.scores.decode(y).to(torch.uint8).view(-1, *self.spec.shape)
-        reals = self.mean + self.std * y
+        reals = self.restored(y)
         u = unlogit(reals, self.alpha) if self.spec.is_discrete else reals
         return quantize(u, self.spec).view(-1, *self.spec.shape)
 
@@ -227,7 +224,7 @@ class EBM(EnergyModel):
 
         In place of normal scores the network sees the values that they stand for.
         """
-        seen = z if self.scores is None else (self.scores.dequantized(z) - self.mean) / self.std
+        seen = z if self.scores is None else self.standardized(self.scores.dequantized(z))
         energy: Tensor = self.network(seen.view(-1, *self.spec.shape)).float().flatten()
         return -energy / self.temperature
 
@@ -271,7 +268,7 @@ class EBM(EnergyModel):
         given = self.reference.given(y, known)
         if self.scores is not None:
             return given.log_known + torch.where(known, self.scores.log_volume(y), 0.0).sum(1)
-        reals = self.mean + self.std * y
+        reals = self.restored(y)
         return given.log_known + torch.where(known, F.softplus(reals) + F.softplus(-reals), 0.0).sum(1)
 
     @property

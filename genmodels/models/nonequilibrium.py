@@ -44,12 +44,12 @@ from genmodels.models.base import (
     NetworkFactory,
     OptimizerFactory,
     SchedulerFactory,
+    Standardizes,
     in_float32,
-    moments,
 )
 
 
-class Nonequilibrium(DiffusionModel):
+class Nonequilibrium(DiffusionModel, Standardizes):
     """Binomial diffusion of data of two levels, Gaussian diffusion of all others.
 
     Reals are standardized, each channel by its mean and standard deviation; integers are dequantized, which makes the
@@ -69,8 +69,6 @@ class Nonequilibrium(DiffusionModel):
         ValueError: if the rate is not between 0 and 1, or a fixed β outside of (0, 1).
     """
 
-    mean: Tensor
-    std: Tensor
     time_probability: Tensor
 
     def __init__(
@@ -93,9 +91,7 @@ class Nonequilibrium(DiffusionModel):
         self.steps = len(self.betas())
         ensure(self.steps >= 2, "schedule must have at least two steps.")
         self.network = network(spec.shape, (self.kernel.outputs * spec.shape[0], *spec.shape[1:]))
-        channels = (spec.shape[0], *[1] * (len(spec.shape) - 1))
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("std", torch.ones(channels))
+        self.hold_moments(spec.shape[0], *[1] * (len(spec.shape) - 1))
         chosen = torch.cat([torch.zeros(2), torch.full((self.steps - 1,), 1 / (self.steps - 1))])
         self.register_buffer("time_probability", chosen, persistent=False)  # t = 2 .. T
 
@@ -103,9 +99,7 @@ class Nonequilibrium(DiffusionModel):
     def initialize(self, x: Tensor) -> None:
         """Take the moments of reals, or the frequency of ones, from raw data ``x [B, *shape]``."""
         if self.spec.levels is None:
-            mean, std = moments(x.float().transpose(0, 1).flatten(1).T)
-            self.mean.copy_(mean.view_as(self.mean))
-            self.std.copy_(std.view_as(self.std))
+            self.take_moments(x.float().transpose(0, 1).flatten(1).T)
         elif isinstance(self.kernel, BinomialKernel) and self.rate is None:
             self.kernel.rate.fill_((float(x.sum()) + 0.5) / (x.numel() + 1))  # inside of (0, 1)
 
@@ -116,8 +110,8 @@ class Nonequilibrium(DiffusionModel):
         if isinstance(self.kernel, BinomialKernel):
             return x.float(), x.new_zeros(len(x), dtype=torch.float32)
         if self.spec.levels is None:
-            pixels = self.spec.dims // len(self.std.flatten())
-            return (x.float() - self.mean) / self.std, (-pixels * self.std.log().sum()).expand(len(x))
+            pixels = self.spec.dims // self.std.numel()
+            return self.standardized(x.float()), (pixels * self.log_det_standardized).expand(len(x))
         u, log_bins = dequantize(x, self.spec)
         y, log_det = unit_to_symmetric(u, self.spec)
         return y, log_bins + log_det
@@ -126,7 +120,7 @@ class Nonequilibrium(DiffusionModel):
         """Raw data ``[B, *shape]`` of x_0; an integer is the level whose bin contains it."""
         if isinstance(self.kernel, BinomialKernel):
             return x0.to(torch.uint8)
-        return from_symmetric(x0, self.spec) if self.spec.is_discrete else self.mean + self.std * x0
+        return from_symmetric(x0, self.spec) if self.spec.is_discrete else self.restored(x0)
 
     # The two chains ---------------------------------------------------------------------------------------------------
 
@@ -291,7 +285,7 @@ class Nonequilibrium(DiffusionModel):
 
         def log_factor(x0: Tensor) -> Tensor:
             half = ((self.spec.levels or 3) - 1) / 2  # 1 for reals
-            scaled = x0 if isinstance(self.kernel, BinomialKernel) else self.mean + self.std * x0
+            scaled = x0 if isinstance(self.kernel, BinomialKernel) else self.restored(x0)
             symmetric = self.spec.is_discrete and not isinstance(self.kernel, BinomialKernel)
             return log_r((x0 + 1) * half if symmetric else scaled)
 

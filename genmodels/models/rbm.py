@@ -38,12 +38,12 @@ from genmodels.mcmc.gibbs import (
     GibbsState,
     Visible,
 )
-from genmodels.models.base import EnergyModel, Loss, OptimizerFactory, SchedulerFactory, in_float32, moments
+from genmodels.models.base import EnergyModel, Loss, OptimizerFactory, SchedulerFactory, Standardizes, in_float32
 
 MOST_BITS = 20  # 2^20 states are enumerated within seconds
 
 
-class RBM(EnergyModel, Encodes):
+class RBM(EnergyModel, Standardizes, Encodes):
     """Boltzmann machine of D visible and m hidden units, in two layers.
 
     The visible units follow from the data: Bernoulli for two levels, binomial for L (sums of L - 1 equal Bernoulli
@@ -72,9 +72,6 @@ class RBM(EnergyModel, Encodes):
     Raises:
         ValueError: if a number is out of range, units are of another kind, or there are too many states for ``exact``.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -112,8 +109,8 @@ class RBM(EnergyModel, Encodes):
         self.weight = nn.Parameter(size * torch.randn(spec.dims, hidden))
         if not spec.is_discrete:
             self.log_precision = nn.Parameter(torch.full((spec.dims,), math.log(2)))
-        self.register_buffer("mean", torch.full((spec.dims,), ((spec.levels or 1) - 1) / 2))
-        self.register_buffer("std", torch.ones(spec.dims))
+        self.hold_moments(spec.dims)
+        self.mean.fill_(((spec.levels or 1) - 1) / 2)
         self._remembered: tuple[Any, Tensor] = (None, torch.empty(0))  # key and value of log_f_of_states
 
     # The machine ------------------------------------------------------------------------------------------------------
@@ -142,9 +139,7 @@ class RBM(EnergyModel, Encodes):
         """Take offsets, biases and the start of the chains from the means of raw data ``x [B, *shape]``."""
         v = x.flatten(1).float()
         if self.spec.levels is None:
-            mean, std = moments(v)
-            self.mean.copy_(mean)
-            self.std.copy_(std)
+            self.take_moments(v)
         else:
             self.mean.copy_((v.sum(0) + (self.spec.levels - 1) / 2) / (len(v) + 1))  # inside of the range
             self.visible_bias.copy_(self.base_bias())
@@ -170,17 +165,17 @@ class RBM(EnergyModel, Encodes):
     def embed(self, x: Tensor) -> Tensor:
         """Units ``v [B, D]`` of raw data ``x [B, *shape]``: integers as they are, reals standardized."""
         v = x.flatten(1).float()
-        return v if self.spec.is_discrete else (v - self.mean) / self.std
+        return v if self.spec.is_discrete else self.standardized(v)
 
     def log_volume(self, y: Tensor) -> Tensor:
         """The log-determinant ``[B]`` of standardizing reals, 0 for integers."""
-        return (0.0 if self.spec.is_discrete else -self.std.log().sum()) + y.new_zeros(len(y))
+        return (0.0 if self.spec.is_discrete else self.log_det_standardized) + y.new_zeros(len(y))
 
     def unembed(self, y: Tensor) -> Tensor:
         """Raw data ``x [B, *shape]`` of units ``v [B, D]``."""
         if self.spec.is_discrete:
             return y.to(torch.uint8).view(-1, *self.spec.shape)
-        return (self.mean + self.std * y).view(-1, *self.spec.shape)
+        return self.restored(y).view(-1, *self.spec.shape)
 
     # Training ---------------------------------------------------------------------------------------------------------
 

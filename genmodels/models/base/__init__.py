@@ -6,7 +6,8 @@ from genmodels.models.base.energy import EnergyModel
 from genmodels.models.base.flow import NormalizingFlow, to_reals
 from genmodels.models.base.given import Batch, examples_and_labels
 from genmodels.models.base.model import AdversarialModel, BaseModel, GenerativeModel
-from genmodels.models.base.numerics import in_float32, moments, solving
+from genmodels.models.base.numerics import in_float32, solving
+from genmodels.models.base.standardizes import Standardizes
 from genmodels.models.base.training import (
     OptimizerFactory,
     Player,
@@ -34,11 +35,11 @@ __all__ = [
     "SchedulerFactory",
     "StandardLogistic",
     "StandardNormal",
+    "Standardizes",
     "adopt_settings",
     "examples_and_labels",
     "in_float32",
     "make_optimizers",
-    "moments",
     "solving",
     "to_reals",
     "train_batch",

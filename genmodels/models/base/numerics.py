@@ -1,4 +1,4 @@
-"""What models of several families need to compute with care: in float32, on standardized data, by an ODE's solver."""
+"""What models of several families need to compute with care: in float32, or by an ODE's solver."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor
 
 from genmodels.errors import UserError
 from genmodels.models.base.model import GenerativeModel
 
-TINY = 1e-6  # ratio of a standard deviation to the mean below which float32 cannot tell a column from a constant
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -26,16 +24,6 @@ def in_float32(method: Method) -> Method:
             return method(self, *args, **kwargs)
 
     return cast("Method", full)
-
-
-def moments(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and standard deviations ``[D]`` of ``y [B, D]``, the latter 1 for a constant column.
-
-    >>> moments(torch.tensor([[1e-4, 5.0], [3e-4, 5.0]]))
-    (tensor([2.0000e-04, 5.0000e+00]), tensor([1.0000e-04, 1.0000e+00]))
-    """
-    std, mean = torch.std_mean(y, 0, correction=0)
-    return mean, torch.where(std > TINY * mean.abs(), std, 1.0)
 
 
 @contextmanager
