@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genmodels.api import draw, draw_completions, evaluate_again, go_on, scored, trained_extractor
+from genmodels.actions import evaluate_again, go_on, scored, trained_extractor
 from genmodels.composition import compose
+from genmodels.drawn import draw, draw_completions
 from genmodels.errors import UserError, nearest, require
 from genmodels.places import located
 from genmodels.settings import plain
 from genmodels.tree import options as options_of
 
 if TYPE_CHECKING:
-    from genmodels.api import Drawn
     from genmodels.core.score import Score
+    from genmodels.drawn import Drawn
     from genmodels.experiment import Experiment
 
 FRAMES = 40  # of an animation of samples

@@ -42,6 +42,8 @@ FLOORS = [
     {"hints", "places", "typed"},
     {"sweeps"},
     {"launch"},
+    {"actions"},
+    {"drawn"},
     {"api"},
     {"commands"},
     {"cli", "conformance"},
