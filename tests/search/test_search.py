@@ -5,136 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 from contextlib import suppress
-from functools import cache, partial
-from pathlib import Path
 
 import optuna
 import pytest
-from conformance.kinds import ROOT
-from hydra import compose, initialize_config_dir
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from search.searching import LR, Launcher, distance, planned, read, states
 
-from genmodels import naming
 from genmodels.errors import UserError
 from genmodels.runs.lock import claimed
-from genmodels.search.plan import plan
 from genmodels.search.record import FILE
 from genmodels.search.results import Searched
-from genmodels.search.space import Space
-from genmodels.search.study import existing, make_sampler, seed_of, storage_at
-from genmodels.search.sweeper import Search
-from genmodels.search.trial import reports_to
+from genmodels.search.study import existing, make_sampler, storage_at
 from genmodels.search.trials import Trials
-
-LR = "model.optimizer.lr=tag(log,interval(1e-4,1e-2))"
-WORDS = ("data=gaussian", "callbacks=[]", "data.limit=40", "metrics=[likelihood]")
-
-
-@cache
-def _composed(words: tuple[str, ...]):
-    return compose("train", overrides=["hparams_search=optuna", *words], return_hydra_config=True)
-
-
-@pytest.fixture(scope="module")
-def loader() -> ConfigLoader:
-    """Hydra's loader of conf/, with which the configs of trials are composed."""
-    naming.register()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield GlobalHydra.instance().config_loader()
-    _composed.cache_clear()
-
-
-def fields(words):
-    """Keys and values of a job's words."""
-    return {each.get_key_element(): each.value() for each in OverridesParser.create().parse_overrides(list(words))}
-
-
-class Launcher:
-    """Writes the records that jobs would leave, of a training that takes no time.
-
-    The validation value is smallest at a learning rate of 1e-3.
-    """
-
-    def __init__(self, folder, endings=(), prune=False):
-        self.folder, self.endings, self.prune = Path(folder), dict(endings), prune
-        self.jobs = []
-
-    def launch(self, jobs, initial_job_idx):
-        for words in jobs:
-            self.run(words)
-
-    def run(self, words):
-        given = fields(words)
-        self.jobs.append(given)
-        ending = self.endings.pop(len(self.jobs) - 1, "finished")
-        if ending == "vanish":
-            return
-        if ending == "kill":
-            raise KeyboardInterrupt
-        run = self.folder / given["hydra.sweep.subdir"]
-        run.mkdir(parents=True, exist_ok=True)
-        value = distance(given)
-        if self.prune and not given["test"] and ending == "finished" and self.hopeless(given, value):
-            ending = "pruned"
-        record = {"status": "running" if ending == "die" else ending, "metrics": {}, "tested": given["test"]}
-        record |= {"validation": {"val/nats": value}, "cost": {"parameters": round(1 / value)}}
-        record |= {"error": "no disk."} if ending == "failed" else {}
-        (run / "run.json").write_text(json.dumps(record))
-        if ending == "die":
-            raise KeyboardInterrupt
-
-    def hopeless(self, given, value):
-        place = {key.removeprefix("trial."): given[key] for key in given if key.startswith("trial.")}
-        report, name = reports_to(place)
-        assert name == "val/nats"
-        return any(report(step, value + 1 / step) for step in (1, 2, 3))
-
-
-def distance(given):
-    return round(abs(float(given.get("model.optimizer.lr", 1e-3)) - 1e-3) * 1000 + 0.1, 9)
-
-
-def planned(loader, folder, *words, **settings):
-    """The search of a command line, and its space."""
-    composed = partial(_compose, loader)
-    sampler, pruner = settings.pop("sampler", "tpe"), settings.pop("pruner", "none")
-    chosen = [f"hydra/sweeper/sampler={sampler}", f"hydra/sweeper/pruner={pruner}"]
-    config = composed([*chosen, *(f"hydra.sweeper.{key}={value}" for key, value in settings.items())])
-    sweeper = Search(**{key: value for key, value in config.hydra.sweeper.items() if not key.startswith("_")})
-    sweeper.check()
-    space = Space.of({}, [*WORDS, *words], loader, composed)
-    space.check()
-    return plan(sweeper.settings, space, Path(folder).absolute()), space
-
-
-def _compose(loader, words):
-    return _composed(tuple(words))
-
-
-@pytest.fixture
-def search(loader, tmp_path):
-    """A function that calls the same search once more, and returns the launcher and the trials."""
-
-    def call(*words, endings=(), prune=False, **settings):
-        found, space = planned(loader, tmp_path, *(words or (LR,)), **settings)
-        launcher = Launcher(tmp_path, endings, prune)
-        trials = Trials(found, space, launcher)
-        with suppress(KeyboardInterrupt):
-            trials.run()
-        return launcher, existing(storage_at(found.storage), found.name).trials
-
-    return call
-
-
-def states(trials):
-    return [trial.state.name for trial in trials]
-
-
-def read(tmp_path):
-    return json.loads((tmp_path / FILE).read_text())
-
 
 # Trials
 
@@ -244,75 +125,6 @@ def test_trials_are_launched_together(search):
     assert states(trials) == ["COMPLETE"] * 5 and len(launcher.jobs) == 6
 
 
-# The space
-
-
-def test_a_key_of_one_model_is_searched_for_that_model_alone(search):
-    launcher, trials = search("model=vae,realnvp", "model.latent_dim=choice(2,4)", LR, n_trials=8, sampler="random")
-    having = {trial.params["model"]: "model.latent_dim" in trial.params for trial in trials}
-    assert having == {"vae": True, "realnvp": False}
-    assert all(("model.latent_dim" in job) == (job["model"] == "vae") for job in launcher.jobs)
-
-
-def test_a_fixed_key_of_one_model_is_left_out_for_others(search):
-    launcher, _ = search("model=vae,realnvp", "model.latent_dim=2", LR, n_trials=6, sampler="random")
-    assert {job["model"]: job.get("model.latent_dim") for job in launcher.jobs} == {"vae": 2, "realnvp": None}
-
-
-def test_a_part_of_one_model_is_searched_for_that_model_alone(loader, tmp_path):
-    words = ("model=vae,ddpm", "model/sampler=ancestral,ddim", "model.sampler.eta=interval(0.0,1.0)")
-    _, space = planned(loader, tmp_path, *words)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    found = [fields(space.propose(study.ask())) for _ in range(12)]
-    assert {job["model"]: "model/sampler" in job for job in found} == {"vae": False, "ddpm": True}
-    eta = {job.get("model/sampler"): "model.sampler.eta" in job for job in found}
-    assert eta == {None: False, "ancestral": False, "ddim": True}
-
-
-def test_a_grid_has_every_combination_once(search):
-    launcher, trials = search("model=vae,realnvp", "model.latent_dim=choice(2,4)", "model.optimizer.lr=1e-3,1e-4",
-                              n_trials=50, sampler="grid")  # fmt: skip
-    *jobs, _ = launcher.jobs
-    found = {(job["model"], job.get("model.latent_dim"), job["model.optimizer.lr"]) for job in jobs}
-    assert len(jobs) == len(found) == 2 * 2 + 2
-    assert set(states(trials)) == {"COMPLETE", "FAIL"}  # the latter repeat others, for realnvp
-    assert search("model=vae,realnvp", "model.latent_dim=choice(2,4)", "model.optimizer.lr=1e-3,1e-4",
-                  n_trials=50, sampler="grid")[0].jobs[0]["test"] is True  # fmt: skip
-
-
-@pytest.mark.slow
-def test_a_space_that_is_used_up_ends_the_search(search, capsys):
-    launcher, trials = search("model.latent_dim=range(1,4)", n_trials=10)
-    assert sorted(trial.params["model.latent_dim"] for trial in trials if trial.values) == [1, 2, 3]
-    assert "has tried what there is to try" in capsys.readouterr().out and len(launcher.jobs) == 4
-
-
-def test_ranges_and_intervals_have_the_ends_that_hydra_gives_them(loader, tmp_path):
-    words = ["model.latent_dim=range(2,10,3)", "model.beta=range(0.5,1.0,0.1)", "data.batch_size=int(interval(8,16))"]
-    _, space = planned(loader, tmp_path, *words)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    found = [fields(space.propose(study.ask())) for _ in range(60)]
-    assert {job["model.latent_dim"] for job in found} == {2, 5, 8}
-    assert {job["model.beta"] for job in found} == {0.5, 0.6, 0.7, 0.8, 0.9}
-    assert {job["data.batch_size"] for job in found} == set(range(8, 17))
-
-
-def test_proposals_are_those_of_plain_optuna(search):
-    _, trials = search(n_trials=6, sampler="random")
-    for trial in trials:
-        own = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed_of(0, trial.number)))
-        assert {"model.optimizer.lr": own.ask().suggest_float("x", 1e-4, 1e-2, log=True)} == trial.params
-
-
-def test_bayesian_proposals_are_those_of_plain_optuna_after_the_same_trials(search):
-    _, trials = search(n_trials=14)
-    own = optuna.samplers.TPESampler(seed=seed_of(0, 13), constant_liar=True)
-    study = optuna.create_study(sampler=own)
-    study.add_trials(trials[:13])
-    (name,) = trials[13].params
-    assert {name: study.ask().suggest_float(name, 1e-4, 1e-2, log=True)} == trials[13].params
-
-
 # Objectives
 
 
@@ -324,67 +136,6 @@ def test_two_objectives_have_a_front_whose_points_are_all_scored(search, tmp_pat
     assert {job["trial.number"] for job in launcher.jobs if job["test"]} == front == set(read(tmp_path)["best"])
     shown = Searched.read(tmp_path)
     assert len(shown.front()) == 1 and "cost.parameters" in shown.summary
-
-
-BAD = {
-    "another model's value": (["model=gan,vae", LR], "validation monitors different values (model=gan: val/energy_d"),
-    "one model lacks it": (["model=gan,vae", LR, "objective=val/nats"], "val/nats is no validation value of model=gan"),
-    "misspelled": ([LR, "objective=val/nat"], "val/nat is no validation value; did you mean 'val/nats'?"),
-    "test score": ([LR, "objective=test/nats"], "is a test score, which a search must not see; choose by a validation"),
-    "bare name": ([LR, "objective=nats"], "objective=nats is no validation value; did you mean 'val/nats'?"),
-    "cost": ([LR, "objective=cost.train_second"], "is no cost; did you mean 'cost.train_seconds'?"),
-    "nothing": ([], "nothing is searched; give a key several values"),
-    "seeds": (["seed=0,1"], "would choose the luckiest one"),
-    "unknown key": (["model.latnt_dim=1,2"], "unknown key 'model.latnt_dim'; did you mean 'model.latent_dim'?"),
-    "empty interval": (["model.beta=interval(2,1)"], "the interval is empty"),
-    "logarithm": (["model.beta=tag(log,interval(0,1))"], "an interval by logarithm must begin above 0"),
-    "long range": (["model.beta=range(0,1,0.0001)"], "has more than 1000 values; write an interval"),
-    "standing range": (["model.latent_dim=range(1,4,0)"], "model.latent_dim=range(1,4,0): "),
-    "dry run": ([LR, "dry_run=true"], "dry_run=true trains nothing"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_search_that_makes_no_sense_is_refused_before_anything_is_written(case, loader, tmp_path):
-    words, sentence = BAD[case]
-    with pytest.raises(UserError) as error:
-        planned(loader, tmp_path / "sweep", *words)
-    assert sentence in str(error.value)
-    assert not (tmp_path / "sweep").exists()
-
-
-SETTINGS = {
-    "trials": ({"n_trials": 0}, "hydra.sweeper.n_trials must be an integer from 1"),
-    "jobs": ({"n_jobs": "many"}, "hydra.sweeper.n_jobs must be an integer"),
-    "direction": ({"direction": "minimise"}, "hydra.sweeper.direction=minimise: did you mean 'minimize'?"),
-    "wrong side": ({"direction": "maximize"}, "val/nats is better if lower; write hydra.sweeper.direction=minimize"),
-    "too many": ({"direction": "[minimize,minimize]"}, "has 2 entries, there are 1 objectives"),
-    "grid of an interval": ({"sampler": "grid"}, "has no list of values for a grid; write choice(...) or range(...)"),
-    "unknown argument": ({"sampler": "random", "sampler.seed": "x"}, "hydra.sweeper.sampler"),
-    "another class": ({"sampler._target_": "os.system"}, "_target_=os.system is no class of optuna"),
-    "startup": ({"pruner": "median", "pruner.n_startup_trials": -1}, "hydra.sweeper.pruner: "),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", SETTINGS)
-def test_settings_that_make_no_sense_are_refused(case, loader, tmp_path):
-    settings, sentence = SETTINGS[case]
-    with pytest.raises(UserError) as error:
-        planned(loader, tmp_path / "sweep", LR, **settings)
-    assert sentence in str(error.value) and not (tmp_path / "sweep").exists()
-
-
-def test_a_pruner_or_cmaes_needs_a_single_objective(loader, tmp_path):
-    words = (LR, "objective=[val/nats,cost.parameters]")
-    with pytest.raises(UserError, match=r"write hydra/sweeper/pruner=none"):
-        planned(loader, tmp_path, *words, pruner="median")
-    with pytest.raises(UserError, match="cmaes has one objective"):
-        planned(loader, tmp_path, *words, sampler="cmaes")
-
-
-def test_a_test_score_is_an_objective_if_it_is_allowed(loader, tmp_path):
-    found, _ = planned(loader, tmp_path, LR, "objective=test/nats", allow_test="true")
-    assert found.tests
 
 
 # The study on disk
