@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from genmodels.actions import Place, evaluate_again, go_on, read, scored, trained_extractor, training
 from genmodels.drawn import Drawn, draw
 from genmodels.errors import UserError, require
+from genmodels.files import path_named
 from genmodels.hints import is_bad_input, sentence
 from genmodels.places import located
 from genmodels.signals import Interrupted, listening
@@ -124,7 +125,7 @@ def score(samples: Place, name: str, *overrides: str, metrics: Sequence[str] | N
         UserError: for bad input, before anything is written.
     """
     with called():
-        return scored(Path(samples), name, [*choice_of(metrics), *overrides])
+        return scored(path_named(samples, "samples"), name, [*choice_of(metrics), *overrides])
 
 
 def train_extractor(*overrides: str, epochs: int | None = None, features: int | None = None) -> Path:
@@ -162,7 +163,7 @@ def export(run: Place, out: Place, weights: str | None = None, format: str | Non
     from genmodels.publish import write
 
     with called():
-        return write(located(run), Path(out), weights, format)
+        return write(located(run), path_named(out, "out"), weights, format)
 
 
 def choice_of(metrics: Sequence[str] | None) -> list[str]:

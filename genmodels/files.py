@@ -17,6 +17,16 @@ T = TypeVar("T")
 PART = ".part-"  # beginning of the names of files that are being written
 
 
+def path_named(value: str | os.PathLike[str], what: str) -> Path:
+    """The path that a program's argument names.
+
+    Raises:
+        UserError: if it is neither a text nor a path.
+    """
+    require(isinstance(value, str | os.PathLike), f"{what} must be a text or a path, got {value!r}.")
+    return Path(value)
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write to, and rename it to ``path`` at the end: readers see the old or the new file.

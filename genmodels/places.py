@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from genmodels import hub
+from genmodels.files import path_named
 
 ARTIFACT = "wandb:"  # beginning of the name of a run on Weights & Biases
 
@@ -20,13 +21,13 @@ def located(run: str | os.PathLike[str]) -> Path:
         run: a folder, ``wandb:ENTITY/PROJECT/NAME:ALIAS`` or ``hf://USER/NAME@REVISION``.
 
     Raises:
-        UserError: if it cannot be downloaded.
+        UserError: if it cannot be downloaded, or is neither a text nor a path.
     """
-    name = os.fspath(run)
+    path, name = path_named(run, "run"), os.fspath(run)
     if name.startswith(ARTIFACT):
         from genmodels.runs import artifact
 
         return artifact.downloaded(name.removeprefix(ARTIFACT))
     if name.startswith(hub.PREFIX):
         return hub.downloaded(name.removeprefix(hub.PREFIX))
-    return Path(name).expanduser()
+    return path.expanduser()

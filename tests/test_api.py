@@ -115,6 +115,11 @@ BAD = {
     "a text for a label": (lambda: genmodels.sample("/nowhere", 3, label="3"), "label must be an integer, got '3'."),
     "words in a list": (lambda: genmodels.train(["model=vae"]), "overrides are words such as 'seed=1', each by itself"),
     "no text": (lambda: genmodels.train(None), "overrides are words such as 'seed=1', each by itself, got None."),
+    "no run at all": (lambda: genmodels.evaluate(None), "run must be a text or a path, got None."),
+    "a number for a run": (lambda: genmodels.load(5), "run must be a text or a path, got 5."),
+    "a number for samples": (lambda: genmodels.score(5, "x"), "samples must be a text or a path, got 5."),
+    "nothing to compare": (lambda: genmodels.compare(None), "a folder of runs must be a text or a path, got None."),
+    "a number among folders": (lambda: genmodels.compare([5]), "a folder of runs must be a text or a path, got 5."),
     "a metric by itself": (
         lambda: genmodels.evaluate("/nowhere", metrics="fd"),
         "metrics must be a list of names such as ['likelihood'], got 'fd'.",

@@ -16,6 +16,7 @@ from genmodels.compare.records import Run, find_runs, scores_by_name
 from genmodels.compare.report import Section, write_report
 from genmodels.compare.results import Results, compared
 from genmodels.errors import require
+from genmodels.files import path_named
 
 __all__ = [
     "FORMATS",
@@ -44,7 +45,7 @@ def compare(*places: Place | Iterable[Place]) -> Results:
     Raises:
         UserError: if there is no such folder, or no run under it.
     """
-    names = [os.fspath(each) for place in places for each in several(place)]
+    names = [str(path_named(each, "a folder of runs")) for place in places for each in several(place)]
     require(bool(names), "name one or more folders: genmodels.compare(FOLDER, ...)")
     runs = find_runs(*names)
     require(bool(runs), f"there is no run.json under {', '.join(names)}.")
@@ -53,7 +54,8 @@ def compare(*places: Place | Iterable[Place]) -> Results:
 
 def several(place: Place | Iterable[Place]) -> Iterable[Place]:
     """One path, or several, as several."""
-    return [place] if isinstance(place, str | os.PathLike) else place
+    one = isinstance(place, str | os.PathLike) or not isinstance(place, Iterable)
+    return [place] if one else place
 
 
 class _Callable(ModuleType):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genmodels import hub
 from genmodels.errors import UserError, require
+from genmodels.files import path_named
 from genmodels.runs.computing import choose
 from genmodels.runs.folder import RunFolder
 from genmodels.untrusted import parsed
@@ -205,8 +206,8 @@ def load(run: str | os.PathLike[str], weights: str = "ema", checkpoint: str | No
     Raises:
         UserError: if the folder or its checkpoint is missing or damaged, or cannot be downloaded.
     """
-    name = os.fspath(run)
-    folder = RunFolder.open(hub.snapshot(name.removeprefix(hub.PREFIX)) if name.startswith(hub.PREFIX) else Path(name))
+    path, name = path_named(run, "run"), os.fspath(run)
+    folder = RunFolder.open(hub.snapshot(name.removeprefix(hub.PREFIX)) if name.startswith(hub.PREFIX) else path)
     return restore(folder, folder.config, weights, checkpoint)
 
 
