@@ -92,8 +92,8 @@ class Nonequilibrium(DiffusionModel, Standardizes):
         ensure(self.steps >= 2, "schedule must have at least two steps.")
         self.network = network(spec.shape, (self.kernel.outputs * spec.shape[0], *spec.shape[1:]))
         self.hold_moments(spec.shape[0], *[1] * (len(spec.shape) - 1))
-        chosen = torch.cat([torch.zeros(2), torch.full((self.steps - 1,), 1 / (self.steps - 1))])
-        self.register_buffer("time_probability", chosen, persistent=False)  # t = 2 .. T
+        uniform = torch.cat([torch.zeros(2), torch.full((self.steps - 1,), 1 / (self.steps - 1))])
+        self.register_buffer("time_probability", uniform, persistent=False)  # t = 2 .. T
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
