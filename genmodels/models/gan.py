@@ -156,7 +156,8 @@ class GAN(AdversarialModel, Samples, DecodesLatent, Exports):
         r1: weight of the zero-centered penalty ``r1/2 E[||∇D(x)||²]`` on real data (Mescheder et al. 2018, eq. 9).
 
     Raises:
-        ValueError: if a number is out of range, or a discriminator with a gradient penalty uses batch normalization.
+        ValueError: if a number is out of range, a discriminator with a gradient penalty uses batch normalization, or
+            the objective has a gradient penalty besides r1.
     """
 
     takes_labels = True
@@ -185,6 +186,7 @@ class GAN(AdversarialModel, Samples, DecodesLatent, Exports):
         self.optimizer_factories = (discriminator_optimizer, optimizer)
         self.generator = self.labels.beside_input(generator)((latent_dim,), spec.shape)
         self.discriminator = self.labels.beside_input(discriminator)(spec.shape, (1,))
+        ensure(r1 == 0 or not objective.penalized, f"r1 must be 0 under an objective with a penalty, got {r1}.")
         self.penalized = r1 > 0 or objective.penalized
         batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules())
         ensure(

@@ -88,6 +88,11 @@ def test_penalties_refuse_batch_statistics(options):
         gan(batch_norm=True, **options)
 
 
+def test_a_second_penalty_is_refused():
+    with pytest.raises(ValueError, match="r1 must be 0"):
+        gan(r1=0.01, objective=WassersteinGP())
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 7, 7)])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_a_fully_connected_layer_is_put_in_where_it_is_asked_for(shape, batch_norm):
