@@ -54,8 +54,7 @@ def compare(*places: Place | Iterable[Place]) -> Results:
 
 def several(place: Place | Iterable[Place]) -> Iterable[Place]:
     """One path, or several, as several."""
-    one = isinstance(place, str | os.PathLike) or not isinstance(place, Iterable)
-    return [place] if one else place
+    return place if isinstance(place, Iterable) and not isinstance(place, str | os.PathLike) else [place]
 
 
 class _Callable(ModuleType):
