@@ -175,9 +175,11 @@ class Experiment:
         Raises:
             UserError: if it has none.
         """
-        batches, unchanged = self.budget.batches, config_hash(self.config) == config_hash(self.folder.config)
+        if self.budget.fraction < 1 or not self.folder.holds_run():
+            return
+        batches = self.budget.batches
         require(
-            unchanged or self.budget.fraction < 1,
+            config_hash(self.config) == config_hash(self.folder.config),
             f"the run was trained for {batches} batches, which spends this budget: nothing would be trained under the "
             f"new settings; give it more, such as budget.max_batches={2 * batches}, or train a new run.",
         )
