@@ -25,7 +25,11 @@ def logged(folder, name):
 
 
 @pytest.mark.parametrize("budget", ["budget.max_batches=8", "budget.max_examples=64", "budget.max_epochs=2"])
-@pytest.mark.parametrize(("name", "rates"), [("vae", ["train/lr"]), ("gan", ["train/lr_0", "train/lr_1"])])
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [("vae", {"lr": "optimizer"}), ("gan", {"lr_0": "discriminator_optimizer", "lr_1": "optimizer"})],
+    ids=["vae", "gan"],
+)
 def test_a_schedule_means_the_same_in_every_unit_and_for_every_model(budget, name, rates, tmp_path):
     """32 training examples in batches of 8: four batches per epoch, eight in the budget."""
     words = ("budget.max_batches=null", budget, "scheduler=cosine", "scheduler.warmup=0.25", "scheduler.end=0.1")
@@ -36,10 +40,10 @@ def test_a_schedule_means_the_same_in_every_unit_and_for_every_model(budget, nam
         share / 0.25 if share < 0.25 else 0.1 + 0.9 * (1 + math.cos(math.pi * (share - 0.25) / 0.75)) / 2
         for share in shares
     ]
-    for rate in rates:
-        found = logged(tmp_path, rate)
+    for rate, optimizer in rates.items():
+        found = logged(tmp_path, f"train/{rate}")
         assert list(found) == list(range(1, 9))
-        assert list(found.values()) == pytest.approx([config.model.optimizer.lr * f for f in wanted], rel=1e-6)
+        assert list(found.values()) == pytest.approx([config.model[optimizer].lr * f for f in wanted], rel=1e-6)
 
 
 def test_a_schedule_ends_with_a_budget_that_no_number_of_batches_meets(tmp_path):
@@ -101,8 +105,8 @@ def test_early_stopping_stops_a_run(tmp_path):
     assert RunFolder(tmp_path / "run").read()["cost"]["batches"] == 4
 
 
-@pytest.mark.parametrize("name", ["vae", "gan"])
-def test_a_plateau_lowers_the_rates(name, tmp_path):
+@pytest.mark.parametrize(("name", "first"), [("vae", "optimizer"), ("gan", "discriminator_optimizer")])
+def test_a_plateau_lowers_the_rates(name, first, tmp_path):
     words = ("scheduler=plateau", "scheduler.patience=0", "scheduler.reduction=0.5", "scheduler.mode=max")
     config = settings(name, "points", tmp_path, *EVERY_BATCH, *words, "budget.max_batches=6", "validations=6")
     experiment = Experiment.assemble(config)
@@ -112,7 +116,7 @@ def test_a_plateau_lowers_the_rates(name, tmp_path):
     assert plateau.factor(0.0) == pytest.approx(0.5**6)
     rate = experiment.model.optimizers(use_pl_optimizer=False)
     rate = (rate[0] if isinstance(rate, list) else rate).param_groups[0]["lr"]
-    assert rate == pytest.approx(config.model.optimizer.lr * 0.5**5)  # in the last batch, before the last validation
+    assert rate == pytest.approx(config.model[first].lr * 0.5**5)  # in the last batch, before the last validation
 
 
 def test_a_monitored_model_checkpoint_of_lightnings_works(tmp_path):
