@@ -150,7 +150,7 @@ def test_images_that_cannot_be_kept(monkeypatch, tmp_path):
 def test_a_folder_where_a_file_is_to_be_written(fails, copy, file):
     (copy / file).unlink()
     (copy / file).mkdir()
-    assert file.rpartition("/")[2] in fails("resume", f"run={copy}", "budget.max_batches=3")
+    assert file.rpartition("/")[2] in fails("resume", f"run={copy}", "budget.max_batches=23")
 
 
 def test_samples_into_a_folder(fails, copy, tmp_path):
