@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -105,6 +106,16 @@ class Measured(NamedTuple):
 
     value: float
     se: float | None = None
+
+    @classmethod
+    def share(cls, k: int, n: int) -> Measured:
+        """K of n, with the error of the share (k + 1) / (n + 2), so that it is not zero for none or all.
+
+        >>> Measured.share(0, 2)
+        Measured(value=0.0, se=0.30618621784789724)
+        """
+        smoothed = (k + 1) / (n + 2)
+        return cls(k / n, math.sqrt(smoothed * (1 - smoothed) / n))
 
 
 Comparison = Callable[[Tensor], Mapping[str, Measured]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,11 +67,8 @@ def with_labels(features: Tensor, y: Tensor | None) -> Tensor:
 def accuracy(logits: Tensor, y: Tensor) -> Measured:
     """The share of ``logits [n, K]`` that are largest at labels ``y [n]``, and its standard error.
 
-    The error is that of the share (k + 1) / (n + 2) for k of n, so that it is not zero if none or all are right.
-
     >>> accuracy(torch.tensor([[5.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1])).value
     0.5
     """
     n, k = len(y), int((logits.argmax(1) == y).sum())
-    smoothed = (k + 1) / (n + 2)
-    return Measured(k / n, math.sqrt(smoothed * (1 - smoothed) / n))
+    return Measured.share(k, n)

@@ -17,7 +17,7 @@ from genmodels.core.quantization import to_symmetric
 from genmodels.errors import ensure_counts
 from genmodels.hardware import require_memory
 from genmodels.metrics.base import Evaluation, Subject, evenly_spaced, mean_and_error
-from genmodels.metrics.features import LARGEST_SET
+from genmodels.metrics.features import LARGEST_SET, Measured
 from genmodels.metrics.processes import map_over_ranks
 from genmodels.metrics.sample_sets import SampleSets
 
@@ -88,9 +88,7 @@ class MemorizationEvaluation(Evaluation):
             **subject.samples.protocol(n),
         }
         ratio, ratio_se = ratio_of_means(distance, held_out)
-        k = int((distance < held_out.quantile(QUANTILE)).sum())
-        copies, smoothed = k / n, (k + 1) / (n + 2)  # so that the error is not zero if none or all are copies
-        copies_se = math.sqrt(smoothed * (1 - smoothed) / n)
+        copies, copies_se = Measured.share(int((distance < held_out.quantile(QUANTILE)).sum()), n)
         ratios: dict[str, Any] = {"protocol": protocol, "incidental": SampleSets.incidental, "better": None}
         protocol_of_copies = protocol | {"real": QUANTILE}
         shares = ratios | {"protocol": protocol_of_copies, "baselines": {"real": "real data"}, "better": "lower"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from torch import Tensor
@@ -19,8 +18,6 @@ def recognized(logits: Tensor, threshold: float = 0.9, smoothing: float = 0.0) -
     classes (Szegedy et al. 2016, §7, arXiv:1512.00567), so that it is hardly ever more confident than 1 - ε: with
     ε = 0.1 a third of MNIST's test images would not be recognized. The p of the definition is the one without it.
 
-    The error is that of the share (k + 1) / (n + 2) for k of n, so that it is not zero if none or all are recognized.
-
     Args:
         logits: class logits ``[n, K]`` of the examples.
         threshold: the probability, in [0, 1).
@@ -33,8 +30,7 @@ def recognized(logits: Tensor, threshold: float = 0.9, smoothing: float = 0.0) -
     n, classes = logits.shape
     p = (logits.double().softmax(1).amax(1) - smoothing / classes) / (1 - smoothing)
     k = int((p > threshold).sum())
-    smoothed = (k + 1) / (n + 2)
-    return Measured(k / n, math.sqrt(smoothed * (1 - smoothed) / n))
+    return Measured.share(k, n)
 
 
 class RecognizedEvaluation(ClassEvaluation):
