@@ -8,6 +8,7 @@ from statistics import fmean
 
 import pytest
 import torch
+import yaml
 from conformance.kinds import ROOT, once
 from omegaconf import OmegaConf
 
@@ -16,7 +17,9 @@ from genmodels.cli import main
 from genmodels.compare import find_runs
 from genmodels.composition import option, options
 from genmodels.experiment import Experiment, plain
+from genmodels.nested import leaves
 from genmodels.runs import expectations
+from genmodels.runs.identity import defining
 
 ON_CPU = ("digits", "mnist", "fashion_mnist")
 RECIPES = options("experiment")
@@ -60,6 +63,38 @@ def test_a_cpu_recipe_counts_examples_and_sees_as_many_as_its_kept_runs(name):
         assert limits(f"experiment={name}") == pytest.approx(found, rel=0.03)
         assert run.cost["train_seconds"] <= 30 * 60 or data == "fashion_mnist" or model in ("rbm", "ebm", "cnf", "ddpm")
     assert kept or (data == "binarized_mnist" and limits(f"experiment={name}") == {"examples": 1_200_000})
+
+
+SINCE = {  # keys that options have gained since runs were kept, with the values that mean what was before them
+    "pixels": (96,),
+    "draws": (1,),
+    "acceptance": (None,),
+    "copula": (None, False),
+    "components": (1,),
+    "order": ("sequential",),
+    "prior": ("genmodels.transforms.StandardNormalPrior",),
+    "coupling": ("genmodels.transforms.BoundedAffine", "genmodels.transforms.Additive"),
+}
+OF_VECTORS = ("model.encoder.depth", "model.decoder.depth")  # of layers that networks on images do not have
+
+
+def changed(before, now):
+    """The keys that a recipe has now, and whose values are not those that a run was made with, nor mean the same."""
+    for key, value in now.items():
+        *_, parent, name = "", *key.split(".")
+        later = SINCE.get(parent if name in ("_target_", "_partial_") else name, ())
+        since = key not in before and (value in later or (later and name == "_partial_"))
+        inert = key in OF_VECTORS and len(now["data.spec.shape"]) == 3
+        if value != before.get(key, "none") and not since and not inert:
+            yield key
+
+
+@pytest.mark.parametrize("run", [*KEPT, *find_runs(ROOT / "tests" / "ablations")], ids=lambda run: run.path.name)
+def test_a_recipe_still_is_what_its_kept_runs_were_made_with(run):
+    before = dict(leaves(yaml.safe_load((run.path / KEEP["SETTINGS"]).read_text())))
+    now = dict(leaves(defining(once(*run.record["overrides"], "run_dir=x"))))
+    assert not list(changed(before, now))
+    assert not {key for key in before.keys() - now.keys() if not key.startswith("metrics.")}  # one is measured no more
 
 
 def test_one_override_makes_the_comparison_one_of_equal_time_with_the_schedule_over_it():

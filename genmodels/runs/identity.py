@@ -23,14 +23,20 @@ OF_THE_SUBJECT = ("weights", "data_sha256", "limit")  # conditions of a score th
 
 
 def config_hash(config: DictConfig) -> str:
-    """Hash of the entries that define the experiment; runs that differ only in their seed share it."""
+    """Hash of :func:`defining`, which runs share that differ only in their seed or in where their files lie."""
+    text = json.dumps(defining(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def defining(config: DictConfig) -> dict[str, Any]:
+    """The entries of a run's config that define the experiment, as a plain dictionary without interpolations."""
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     kept = {key: value for key, value in plain.items() if key not in NOT_IN_HASH}
-    kept["data"] = {**kept["data"], "seed": None, "classes": None}  # its spec has the classes that count
-    kept = as_before(kept)
-    text = json.dumps(moved(kept, str(plain["run_dir"]), ""), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    kept["data"] = {**kept["data"], "seed": None, "root": None, "classes": None}  # its spec has the classes that count
+    entries = moved(as_before(kept), str(plain["run_dir"]), "")
+    assert isinstance(entries, dict)
+    return entries
 
 
 def as_before(node: Any) -> Any:

@@ -1,7 +1,7 @@
 """Keep a sweep over the options of one part of a model: ``python -m tests.ablations.keep QUESTION SWEEP_FOLDER``
 
-Copies the run.json of every run into the folder of the question, and writes README.md anew from those of all questions.
-Without arguments it copies nothing.
+Copies the run.json of every run, and what defines the experiment in its config.yaml, into the folder of the question,
+and writes README.md anew from those of all questions. Without arguments it copies nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from genmodels.compare import find_runs, markdown
-from tests.results.keep import without_places
+from tests.results.keep import SETTINGS, settings, without_places
 
 HERE = Path(__file__).parent
 FOREWORD = """# Ablations
@@ -55,6 +55,7 @@ def main(question: str | None = None, sweep: str = "") -> None:
         kept = HERE / str(question) / file.parent.name
         kept.mkdir(parents=True, exist_ok=True)
         (kept / "run.json").write_text(json.dumps(without_places(json.loads(file.read_text())), indent=2) + "\n")
+        (kept / SETTINGS).write_text(settings(file.parent))
     (HERE / "README.md").write_text(readme())
 
 

@@ -1,7 +1,8 @@
 """Keep the results that the README shows: ``python tests/results/keep.py RUN_FOLDER ...``
 
-Copies each run's run.json here, draws their samples side by side, one picture per data set, of the first seed, writes
-README.md anew, and prints what recipes may expect. Without a folder it copies nothing.
+Copies each run's run.json here, and what defines the experiment in its config.yaml; draws their samples side by side,
+one picture per data set, of the first seed, writes README.md anew, and prints what recipes may expect. Without a folder
+it copies nothing.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image, ImageDraw, ImageFont
 from scipy.stats import t
 
 from genmodels.compare import Run, find_runs, markdown
+from genmodels.runs.identity import defining
 
 HERE = Path(__file__).parent
 ORDER = ("GAN", "VAE", "RealNVP", "DDPM", "RBM", "EBM", "NICE", "MAF", "AE", "CNF", "Nonequilibrium")
@@ -30,6 +33,7 @@ FAMILIES = {  # ends of the names of pictures; the others share one
 PLANE = "checkerboard"  # of the picture that the README's command draws, whose runs are not kept
 HEIGHT, GAP, TITLE_HEIGHT = 300, 12, 24  # of the panels of a picture, in pixels
 EVALUATED = "evaluated.json"  # scores of later evaluations, beside run.json
+SETTINGS = "settings.yaml"  # what the run was made with, beside run.json
 PATHS = ("data.root=", "run_dir=", "hydra.")  # overrides that say where, not what
 FOREWORD = """# Results
 
@@ -78,6 +82,7 @@ def main(folders: list[Path]) -> None:
         record = without_places(record)
         own, others = split(record["metrics"])
         (kept / "run.json").write_text(json.dumps(record | {"metrics": own}, indent=2) + "\n")
+        (kept / SETTINGS).write_text(settings(folder))
         if others:
             (kept / EVALUATED).write_text(json.dumps(others, indent=2) + "\n")
         grid = Image.open(folder / "samples" / "final.png")
@@ -119,6 +124,13 @@ def without_places(record: dict[str, Any]) -> dict[str, Any]:
     """The run.json without what the recipe expects, which is taken from such runs, and without words that say where."""
     words = [word for word in record["overrides"] if not word.startswith(PATHS)]
     return record | {"expected": None, "overrides": words}
+
+
+def settings(folder: Path) -> str:
+    """The entries of a run's config that define the experiment, as YAML, to tell whether its recipe still has them."""
+    config = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(config, DictConfig)
+    return OmegaConf.to_yaml(OmegaConf.create(defining(config)))
 
 
 def split(metrics: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

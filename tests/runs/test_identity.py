@@ -8,8 +8,9 @@ import pytest
 from conformance.test_laboratory import settings
 from omegaconf import OmegaConf
 
+from genmodels.composition import compose
 from genmodels.core import Kind, Score
-from genmodels.runs.identity import beside, differences, labeled
+from genmodels.runs.identity import beside, config_hash, differences, labeled
 
 
 def bits(value=1.0, **protocol):
@@ -58,3 +59,21 @@ def test_a_score_that_was_measured_in_another_way_stands_beside_the_first():
 def test_the_quantity_of_a_labeled_score_is_that_of_the_plain_one():
     score = replace(bits(), name=labeled("bits_per_dim", {"seed": "5"}))
     assert score.name == "bits_per_dim[seed=5]" and score.quantity == "bits_per_dim"
+
+
+@pytest.mark.parametrize(
+    ("words", "shared"),
+    [
+        (("run_dir=elsewhere",), True),
+        (("data.root=elsewhere",), True),
+        (("seed=5",), True),
+        (("data.seed=5",), True),
+        (("data.limit=20",), False),
+        (("model.beta=2",), False),
+        (("trainer.precision=32",), False),
+    ],
+)
+def test_where_files_lie_and_the_seed_do_not_define_an_experiment(words, shared):
+    run = ("model=vae", "data=mnist", "run_dir=here")
+    hashes = {config_hash(compose([*run])), config_hash(compose([*run, *words]))}
+    assert (len(hashes) == 1) == shared
