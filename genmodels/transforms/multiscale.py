@@ -54,37 +54,40 @@ class Flatten(Transform):
 
 
 class FactorOut(Transform):
-    """The first half of the channels becomes code, the second half is passed to the next scale (RealNVP, eq. 14-16).
+    """The second half of the channels becomes code, the first half is passed to the next scale (RealNVP, eq. 14-16).
+
+    After an odd number of channel-wise couplings the second half is the one that moved last, given the first: what is
+    factored out has a distribution given what is passed on. The other order would spend a coupling on the reverse.
 
     The codes of all scales are concatenated to ``[B, D]``, this scale's first, for a single base distribution.
 
     Args:
         shape: shape of one example, with an even number of channels.
-        rest: transform of the second half, ``[B, C/2, H, W]`` to ``[B, D/2]``.
+        next_scale: transform of the first half, ``[B, C/2, H, W]`` to ``[B, D/2]``.
 
     Raises:
         ValueError: if the number of channels is odd.
     """
 
-    def __init__(self, shape: Sequence[int], rest: Transform) -> None:
+    def __init__(self, shape: Sequence[int], next_scale: Transform) -> None:
         super().__init__()
         ensure(shape[0] % 2 == 0, f"shape must have an even number of channels, got {tuple(shape)}.")
         self.half_shape = (shape[0] // 2, *shape[1:])
-        self.rest = rest
+        self.next_scale = next_scale
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``z [B, D]`` of ``x [B, C, H, W]``; the log-determinant is that of ``rest``."""
-        out, rest = x.chunk(2, dim=1)
-        z, log_det = self.rest(rest)
+        """``z [B, D]`` of ``x [B, C, H, W]``; the log-determinant is that of ``next_scale``."""
+        rest, out = x.chunk(2, dim=1)
+        z, log_det = self.next_scale(rest)
         return torch.cat([out.flatten(1), z], dim=1), log_det
 
     def decode(self, z: Tensor) -> Tensor:
         """``x [B, C, H, W]`` of ``z [B, D]``."""
         size = math.prod(self.half_shape)
         out, rest = z[:, :size], z[:, size:]
-        return torch.cat([out.reshape(-1, *self.half_shape), self.rest.decode(rest)], dim=1)
+        return torch.cat([self.next_scale.decode(rest), out.reshape(-1, *self.half_shape)], dim=1)
 
     @override
     def initialize(self, x: Tensor) -> Tensor:
-        out, rest = x.chunk(2, dim=1)
-        return torch.cat([out.flatten(1), self.rest.initialize(rest)], dim=1)
+        rest, out = x.chunk(2, dim=1)
+        return torch.cat([out.flatten(1), self.next_scale.initialize(rest)], dim=1)

@@ -107,6 +107,16 @@ def test_bad_options_are_refused(wrong, said):
         tiny(DataSpec((1, 16, 16), 256), **wrong)
 
 
+def test_what_is_factored_out_moves_last_given_what_is_passed_on():
+    model = awake(tiny(DataSpec((1, 8, 8)), scales=2))
+    x = torch.rand(4, 1, 8, 8)
+    before = model.encode(x)
+    last = [m for m in model.flow.modules() if isinstance(m, ChannelCoupling)][-1]
+    last.network.register_forward_hook(lambda _module, _args, out: out + 1)
+    changed = (model.encode(x) != before).all(0)
+    assert changed[:32].all() and not changed[32:].any()  # this scale's codes, and those of the next
+
+
 def test_scale_decay_adds_the_squared_scales_of_every_weight_normalized_layer():
     x = batch(DataSpec((1, 8, 8), 17))
     plain, decayed = (tiny(DataSpec((1, 8, 8), 17), scale_decay=weight) for weight in (0.0, 0.5))
