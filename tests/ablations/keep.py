@@ -32,7 +32,7 @@ work had the machine.
     "couplings_mnist": """## The same on MNIST, at equal cost
 
 `python train.py experiment=realnvp_mnist` and
-`python train.py experiment=realnvp_mnist model/coupling=spline budget.max_examples=300k`
+`python train.py experiment=realnvp_mnist model/coupling=spline budget.max_examples=210k`
 
 Splines train on 0.6 times as many examples in the same time. They guarantee a shorter code, and draw worse samples.
 """,
