@@ -34,7 +34,8 @@ work had the machine.
 `python train.py experiment=realnvp_mnist` and
 `python train.py experiment=realnvp_mnist model/coupling=spline budget.max_examples=210k`
 
-Splines train on 0.6 times as many examples in the same time. They guarantee a shorter code, and draw worse samples.
+Splines train on 0.6 times as many examples in the same time. They guarantee a shorter code, and draw samples
+as good.
 """,
     "predictions": """## What should the network of a DDPM predict?
 
