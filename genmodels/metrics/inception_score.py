@@ -25,7 +25,7 @@ def inception_score(logits: Tensor) -> float:
     log_conditional = logits.double().log_softmax(1)
     log_marginal = log_conditional.exp().mean(0).log()
     divergence = (log_conditional.exp() * (log_conditional - log_marginal)).sum(1)
-    return float(divergence.mean().exp())
+    return divergence.mean().exp().item()
 
 
 class InceptionScoreEvaluation(ClassEvaluation):

@@ -62,7 +62,7 @@ def pairs():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "kind"), pairs(), ids=lambda value: value.replace(" ", "-"))
+@pytest.mark.parametrize(("name", "kind"), list(pairs()), ids=lambda value: value.replace(" ", "-"))
 def test_two_steps_and_a_test(name, kind, tmp_path):
     try:
         model_on(name, KINDS[kind])
