@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from genmodels.overrides import parse
-from genmodels.settings import NOT_IN_HASH
+from genmodels.settings import INCIDENTAL
 
 LONGEST = 80  # characters of a sweep's name
 DIGITS = 8  # of the hash of a config, or of a name that is cut
@@ -54,7 +54,7 @@ def sweep_name(sweep: str | None, words: Iterable[str], choices: Mapping[str, st
     The seeds are no part of it, so that a sweep grows by seeds in its folder; it grows by other values in a folder that
     ``sweep`` or ``experiment`` names.
 
-    >>> sweep_name(None, ["model=gan,vae", "seed=0,1", "logger=wandb", "data=moons"], {})
+    >>> sweep_name(None, ["model=gan,vae", "seed=0,1", "logger=wandb", "data=moons", "data.root=/data"], {})
     'data=moons_model=gan,vae'
     >>> sweep_name(None, ["experiment=vae_digits", "model.beta=1,2"], {})
     'vae_digits'
@@ -74,7 +74,7 @@ def as_written(words: Iterable[str]) -> list[str]:
 
 def is_incidental(key: str) -> bool:
     """Whether an override of ``key`` leaves what is trained as it is, but for its seeds."""
-    return key == "data.seed" or re.split("[./]", key)[0] in NOT_IN_HASH
+    return key in INCIDENTAL or re.split("[./]", key)[0] in INCIDENTAL
 
 
 def run_name(time: str, _root_: DictConfig) -> str:

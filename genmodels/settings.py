@@ -22,6 +22,8 @@ NOT_IN_HASH = (  # root keys that do not define the experiment
     "seed", "run_dir", "logger", "dry_run", "expected", "hydra", "sweep", "retry", "test", "objective", "failure_value",
     "trial",
 )  # fmt: skip
+OF_DATA_NOT_IN_HASH = ("seed", "root")  # keys of data that do not either
+INCIDENTAL = (*NOT_IN_HASH, *(f"data.{key}" for key in OF_DATA_NOT_IN_HASH))
 PRECISIONS = (32, "32", "32-true", "bf16", "bf16-mixed", 16, "16", "16-mixed")  # those with parameters in float32
 
 

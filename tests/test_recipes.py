@@ -66,14 +66,16 @@ def test_a_cpu_recipe_counts_examples_and_sees_as_many_as_its_kept_runs(name):
 
 
 SINCE = {  # keys that options have gained since runs were kept, with the values that mean what was before them
-    "pixels": (96,),
-    "draws": (1,),
-    "acceptance": (None,),
-    "copula": (None, False),
-    "components": (1,),
-    "order": ("sequential",),
-    "prior": ("genmodels.transforms.StandardNormalPrior",),
-    "coupling": ("genmodels.transforms.BoundedAffine", "genmodels.transforms.Additive"),
+    "callbacks.samples.pixels": (96,),
+    "model.draws": (1,),
+    "model.acceptance": (None,),
+    "model.copula": (None, False),
+    "model.components": (1,),
+    "model.order": ("sequential",),
+    "model.prior._target_": ("genmodels.transforms.StandardNormalPrior",),
+    "model.prior._partial_": (True,),
+    "model.coupling._target_": ("genmodels.transforms.Additive",),  # of NICE
+    "model.coupling._partial_": (True,),
 }
 OF_VECTORS = ("model.encoder.depth", "model.decoder.depth")  # of layers that networks on images do not have
 
@@ -81,9 +83,7 @@ OF_VECTORS = ("model.encoder.depth", "model.decoder.depth")  # of layers that ne
 def changed(before, now):
     """The keys that a recipe has now, and whose values are not those that a run was made with, nor mean the same."""
     for key, value in now.items():
-        *_, parent, name = "", *key.split(".")
-        later = SINCE.get(parent if name in ("_target_", "_partial_") else name, ())
-        since = key not in before and (value in later or (later and name == "_partial_"))
+        since = key not in before and value in SINCE.get(key, ())
         inert = key in OF_VECTORS and len(now["data.spec.shape"]) == 3
         if value != before.get(key, "none") and not since and not inert:
             yield key

@@ -14,10 +14,9 @@ from genmodels.errors import UserError
 from genmodels.nested import leaves
 from genmodels.runs import RunFolder
 from genmodels.runs.identity import moved, within
-from genmodels.settings import NOT_IN_HASH
+from genmodels.settings import INCIDENTAL
 
 LACKING = "-"  # for a key that a config does not have
-LEFT_OUT = (*NOT_IN_HASH, "data.seed")  # keys that do not define the experiment
 
 
 def settings(group: Group) -> dict[str, str] | None:
@@ -31,7 +30,7 @@ def settings(group: Group) -> dict[str, str] | None:
     except UserError:
         return None
     plain = moved(config, os.path.abspath(path), "run_dir")
-    return {key: text(value) for key, value in leaves(plain) if not within(key, LEFT_OUT)}
+    return {key: text(value) for key, value in leaves(plain) if not within(key, INCIDENTAL)}
 
 
 def text(value: Any) -> str:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genmodels.core.score import Score
 from genmodels.nested import leaves
-from genmodels.settings import NOT_IN_HASH
+from genmodels.settings import NOT_IN_HASH, OF_DATA_NOT_IN_HASH
 
 MEASURED = ("model", "data", "seed", "weights", "channels_last", "trainer.precision")  # keys that can change a score
 NOT_MEASURED = ("data.batch_size", "data.eval_batch_size", "data.on_device", "data.root")  # ... but for these
@@ -33,9 +33,8 @@ def defining(config: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     kept = {key: value for key, value in plain.items() if key not in NOT_IN_HASH}
-    kept["data"] = {**kept["data"], "seed": None, "root": None, "classes": None}  # its spec has the classes that count
-    entries = moved(as_before(kept), str(plain["run_dir"]), "")
-    assert isinstance(entries, dict)
+    kept["data"] |= dict.fromkeys((*OF_DATA_NOT_IN_HASH, "classes"))  # its spec has the classes that count
+    entries: dict[str, Any] = moved(as_before(kept), str(plain["run_dir"]), "")
     return entries
 
 

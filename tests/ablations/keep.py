@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from genmodels.compare import find_runs, markdown
-from tests.results.keep import SETTINGS, settings, without_places
+from tests.results.keep import keep
 
 HERE = Path(__file__).parent
 FOREWORD = """# Ablations
@@ -53,10 +53,7 @@ is that of the paper, where the recipe's begins at the spacing of the levels of 
 def main(question: str | None = None, sweep: str = "") -> None:
     """Keep the runs of a sweep as those of a question, if one is given, and write the tables of all."""
     for file in Path(sweep).glob("*/run.json") if question else ():
-        kept = HERE / str(question) / file.parent.name
-        kept.mkdir(parents=True, exist_ok=True)
-        (kept / "run.json").write_text(json.dumps(without_places(json.loads(file.read_text())), indent=2) + "\n")
-        (kept / SETTINGS).write_text(settings(file.parent))
+        keep(file.parent, HERE / str(question) / file.parent.name, json.loads(file.read_text()))
     (HERE / "README.md").write_text(readme())
 
 

@@ -19,8 +19,8 @@ def write_config(folder, **entries):
 def groups(tmp_path):
     for number, name in enumerate("ab"):
         write_run(tmp_path / name, name, bits(1.0 + number))
-    write_config(tmp_path / "a", data={"limit": None, "seed": 3}, scheduler={"name": "cosine"})
-    write_config(tmp_path / "b", data={"limit": 100, "seed": 4}, seed=1, words=["x", 2])
+    write_config(tmp_path / "a", data={"limit": None, "seed": 3, "root": "/a"}, scheduler={"name": "cosine"})
+    write_config(tmp_path / "b", data={"limit": 100, "seed": 4, "root": "/b"}, seed=1, words=["x", 2])
     return compared(find_runs(tmp_path)).of("digits")
 
 

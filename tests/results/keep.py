@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from PIL import Image, ImageDraw, ImageFont
 from scipy.stats import t
 
 from genmodels.compare import Run, find_runs, markdown
+from genmodels.runs import RunFolder
 from genmodels.runs.identity import defining
 
 HERE = Path(__file__).parent
@@ -78,11 +79,8 @@ def main(folders: list[Path]) -> None:
         record = json.loads((folder / "run.json").read_text())
         number, model = ORDER.index(record["model"]), record["model"].lower()
         kept = HERE / record["data"] / f"{number}_{model}_seed{record['seed']}"
-        kept.mkdir(parents=True, exist_ok=True)
-        record = without_places(record)
         own, others = split(record["metrics"])
-        (kept / "run.json").write_text(json.dumps(record | {"metrics": own}, indent=2) + "\n")
-        (kept / SETTINGS).write_text(settings(folder))
+        keep(folder, kept, record | {"metrics": own})
         if others:
             (kept / EVALUATED).write_text(json.dumps(others, indent=2) + "\n")
         grid = Image.open(folder / "samples" / "final.png")
@@ -126,11 +124,11 @@ def without_places(record: dict[str, Any]) -> dict[str, Any]:
     return record | {"expected": None, "overrides": words}
 
 
-def settings(folder: Path) -> str:
-    """The entries of a run's config that define the experiment, as YAML, to tell whether its recipe still has them."""
-    config = OmegaConf.load(folder / "config.yaml")
-    assert isinstance(config, DictConfig)
-    return OmegaConf.to_yaml(OmegaConf.create(defining(config)))
+def keep(folder: Path, kept: Path, record: dict[str, Any]) -> None:
+    """Write a run's ``record`` to the folder ``kept``, and the settings that its recipe must still have."""
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / "run.json").write_text(json.dumps(without_places(record), indent=2) + "\n")
+    (kept / SETTINGS).write_text(OmegaConf.to_yaml(defining(RunFolder(folder).config)))
 
 
 def split(metrics: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
